@@ -1,0 +1,178 @@
+//! A call: who asks for what, before anybody judged it.
+//!
+//! `Request` is what came in at the agent's door, bound to a delegation (it cannot be built without one). `Call` is the same after the catalogue
+//! parsed it: a typed operation on a named target. `Facts` is the part of both that every record needs, even of a call that was refused before
+//! it could be parsed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::id::CallId;
+use crate::identity::Delegation;
+use crate::operation::{Operation, Risk};
+
+/// What the caller says of itself and of the run the call belongs to. Recorded as self-reported, never judged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The protocol revision of the request.
+    pub protocol_version: Option<String>,
+    /// `clientInfo` as `name/version`.
+    pub client: Option<String>,
+    /// The run this call belongs to: `_meta["countersign/run"]`, else the trace id, else the token's id.
+    pub run: Option<String>,
+    /// The W3C trace context, `traceparent`.
+    pub traceparent: Option<String>,
+}
+
+/// What every record of a call needs.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// This call.
+    pub id: CallId,
+    /// The call that this one is a preview of.
+    pub parent: Option<CallId>,
+    /// In whose name.
+    pub delegation: Arc<Delegation>,
+    /// The tool's name as it was asked for.
+    pub tool: String,
+    /// The arguments as they were sent.
+    pub arguments: Arc<Map<String, Value>>,
+    /// What the caller says of itself.
+    pub origin: Origin,
+}
+
+/// What a waiting caller is told, a sentence at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Seconds since the wait began.
+    pub elapsed_s: u64,
+    /// A sentence for the agent.
+    pub message: String,
+}
+
+/// The caller's end of the line: how it learns of progress, and how the call learns that the caller has gone.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// Fires when the caller hangs up or cancels.
+    pub gone: CancellationToken,
+    /// Fires when the broker drains: whoever only waits should answer now.
+    pub draining: CancellationToken,
+    /// Where progress goes, if the caller asked for it. Full = the message is dropped.
+    pub progress: Option<mpsc::Sender<Progress>>,
+}
+
+/// A tool call at the agent's door.
+#[derive(Debug)]
+pub struct Request {
+    facts: Facts,
+    line: Line,
+}
+
+impl Request {
+    /// A request in the name of `delegation`.
+    #[must_use]
+    pub fn new(delegation: Arc<Delegation>, tool: String, arguments: Map<String, Value>, origin: Origin, line: Line) -> Self {
+        let facts = Facts { id: CallId::mint(), parent: None, delegation, tool, arguments: Arc::new(arguments), origin };
+        Self { facts, line }
+    }
+
+    /// What every record of it needs.
+    #[must_use]
+    pub const fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The caller's end of the line.
+    #[must_use]
+    pub const fn line(&self) -> &Line {
+        &self.line
+    }
+}
+
+/// The tool that a call uses, as the catalogue had it at that moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolFacts {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its definition (name, description, schemas, statement), hexadecimal: a changed tool has another.
+    pub schema_hash: String,
+    /// The four MCP hints, as `readOnly`, `destructive`, `idempotent`, `openWorld`.
+    pub annotations: [bool; 4],
+}
+
+/// The target of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetFacts {
+    /// Its name in the configuration.
+    pub name: String,
+    /// `sqlite`, `postgres`.
+    pub engine: &'static str,
+    /// Its environment label, such as `production`.
+    pub environment: String,
+}
+
+/// Bounds on one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The target's work is stopped after this long.
+    pub timeout: Duration,
+    /// Rows of the result; more are cut off and the answer says so.
+    pub rows: u32,
+    /// Bytes of the result; as with rows.
+    pub bytes: u64,
+}
+
+/// A parsed call, before policy.
+#[derive(Debug)]
+pub struct Call {
+    /// What every record of it needs.
+    pub facts: Facts,
+    /// The tool.
+    pub tool: ToolFacts,
+    /// The target; `None` for the broker's own tools.
+    pub target: Option<TargetFacts>,
+    /// What it would do.
+    pub operation: Operation,
+    /// A declared tool may raise the risk; it can never lower what the parser found.
+    pub raised_risk: Option<Risk>,
+    /// The canonical arguments: after defaults, without `reason`.
+    pub arguments: Value,
+    /// The agent's own reason, untrusted.
+    pub reason: Option<String>,
+    /// Its bounds.
+    pub limits: Limits,
+    /// The caller's end of the line.
+    pub line: Line,
+}
+
+impl Call {
+    /// The risk of the operation, or the tool's where that is higher.
+    #[must_use]
+    pub fn risk(&self) -> Risk {
+        self.raised_risk.map_or_else(|| self.operation.risk(), |raised| raised.max(self.operation.risk()))
+    }
+
+    /// The call that shows an approver what this one would do: a read-only operation of its own, with its own id.
+    #[must_use]
+    pub fn preview(&self) -> Option<Self> {
+        let operation = self.operation.preview()?;
+        let mut facts = self.facts.clone();
+        facts.parent = Some(facts.id);
+        facts.id = CallId::mint();
+        Some(Self {
+            facts,
+            tool: self.tool.clone(),
+            target: self.target.clone(),
+            operation,
+            raised_risk: None,
+            arguments: self.arguments.clone(),
+            reason: None,
+            limits: self.limits,
+            line: self.line.clone(),
+        })
+    }
+}

@@ -1,0 +1,23 @@
+//! Countersign: a broker between AI agents and the systems they work on.
+//!
+//! # The path of a call
+//! An agent's tool call enters by [`mcp`], is bound to the human who delegated it ([`identity`]), becomes a typed operation
+//! ([`catalog`], [`operation`]), is judged ([`policy`]), waits for a human where the policy says so ([`approval`]), is recorded before it
+//! acts ([`audit`], [`ledger`]), acts with a credential of that human ([`credential`], [`connector`]), is masked ([`mask`]), and is recorded
+//! again before anybody hears of it. [`pipeline`] is that path on one screen.
+//!
+//! # Proofs are types
+//! `Delegation` → `Call` → `Authorized` → `Permit` + `Entry` → `Unmasked` → `Masked` → `Reply`. Each has private fields, no `Clone`, and is
+//! minted in one leaf file from the one before it, so that skipping a stage does not compile (`tests/ui`, `tests/it/tidy.rs`).
+//!
+//! # Dependencies point one way
+//! `main -> cli -> config, broker -> server -> mcp, inbox -> pipeline -> stages -> call -> identity, operation`; `refusal`, `id`, `clock` and
+//! `ledger` are leaves. `tests/it/tidy.rs` holds the whole table.
+
+pub mod call;
+pub mod clock;
+pub mod id;
+pub mod identity;
+pub mod mask;
+pub mod operation;
+pub mod refusal;

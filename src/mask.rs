@@ -1,0 +1,8 @@
+//! Masks: what a target answered goes in as `Unmasked` and comes out as `Masked`, and there is no other way out.
+//!
+//! `Unmasked` is sealed by a connector and opened here alone: no Debug, Display, Serialize or getter, so that it cannot end up in a log, an
+//! error or an answer. Errors travel in it too, since a database quotes data in them.
+
+pub mod apply;
+
+pub use apply::Unmasked;

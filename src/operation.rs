@@ -1,0 +1,128 @@
+//! What a call would do, as types: parsed, never a string, and judged for risk from what was parsed.
+//!
+//! This room is pure: no I/O, no clock, no configuration. What it cannot understand it refuses or calls the highest risk. `risk()` is computed
+//! from the operation, so no caller can state a lower one. Each kind of target has one file here: `local` (the broker's own tools), `sql`.
+
+pub mod local;
+pub mod sql;
+
+use std::fmt;
+
+/// How much a call can hurt, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Risk {
+    /// Changes nothing that anybody can see.
+    Read = 1,
+    /// Adds or changes data within named bounds.
+    Write = 2,
+    /// Can lose data: delete, drop, truncate, a change without bounds.
+    Destructive = 3,
+    /// Changes who may do what, runs code, or cannot be told.
+    Admin = 4,
+}
+
+impl Risk {
+    /// The name that policies, schemas and records use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Destructive => "destructive",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// 1 (read) to 4 (admin), as policies compare it.
+    #[must_use]
+    pub const fn level(self) -> u8 {
+        self as u8
+    }
+
+    /// The risk by its name; `None` for any other text.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Read, Self::Write, Self::Destructive, Self::Admin].into_iter().find(|risk| risk.as_str() == name)
+    }
+}
+
+impl fmt::Display for Risk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One thing that an operation touches, with the verb and risk of that touch alone (INSERT … SELECT reads one table and writes another).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Touch {
+    /// From the target down: `["public", "customers"]` for a table; empty for the target itself.
+    pub path: Vec<String>,
+    /// `select`, `insert`, `update`, `delete`, `create`, `alter`, `drop`, `truncate`, `grant`, `describe`, `call`.
+    pub verb: &'static str,
+    /// The risk of this touch.
+    pub risk: Risk,
+}
+
+/// A parsed operation.
+#[derive(Debug, Clone)]
+pub enum Operation {
+    /// One of the broker's own tools; touches no target.
+    Local(local::Local),
+    /// One SQL statement with its parameters.
+    Sql(sql::Sql),
+    /// What an approver is shown of a change: rows counted and sampled, nothing changed.
+    SqlPreview(sql::Preview),
+    /// A look at a database's catalogue.
+    SqlObjects(sql::Objects),
+}
+
+impl Operation {
+    /// `local` or `sql`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Local(_) => "local",
+            Self::Sql(_) | Self::SqlPreview(_) | Self::SqlObjects(_) => "sql",
+        }
+    }
+
+    /// The main verb, one of those of [`Touch::verb`] or a local tool's name.
+    #[must_use]
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Local(local) => local.verb(),
+            Self::Sql(sql) => sql.statement.verb(),
+            Self::SqlPreview(_) => "select",
+            Self::SqlObjects(_) => "describe",
+        }
+    }
+
+    /// The highest risk of anything it does.
+    #[must_use]
+    pub fn risk(&self) -> Risk {
+        match self {
+            Self::Local(_) | Self::SqlPreview(_) | Self::SqlObjects(_) => Risk::Read,
+            Self::Sql(sql) => sql.statement.risk(),
+        }
+    }
+
+    /// All it touches, each at most once a verb.
+    #[must_use]
+    pub fn touches(&self) -> Vec<Touch> {
+        match self {
+            Self::Local(_) => Vec::new(),
+            Self::Sql(sql) => sql.statement.touches().to_vec(),
+            Self::SqlPreview(preview) => preview.touches.clone(),
+            Self::SqlObjects(_) => vec![Touch { path: Vec::new(), verb: "describe", risk: Risk::Read }],
+        }
+    }
+
+    /// The read-only operation that shows an approver what this one would do; `None` where nothing can be shown beyond the call itself.
+    #[must_use]
+    pub fn preview(&self) -> Option<Self> {
+        match self {
+            Self::Sql(sql) => sql.preview().map(Self::SqlPreview),
+            Self::Local(_) | Self::SqlPreview(_) | Self::SqlObjects(_) => None,
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The broker's own tools: they go down the same path as every other call, and touch no target.
+//!
+//! None of them decides anything: an agent can look at an approval and wait for it, never grant it.
+
+use std::time::Duration;
+
+use crate::id::ApprovalId;
+
+/// A call on the broker itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Local {
+    /// The targets that this human and agent may use.
+    ListTargets,
+    /// Whose call this is, as the token and the policy see it.
+    Whoami,
+    /// How an approval stands.
+    ApprovalStatus {
+        /// Which.
+        approval: ApprovalId,
+    },
+    /// How an approval stands once it is decided, or after the wait.
+    ApprovalWait {
+        /// Which.
+        approval: ApprovalId,
+        /// At most this long.
+        wait: Duration,
+    },
+}
+
+impl Local {
+    /// The verb, which is the tool's name.
+    #[must_use]
+    pub const fn verb(&self) -> &'static str {
+        match self {
+            Self::ListTargets => "list_targets",
+            Self::Whoami => "whoami",
+            Self::ApprovalStatus { .. } => "approval_status",
+            Self::ApprovalWait { .. } => "approval_wait",
+        }
+    }
+}

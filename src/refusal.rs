@@ -1,0 +1,184 @@
+//! Every way to say no: a stable code, a public sentence, advice, and a private cause.
+//!
+//! The code is what programs match on and never changes its meaning; the sentence and the advice are what an agent or a human reads; the cause
+//! is for operators and stays in the broker's own log. A refusal never carries data of a target: what a database said is masked before it
+//! becomes a sentence here. `Code::ALL` generates the table in the README.
+
+use std::fmt;
+
+macro_rules! codes {
+    ($($variant:ident = $code:literal, $sentence:literal, $advice:literal;)+) => {
+        /// The stable name of one way to say no, `area.reason`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $(#[doc = $sentence] $variant,)+
+        }
+
+        impl Code {
+            /// Every code, in the order of the path of a call.
+            pub const ALL: &'static [Code] = &[$(Code::$variant),+];
+
+            /// The stable text, `area.reason`.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Code::$variant => $code),+ }
+            }
+
+            /// What it means, as a sentence without a full stop.
+            #[must_use]
+            pub const fn sentence(self) -> &'static str {
+                match self { $(Code::$variant => $sentence),+ }
+            }
+
+            /// What the caller can do about it.
+            #[must_use]
+            pub const fn advice(self) -> &'static str {
+                match self { $(Code::$variant => $advice),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    MissingToken = "identity.missing_token", "no access token was sent", "send `Authorization: Bearer <token>`; the metadata named in WWW-Authenticate says who issues one";
+    InvalidToken = "identity.invalid_token", "the access token is not valid here", "get a new token from the issuer for exactly this resource";
+    TokenExpired = "identity.expired", "the access token or the delegation has expired", "get a new token and repeat the call";
+    InsufficientScope = "identity.insufficient_scope", "the token's scope does not reach this operation", "ask the human for a token with the scope named in WWW-Authenticate";
+    NotAPerson = "identity.not_a_person", "this door is for humans; the token belongs to an agent or to another audience", "sign in as a human for the inbox's own resource";
+    UnknownTool = "request.unknown_tool", "there is no such tool for this caller", "call tools/list for the tools you may use";
+    InvalidArguments = "request.invalid_arguments", "the arguments do not fit the tool's input schema", "correct the argument that the message names and call again";
+    UnknownTarget = "request.unknown_target", "there is no such target for this caller", "call list_targets for the targets you may use";
+    TooLarge = "request.too_large", "the request is larger than the limit", "send less in one call";
+    Malformed = "request.malformed", "the request could not be read", "correct what the message names and send it again";
+    NotFound = "request.not_found", "there is nothing here by that name that you may see", "check the id, and whose it is";
+    Unparsable = "operation.unparsable", "the statement could not be parsed", "correct the syntax that the message names";
+    SeveralStatements = "operation.several_statements", "only one statement may be sent in a call", "send each statement in a call of its own";
+    UnsupportedStatement = "operation.unsupported_statement", "statements of this kind are not accepted", "transaction control, session settings, COPY, DO and the like never pass; state the effect you want as one query or one change";
+    NotRead = "operation.not_read", "the statement does more than read, or calls something that is not known to only read", "use db_execute for changes; for reads, leave out what the message names";
+    TooComplex = "operation.too_complex", "the statement is deeper or longer than the limit", "split it into simpler statements";
+    InvalidParameters = "operation.invalid_parameters", "the parameters do not fit the statement's placeholders", "send one value for each placeholder, of the type the message names";
+    PolicyDenied = "policy.denied", "no policy allows this call", "do not try another way; ask the human who delegated you, or use a tool or target that list_targets shows";
+    PolicyFailed = "policy.failed", "the policy could not be evaluated, so the call was denied", "tell the operator; the broker's log has the cause under this call id";
+    ApprovalDenied = "approval.denied", "a human denied this call", "do not repeat or rephrase it; read the reason and ask the human who delegated you";
+    ApprovalExpired = "approval.expired", "nobody decided in time, or the grant was not used in time", "make the call again to ask anew";
+    ApprovalSpent = "approval.spent", "this approval has been used already", "make the call again to ask for a new one";
+    ApprovalWithdrawn = "approval.withdrawn", "the request for approval was withdrawn", "make the call again if it is still wanted";
+    ApprovalUnknown = "approval.unknown", "there is no such approval for this caller", "check the approval id; only the human and agent that asked may see it";
+    ApprovalNotAllowed = "approval.not_allowed", "you may not decide this request", "another human must decide; the policy says who";
+    ApprovalDecided = "approval.already_decided", "this request has been decided already", "look at its state; a decision is final";
+    ApprovalChanged = "approval.changed_since_preview", "the effect would be larger than what the approver was shown; it was rolled back", "make the call again, so that a human sees the effect as it is now";
+    ApprovalsFull = "approval.too_many_open", "too many requests for approval are open for this agent", "wait until some are decided or expire";
+    PreviewFailed = "approval.preview_failed", "the effect of the call could not be shown to an approver, so nobody was asked", "the message says what the target answered; correct the statement";
+    TargetUnreachable = "target.unreachable", "the target could not be reached", "try again later; tell the operator if it lasts";
+    TargetRefused = "target.refused", "the target does not accept this human's login, role or right", "the human lacks a login, role or right on that target; ask its owner";
+    TargetFailed = "target.failed", "the target rejected the statement", "read the message, correct the statement, call again";
+    TargetTimeout = "target.timeout", "the target did not finish in time and was stopped", "narrow the statement, or raise timeout_ms within the limit";
+    TargetCancelled = "target.cancelled", "the call was cancelled and the target was stopped", "make the call again if it is still wanted";
+    TargetBusy = "target.busy", "too many calls are at work on this target", "try again shortly";
+    TooManyRows = "target.too_many_rows", "the change would touch more rows than expect_max_rows; it was rolled back", "narrow the statement, or raise expect_max_rows";
+    MaskFailed = "mask.failed", "the result could not be masked, so it was withheld", "tell the operator; the broker's log has the cause under this call id";
+    ResultTooLarge = "mask.result_too_large", "one value of the result is larger than the limit, so the result was withheld", "select less, or cut the value";
+    LedgerUnavailable = "ledger.unavailable", "the ledger could not record the call, so nothing was done or released", "try again later; tell the operator if it lasts";
+    Overloaded = "server.overloaded", "the broker has more calls than it accepts at once", "try again shortly";
+    Draining = "server.draining", "the broker is shutting down", "try again shortly";
+    RequestTimeout = "server.timeout", "the request took longer than the limit", "try again; ask for less in one call";
+    ForeignOrigin = "server.foreign_origin", "the Host or Origin of the request is not one of this broker's", "use the broker's own address; the operator can add hosts and origins to [server]";
+    Unresolved = "target.unresolved", "the broker stopped while the call was open; whether the target did the work is not known", "look at the target before repeating the call";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One refusal, ready to be recorded and said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    code: Code,
+    detail: Option<String>,
+    cause: Option<String>,
+}
+
+impl Refusal {
+    /// The longest detail, in bytes; the rest is cut at a character.
+    pub const DETAIL_MAX_BYTES: usize = 1_000;
+
+    /// A refusal that says no more than its code does.
+    #[must_use]
+    pub const fn new(code: Code) -> Self {
+        Self { code, detail: None, cause: None }
+    }
+
+    /// Adds the public detail: what was wrong and where. Never data of a target.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        let mut detail = detail.into();
+        if detail.len() > Self::DETAIL_MAX_BYTES {
+            detail.truncate(detail.floor_char_boundary(Self::DETAIL_MAX_BYTES));
+            detail.push('…');
+        }
+        self.detail = Some(detail);
+        self
+    }
+
+    /// Adds the private cause, for the operator's log alone.
+    #[must_use]
+    pub fn cause(mut self, cause: impl fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What the caller reads: the sentence, and the detail where there is one.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match &self.detail {
+            Some(detail) => format!("{}: {detail}", self.code.sentence()),
+            None => self.code.sentence().to_owned(),
+        }
+    }
+
+    /// What the caller can do.
+    #[must_use]
+    pub const fn advice(&self) -> &'static str {
+        self.code.advice()
+    }
+
+    /// What the operator should know and the caller must not.
+    #[must_use]
+    pub fn private_cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message())
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_of_the_form_area_reason() {
+        let texts: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(texts.len(), Code::ALL.len());
+        for code in Code::ALL {
+            let (area, reason) = code.as_str().split_once('.').unwrap_or_default();
+            assert!(!area.is_empty() && !reason.is_empty(), "{code}");
+            assert!(!code.sentence().ends_with('.') && !code.advice().is_empty(), "{code}");
+        }
+    }
+}
