@@ -11,9 +11,11 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::id::CallId;
+use crate::clock::Timestamp;
+use crate::id::{ApprovalId, CallId};
 use crate::identity::Delegation;
 use crate::operation::{Operation, Risk};
+use crate::refusal::Refusal;
 
 /// What the caller says of itself and of the run the call belongs to. Recorded as self-reported, never judged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -102,6 +104,8 @@ pub struct ToolFacts {
     pub schema_hash: String,
     /// The four MCP hints, as `readOnly`, `destructive`, `idempotent`, `openWorld`.
     pub annotations: [bool; 4],
+    /// The verb and risk of its mildest call, by which policy tells whether a caller may know of it.
+    pub mildest: (&'static str, Risk),
 }
 
 /// The target of a call.
@@ -113,6 +117,8 @@ pub struct TargetFacts {
     pub engine: &'static str,
     /// Its environment label, such as `production`.
     pub environment: String,
+    /// The schemas in which unqualified names are looked up, in order.
+    pub search_path: Vec<String>,
 }
 
 /// Bounds on one call.
@@ -175,4 +181,56 @@ impl Call {
             line: self.line.clone(),
         })
     }
+}
+
+/// What the policy said of a call, as it is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// SHA-256 of the policy set, hexadecimal.
+    pub set_hash: String,
+    /// The policies that decided, sorted.
+    pub ids: Vec<String>,
+    /// `allowed`, `approved`, `preview`, `pending`, `denied`, `error`.
+    pub decision: &'static str,
+    /// The risk that was judged.
+    pub risk: Risk,
+}
+
+/// A call that waits for a human, as the caller is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// The request for approval.
+    pub approval: ApprovalId,
+    /// Where a human decides it; carries the id and nothing else.
+    pub url: String,
+    /// Until when it can be decided.
+    pub expires_at: Timestamp,
+    /// Who may decide, in a few words.
+    pub deciders: String,
+}
+
+/// Why a call did not go ahead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// No.
+    Refused(Refusal),
+    /// Not yet.
+    Waiting(Waiting),
+}
+
+/// A call that stops before it acts, with all that its record needs.
+#[derive(Debug)]
+pub struct Stop {
+    /// What every record needs.
+    pub facts: Facts,
+    /// The tool, if there is one by that name.
+    pub tool: Option<ToolFacts>,
+    /// The target, if it was found.
+    pub target: Option<TargetFacts>,
+    /// The risk, if the call could be parsed.
+    pub risk: Option<Risk>,
+    /// What the policy said, if it was asked.
+    pub judgement: Option<Judgement>,
+    /// What the caller is told.
+    pub answer: Answer,
 }

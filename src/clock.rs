@@ -27,7 +27,9 @@ impl Clock {
     /// Now, in microseconds' resolution.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        Utc::now() + TimeDelta::microseconds(self.ahead_us.load(Ordering::Relaxed))
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system clock")]
+        let now = Utc::now();
+        now + TimeDelta::microseconds(self.ahead_us.load(Ordering::Relaxed))
     }
 
     /// Turns this clock and all its clones forward (or back, by a negative `by`). Timers already running are not touched.

@@ -18,6 +18,7 @@ pub mod call;
 pub mod clock;
 pub mod id;
 pub mod identity;
+pub mod ledger;
 pub mod mask;
 pub mod operation;
 pub mod refusal;

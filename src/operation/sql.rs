@@ -3,11 +3,15 @@
 //! The statement that is executed is the parse tree printed again, never the text that came in: what was judged is what runs. Nothing here
 //! talks to a database. Unknown statements, functions and constructs are refused or rated the highest risk.
 
+mod classify;
+mod expr;
+mod function;
 pub mod lineage;
+pub mod preview;
 pub mod statement;
 
 pub use lineage::{BaseColumn, ColumnLineage, Lineage, Relation, Schema};
-pub use statement::{SqlError, Statement};
+pub use statement::{SqlError, Statement, view_relations};
 
 use crate::operation::Touch;
 
@@ -46,6 +50,20 @@ pub enum Param {
     Text(String),
 }
 
+impl Param {
+    /// As JSON has it.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Null => serde_json::Value::Null,
+            Self::Bool(truth) => (*truth).into(),
+            Self::Integer(number) => (*number).into(),
+            Self::Number(number) => (*number).into(),
+            Self::Text(text) => text.as_str().into(),
+        }
+    }
+}
+
 /// What the caller wants done with a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -71,12 +89,21 @@ pub struct Sql {
 /// What an approver sees of a change before it is made. Both statements read only, with the parameters of the change.
 #[derive(Debug, Clone)]
 pub struct Preview {
-    /// `SELECT count(*) …`: how many rows the change would touch.
-    pub count: Sql,
+    /// How many rows the change would touch.
+    pub count: Count,
     /// `SELECT … LIMIT 5`: some of those rows as they are now; `None` where there is no before (INSERT).
-    pub sample: Option<Sql>,
+    pub sample: Option<Box<Sql>>,
     /// What the previewed statement touches, read.
     pub touches: Vec<Touch>,
+}
+
+/// How many rows a change would touch.
+#[derive(Debug, Clone)]
+pub enum Count {
+    /// It says so itself: INSERT … VALUES.
+    Known(u64),
+    /// `SELECT count(*) …`.
+    Query(Box<Sql>),
 }
 
 /// A look at the catalogue: `db_search_objects` and `db_describe`.
@@ -131,3 +158,6 @@ pub enum Detail {
     /// All that is known.
     Full,
 }
+
+#[cfg(test)]
+mod tests;

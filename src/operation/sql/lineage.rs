@@ -1,17 +1,27 @@
 //! Lineage: which table columns may flow into which result column, over every branch of a statement.
 //!
-//! It may name too many columns and never too few: what cannot be resolved counts as every column of every relation in reach.
+//! It may name too many columns and never too few: a name that cannot be resolved counts as every column of every relation in reach, and a
+//! construct that is not known makes the whole result hold everything.
+
+mod scope;
 
 use std::collections::BTreeSet;
 
-/// A column of a table (never of a view).
+use sqlparser::ast::{Expr, Query, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement as Ast, TableAlias, TableObject, UpdateTableFromKind, With};
+
+use crate::operation::sql::Engine;
+use crate::operation::sql::expr::{Part, parts};
+use crate::operation::sql::function::fold;
+use scope::{Named, Scope};
+
+/// A column of a table (never of a view). The column `*` stands for every column of the table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BaseColumn {
     /// The schema, where the statement or the catalogue names one.
     pub schema: Option<String>,
     /// The table.
     pub table: String,
-    /// The column.
+    /// The column, or `*`.
     pub column: String,
 }
 
@@ -53,4 +63,324 @@ pub struct Schema {
     pub search_path: Vec<String>,
     /// Tables and views.
     pub relations: Vec<Relation>,
+}
+
+type Sources = BTreeSet<BaseColumn>;
+
+/// A result column of a query or a column of a relation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Out {
+    name: String,
+    lineage: ColumnLineage,
+}
+
+/// What a query gives: its columns, or a heap of everything that may be in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Outs {
+    Columns(Vec<Out>),
+    Heap(Sources),
+}
+
+impl Outs {
+    fn all(&self) -> Sources {
+        match self {
+            Self::Columns(columns) => columns.iter().flat_map(|out| out.lineage.sources.iter().cloned()).collect(),
+            Self::Heap(sources) => sources.clone(),
+        }
+    }
+}
+
+/// The walk met something that it does not know.
+struct Lost;
+
+type Found<T> = Result<T, Lost>;
+
+/// Views inside views that are followed.
+const VIEW_DEPTH_MAX: usize = 16;
+/// Rounds until a recursive WITH must have settled.
+const ROUNDS_MAX: usize = 32;
+
+/// Traces a statement's result columns.
+pub(super) fn trace(engine: Engine, ast: &Ast, schema: &Schema) -> Lineage {
+    let tracer = Tracer { engine, schema, depth: 0 };
+    let outs = match ast {
+        Ast::Query(query) => tracer.query(query, &Scope::outermost()),
+        other => tracer.returning(other),
+    };
+    match outs {
+        Ok(Outs::Columns(columns)) => Lineage::Columns(columns.into_iter().map(|out| out.lineage).collect()),
+        Ok(Outs::Heap(sources)) => Lineage::Any(sources),
+        Err(Lost) => Lineage::Any(tracer.everything()),
+    }
+}
+
+struct Tracer<'a> {
+    engine: Engine,
+    schema: &'a Schema,
+    depth: usize,
+}
+
+fn computed(sources: Sources) -> ColumnLineage {
+    ColumnLineage { sources, direct: false }
+}
+
+impl Tracer<'_> {
+    /// Every column of every relation that the statement can reach.
+    fn everything(&self) -> Sources {
+        self.schema.relations.iter().map(|relation| BaseColumn { schema: Some(relation.schema.clone()), table: relation.name.clone(), column: "*".to_owned() }).collect()
+    }
+
+    fn query(&self, query: &Query, outer: &Scope<'_>) -> Found<Outs> {
+        let mut scope = outer.nested();
+        if let Some(with) = &query.with {
+            self.with(with, &mut scope)?;
+        }
+        self.body(&query.body, &scope)
+    }
+
+    fn with(&self, with: &With, scope: &mut Scope<'_>) -> Found<()> {
+        if !(with.recursive || self.engine == Engine::Sqlite) {
+            for cte in &with.cte_tables {
+                let outs = renamed(self.engine, self.query(&cte.query, scope)?, Some(&cte.alias));
+                scope.define(fold(self.engine, &cte.alias.name), outs);
+            }
+            return Ok(());
+        }
+        // Each may see all of them: start from nothing and go round until nothing more flows in. Sources only grow, so it ends.
+        for cte in &with.cte_tables {
+            scope.define(fold(self.engine, &cte.alias.name), Outs::Heap(Sources::new()));
+        }
+        for _ in 0..ROUNDS_MAX {
+            let mut settled = true;
+            for cte in &with.cte_tables {
+                let outs = renamed(self.engine, self.query(&cte.query, scope)?, Some(&cte.alias));
+                settled &= !scope.define(fold(self.engine, &cte.alias.name), outs);
+            }
+            if settled {
+                return Ok(());
+            }
+        }
+        Err(Lost)
+    }
+
+    fn body(&self, body: &SetExpr, scope: &Scope<'_>) -> Found<Outs> {
+        match body {
+            SetExpr::Query(query) => self.query(query, scope),
+            SetExpr::Select(select) => {
+                let (named, merges) = self.from(&select.from, scope)?;
+                let scope = scope.with_relations(named);
+                self.items(&select.projection, &scope, merges)
+            }
+            SetExpr::SetOperation { left, right, .. } => Ok(either(self.body(left, scope)?, self.body(right, scope)?)),
+            SetExpr::Values(values) => {
+                let mut outs: Option<Outs> = None;
+                for row in &values.rows {
+                    let mut columns = Vec::new();
+                    for (index, expr) in row.content.iter().enumerate() {
+                        columns.push(Out { name: format!("column{}", index + 1), lineage: computed(self.expr(expr, scope)?.sources) });
+                    }
+                    outs = Some(match outs {
+                        Some(before) => either(before, Outs::Columns(columns)),
+                        None => Outs::Columns(columns),
+                    });
+                }
+                outs.ok_or(Lost)
+            }
+            SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) => self.returning(statement),
+            SetExpr::Merge(_) | SetExpr::Table(_) => Err(Lost),
+        }
+    }
+
+    fn items(&self, items: &[SelectItem], scope: &Scope<'_>, merges: bool) -> Found<Outs> {
+        let mut columns = Vec::new();
+        let mut heap: Option<Sources> = None;
+        for item in items {
+            let outs = match item {
+                SelectItem::UnnamedExpr(expr) => Outs::Columns(vec![Out { name: name_of(self.engine, expr), lineage: self.expr(expr, scope)? }]),
+                SelectItem::ExprWithAlias { expr, alias } => Outs::Columns(vec![Out { name: fold(self.engine, alias), lineage: self.expr(expr, scope)? }]),
+                SelectItem::Wildcard(_) => {
+                    let all = scope.star(None).ok_or(Lost)?;
+                    // USING and NATURAL merge columns, so their number is not known here.
+                    if merges { Outs::Heap(all.all()) } else { all }
+                }
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => scope.star(Some((self.engine, name))).ok_or(Lost)?,
+                _ => return Err(Lost),
+            };
+            match (outs, &mut heap) {
+                (Outs::Columns(more), None) => columns.extend(more),
+                (outs, heap) => heap.get_or_insert_with(Sources::new).extend(outs.all()),
+            }
+        }
+        Ok(match heap {
+            None => Outs::Columns(columns),
+            Some(mut heap) => {
+                heap.extend(Outs::Columns(columns).all());
+                Outs::Heap(heap)
+            }
+        })
+    }
+
+    /// What may flow into an expression.
+    fn expr(&self, expr: &Expr, scope: &Scope<'_>) -> Found<ColumnLineage> {
+        match expr {
+            Expr::Identifier(ident) => Ok(scope.column(self.engine, &[fold(self.engine, ident)])),
+            Expr::CompoundIdentifier(idents) => {
+                let path: Vec<String> = idents.iter().map(|ident| fold(self.engine, ident)).collect();
+                Ok(scope.column(self.engine, &path))
+            }
+            Expr::Nested(inner) => self.expr(inner, scope),
+            // A count of values tells how many there are, and none of them.
+            Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case("count") && call.over.is_none() => Ok(ColumnLineage::default()),
+            other => {
+                let mut sources = Sources::new();
+                for part in parts(other).map_err(|_| Lost)? {
+                    match part {
+                        Part::Expr(expr) => sources.extend(self.expr(expr, scope)?.sources),
+                        Part::Query(query) => sources.extend(self.query(query, scope)?.all()),
+                        Part::Star(None) => sources.extend(scope.star(None).ok_or(Lost)?.all()),
+                        Part::Star(Some(name)) => sources.extend(scope.star(Some((self.engine, name))).ok_or(Lost)?.all()),
+                    }
+                }
+                Ok(computed(sources))
+            }
+        }
+    }
+
+    /// The result of RETURNING. What was assigned comes back under the column's name, so it flows in too.
+    fn returning(&self, ast: &Ast) -> Found<Outs> {
+        let outer = Scope::outermost();
+        let (mut named, items, assigned) = match ast {
+            Ast::Insert(insert) => {
+                let TableObject::TableName(name) = &insert.table else { return Err(Lost) };
+                let target = self.named(name, insert.table_alias.as_ref().map(|alias| fold(self.engine, &alias.alias)), &outer)?;
+                let mut assigned = match &insert.source {
+                    Some(source) => self.query(source, &outer)?.all(),
+                    None => Sources::new(),
+                };
+                if insert.on.is_some() {
+                    // ON CONFLICT … SET may read the row that is there, which is of the same table.
+                    assigned.extend(target.outs.all());
+                }
+                (vec![target], &insert.returning, assigned)
+            }
+            Ast::Update(update) => {
+                let (mut named, _) = self.from(std::slice::from_ref(&update.table), &outer)?;
+                if let Some(UpdateTableFromKind::AfterSet(tables)) = &update.from {
+                    named.extend(self.from(tables, &outer)?.0);
+                }
+                let scope = outer.with_relations(named.clone());
+                let mut assigned = Sources::new();
+                for assignment in &update.assignments {
+                    assigned.extend(self.expr(&assignment.value, &scope)?.sources);
+                }
+                (named, &update.returning, assigned)
+            }
+            Ast::Delete(delete) => {
+                let sqlparser::ast::FromTable::WithFromKeyword(tables) = &delete.from else { return Err(Lost) };
+                let mut named = self.from(tables, &outer)?.0;
+                named.extend(self.from(delete.using.as_deref().unwrap_or_default(), &outer)?.0);
+                (named, &delete.returning, Sources::new())
+            }
+            _ => return Err(Lost),
+        };
+        if !assigned.is_empty()
+            && let Some(target) = named.first_mut()
+        {
+            target.taint(&assigned);
+        }
+        match items {
+            Some(items) => self.items(items, &outer.with_relations(named), false),
+            None => Ok(Outs::Columns(Vec::new())),
+        }
+    }
+
+    /// A view's columns, traced through its definition.
+    fn view(&self, relation: &Relation, definition: &str) -> Outs {
+        let unknown = || {
+            let mut sources = self.everything();
+            sources.extend(relation.columns.iter().map(|column| BaseColumn { schema: Some(relation.schema.clone()), table: relation.name.clone(), column: column.clone() }));
+            Outs::Columns(relation.columns.iter().map(|name| Out { name: name.clone(), lineage: computed(sources.clone()) }).collect())
+        };
+        if self.depth >= VIEW_DEPTH_MAX {
+            return unknown();
+        }
+        let Some(Ast::Query(query)) = crate::operation::sql::statement::view_query(self.engine, definition) else { return unknown() };
+        let inner = Tracer { engine: self.engine, schema: self.schema, depth: self.depth + 1 };
+        match inner.query(&query, &Scope::outermost()) {
+            Ok(Outs::Columns(columns)) if columns.len() == relation.columns.len() => {
+                let own = |name: &String| BaseColumn { schema: Some(relation.schema.clone()), table: relation.name.clone(), column: name.clone() };
+                Outs::Columns(
+                    relation
+                        .columns
+                        .iter()
+                        .zip(columns)
+                        .map(|(name, mut out)| {
+                            // A rule may name the view's own column as well.
+                            out.lineage.direct &= out.lineage.sources.len() == 1;
+                            out.lineage.sources.insert(own(name));
+                            Out { name: name.clone(), lineage: out.lineage }
+                        })
+                        .collect(),
+                )
+            }
+            _ => unknown(),
+        }
+    }
+}
+
+/// The name by which an outer query can speak of an expression without an alias.
+fn name_of(engine: Engine, expr: &Expr) -> String {
+    match expr {
+        Expr::Identifier(ident) => fold(engine, ident),
+        Expr::CompoundIdentifier(idents) => idents.last().map(|ident| fold(engine, ident)).unwrap_or_default(),
+        Expr::Function(call) => call.name.0.last().map(ToString::to_string).unwrap_or_default().to_lowercase(),
+        Expr::Nested(expr) | Expr::Cast { expr, .. } => name_of(engine, expr),
+        _ => String::new(),
+    }
+}
+
+/// Columns under the names that an alias gives them.
+fn renamed(engine: Engine, outs: Outs, alias: Option<&TableAlias>) -> Outs {
+    let Some(alias) = alias.filter(|alias| !alias.columns.is_empty()) else { return outs };
+    match outs {
+        Outs::Columns(mut columns) => {
+            for (column, name) in columns.iter_mut().zip(&alias.columns) {
+                column.name = fold(engine, &name.name);
+            }
+            Outs::Columns(columns)
+        }
+        Outs::Heap(sources) => Outs::Heap(sources),
+    }
+}
+
+/// One or the other, column by column.
+fn either(left: Outs, right: Outs) -> Outs {
+    match (left, right) {
+        (Outs::Columns(left), Outs::Columns(right)) if left.len() == right.len() => Outs::Columns(
+            left.into_iter()
+                .zip(right)
+                .map(|(left, right)| Out { name: left.name, lineage: computed(left.lineage.sources.into_iter().chain(right.lineage.sources).collect()) })
+                .collect(),
+        ),
+        // While a recursive WITH settles, one side may not know its columns yet.
+        (Outs::Heap(heap), Outs::Columns(columns)) | (Outs::Columns(columns), Outs::Heap(heap)) if heap.is_empty() => {
+            Outs::Columns(columns.into_iter().map(|out| Out { name: out.name, lineage: computed(out.lineage.sources) }).collect())
+        }
+        (left, right) => Outs::Heap(left.all().into_iter().chain(right.all()).collect()),
+    }
+}
+
+impl Named {
+    /// Lets these sources flow into every column.
+    fn taint(&mut self, sources: &Sources) {
+        match &mut self.outs {
+            Outs::Columns(columns) => {
+                for out in columns {
+                    out.lineage.sources.extend(sources.iter().cloned());
+                    out.lineage.direct = false;
+                }
+            }
+            Outs::Heap(heap) => heap.extend(sources.iter().cloned()),
+        }
+    }
 }

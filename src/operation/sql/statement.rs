@@ -1,28 +1,156 @@
-//! `Statement`: one parsed SQL statement and what was found in it.
+//! `Statement`: one parsed SQL statement, and what was found in it.
+//!
+//! Only listed kinds of statement are accepted. The text to execute is the parse tree printed again, and printing must lose nothing: if the
+//! printed text does not parse to the same tree, the statement is refused.
 
-use crate::operation::sql::{Engine, Preview, Sql};
+use std::fmt::Write as _;
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{Expr, Ident, ObjectType, Statement as Ast, Value, ValueWithSpan, Visit, Visitor};
+use sqlparser::dialect::{Dialect, PostgreSqlDialect, SQLiteDialect};
+use sqlparser::parser::Parser;
+
+use crate::operation::sql::classify::{self, shortened};
+use crate::operation::sql::function::folded;
+use crate::operation::sql::{Engine, Lineage, Schema, lineage};
 use crate::operation::{Risk, Touch};
 use crate::refusal::{Code, Refusal};
 
 /// Why a text is no acceptable statement.
 pub type SqlError = Refusal;
 
+/// The longest statement, in bytes.
+pub const SQL_MAX_BYTES: usize = 64 * 1024;
+/// Nesting that the parser follows.
+const DEPTH_MAX: usize = 40;
+/// Placeholders in a statement.
+const PLACEHOLDERS_MAX: usize = 999;
+
 /// One parsed statement.
 #[derive(Debug, Clone)]
 pub struct Statement {
+    engine: Engine,
+    ast: Ast,
     text: String,
     verb: &'static str,
     risk: Risk,
     touches: Vec<Touch>,
+    reasons: Vec<String>,
+    relations: Vec<Vec<String>>,
+    placeholders: usize,
+}
+
+fn dialect(engine: Engine) -> &'static dyn Dialect {
+    match engine {
+        Engine::Sqlite => &SQLiteDialect {},
+        Engine::Postgres => &PostgreSqlDialect {},
+    }
+}
+
+/// Parses a text into exactly one statement's tree.
+fn tree(engine: Engine, sql: &str) -> Result<Ast, Refusal> {
+    let unparsable = |why: String| Refusal::new(Code::Unparsable).detail(why);
+    let mut statements = Parser::new(dialect(engine))
+        .with_recursion_limit(DEPTH_MAX)
+        .try_with_sql(sql)
+        .and_then(|mut parser| parser.parse_statements())
+        .map_err(|error| match error {
+            sqlparser::parser::ParserError::RecursionLimitExceeded => Refusal::new(Code::TooComplex).detail(format!("it is nested deeper than {DEPTH_MAX} levels")),
+            other => unparsable(shortened_error(&other.to_string())),
+        })?;
+    match (statements.pop(), statements.is_empty()) {
+        (Some(ast), true) => Ok(ast),
+        (None, _) => Err(unparsable("there is no statement in it".to_owned())),
+        (Some(_), false) => Err(Refusal::new(Code::SeveralStatements).detail(format!("there are {} here", statements.len() + 1))),
+    }
+}
+
+fn shortened_error(text: &str) -> String {
+    let text = text.trim_start_matches("sql parser error: ");
+    text.chars().filter(|c| !c.is_control()).take(160).collect()
 }
 
 impl Statement {
     /// Parses exactly one statement.
     ///
     /// # Errors
-    /// See the codes `operation.*`.
-    pub fn parse(_engine: Engine, _sql: &str) -> Result<Self, SqlError> {
-        Err(Refusal::new(Code::UnsupportedStatement))
+    /// `operation.unparsable`, `operation.several_statements`, `operation.unsupported_statement`, `operation.too_complex`.
+    pub fn parse(engine: Engine, sql: &str) -> Result<Self, SqlError> {
+        if sql.len() > SQL_MAX_BYTES {
+            return Err(Refusal::new(Code::TooComplex).detail(format!("it has {} bytes, and {SQL_MAX_BYTES} are the most", sql.len())));
+        }
+        if let Some(hidden) = sql.chars().find(|c| is_hidden(*c)) {
+            return Err(Refusal::new(Code::Unparsable).detail(format!("the character U+{:04X} cannot be seen and is not accepted; bind it as a parameter", u32::from(hidden))));
+        }
+        let ast = tree(engine, sql)?;
+        let placeholders = literals(engine, &ast)?;
+        let text = ast.to_string();
+        // What was judged is what runs: the printed text must mean the same tree.
+        if tree(engine, &text).ok().as_ref() != Some(&ast) {
+            return Err(Refusal::new(Code::Unparsable).detail("it cannot be written in a form that reads back the same; simplify it, and bind values as parameters"));
+        }
+        let judged = Self { engine, ast, text, verb: "", risk: Risk::Admin, touches: Vec::new(), reasons: Vec::new(), relations: Vec::new(), placeholders };
+        judged.judge()
+    }
+
+    fn judge(mut self) -> Result<Self, SqlError> {
+        match &self.ast {
+            Ast::Query(_) => self.verb = "select",
+            Ast::Insert(_) => self.verb = "insert",
+            Ast::Update(_) => self.verb = "update",
+            Ast::Delete(_) => self.verb = "delete",
+            _ => return self.definition(),
+        }
+        let found = classify::classify(self.engine, &self.ast);
+        self.risk = found.risk.unwrap_or(Risk::Read);
+        self.touches = found.touches.into_iter().map(|((path, verb), risk)| Touch { path, verb, risk }).collect();
+        self.reasons = found.reasons;
+        self.relations = found.relations;
+        self.relations.sort();
+        self.relations.dedup();
+        Ok(self)
+    }
+
+    /// Statements that define things. None of them may hold a query or call a function that is not known.
+    fn definition(mut self) -> Result<Self, SqlError> {
+        let engine = self.engine;
+        let path = |name| folded(engine, name).filter(|path| matches!(path.len(), 1 | 2));
+        let (verb, risk, paths): (&'static str, Risk, Option<Vec<Vec<String>>>) = match &self.ast {
+            Ast::CreateTable(table) if table.query.is_none() && table.like.is_none() && table.clone.is_none() && !table.or_replace && table.location.is_none() => {
+                ("create", Risk::Write, path(&table.name).map(|path| vec![path]))
+            }
+            Ast::CreateIndex(index) => ("create", Risk::Write, path(&index.table_name).map(|path| vec![path])),
+            // A view shows what its owner may see to whoever may see the view.
+            Ast::CreateView(view) => ("create", Risk::Admin, path(&view.name).map(|path| vec![path])),
+            Ast::AlterTable(table) => ("alter", Risk::Destructive, path(&table.name).map(|path| vec![path])),
+            Ast::Drop { object_type: ObjectType::Table | ObjectType::View | ObjectType::MaterializedView | ObjectType::Index, names, table: None, .. } => {
+                ("drop", Risk::Destructive, names.iter().map(path).collect())
+            }
+            Ast::Truncate(truncate) if truncate.partitions.is_none() && truncate.on_cluster.is_none() => {
+                ("truncate", Risk::Destructive, truncate.table_names.iter().map(|target| path(&target.name)).collect())
+            }
+            Ast::Grant(_) | Ast::Revoke(_) => ("grant", Risk::Admin, Some(Vec::new())),
+            other => {
+                let text = other.to_string();
+                let kind: Vec<&str> = text.split_whitespace().take(2).collect();
+                return Err(Refusal::new(Code::UnsupportedStatement).detail(format!("`{}`", shortened(&kind.join(" ")))));
+            }
+        };
+        let Some(paths) = paths else { return Err(Refusal::new(Code::UnsupportedStatement).detail("a name of a form that is not known")) };
+        self.verb = verb;
+        self.risk = if matches!(self.ast, Ast::CreateView(_)) || runs_nothing(engine, &self.ast) { risk } else { Risk::Admin };
+        let system = paths.iter().any(|path| crate::operation::sql::function::harmless_catalogue(engine, path).is_some());
+        self.risk = if system { Risk::Admin } else { self.risk };
+        self.reasons = vec![format!("{} changes what there is", verb.to_uppercase())];
+        self.touches = paths.iter().map(|path| Touch { path: path.clone(), verb, risk: self.risk }).collect();
+        self.relations = paths;
+        Ok(self)
+    }
+
+    /// The engine it was parsed for.
+    #[must_use]
+    pub const fn engine(&self) -> Engine {
+        self.engine
     }
 
     /// The text to execute: the parse tree, printed.
@@ -48,12 +176,157 @@ impl Statement {
     pub fn touches(&self) -> &[Touch] {
         &self.touches
     }
+
+    /// Whether every part of it is known to only read.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.verb == "select" && self.risk == Risk::Read && self.reasons.is_empty()
+    }
+
+    /// Why it is more than a read.
+    #[must_use]
+    pub fn why_not_read(&self) -> Option<&str> {
+        self.reasons.first().map(String::as_str)
+    }
+
+    /// How many parameters it wants.
+    #[must_use]
+    pub const fn placeholders(&self) -> usize {
+        self.placeholders
+    }
+
+    /// Whether it gives rows back.
+    #[must_use]
+    pub fn returns_rows(&self) -> bool {
+        match &self.ast {
+            Ast::Query(_) => true,
+            Ast::Insert(insert) => insert.returning.is_some(),
+            Ast::Update(update) => update.returning.is_some(),
+            Ast::Delete(delete) => delete.returning.is_some(),
+            _ => false,
+        }
+    }
+
+    /// The relations it reads or writes by name, schema first where it names one.
+    #[must_use]
+    pub fn relations(&self) -> &[Vec<String>] {
+        &self.relations
+    }
+
+    /// Which table columns may flow into which result column.
+    #[must_use]
+    pub fn lineage(&self, schema: &Schema) -> Lineage {
+        lineage::trace(self.engine, &self.ast, schema)
+    }
+
+    pub(super) const fn ast(&self) -> &Ast {
+        &self.ast
+    }
 }
 
-impl Sql {
-    /// The read-only statements that show what a change would do.
-    #[must_use]
-    pub fn preview(&self) -> Option<Preview> {
-        None
+/// The relations of a view's definition, as the engine prints it; `None` if it is no plain query.
+#[must_use]
+pub fn view_relations(engine: Engine, definition: &str) -> Option<Vec<Vec<String>>> {
+    let ast = view_query(engine, definition)?;
+    Some(classify::classify(engine, &ast).relations)
+}
+
+/// A view's query: SQLite keeps the whole CREATE VIEW, PostgreSQL prints the query alone.
+pub(super) fn view_query(engine: Engine, definition: &str) -> Option<Ast> {
+    match tree(engine, definition).ok()? {
+        Ast::CreateView(view) => Some(Ast::Query(view.query)),
+        ast @ Ast::Query(_) => Some(ast),
+        _ => None,
     }
+}
+
+/// Characters that make a statement read otherwise than it runs.
+fn is_hidden(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+        || matches!(c, '\u{a0}' | '\u{ad}' | '\u{61c}' | '\u{1680}' | '\u{180e}' | '\u{2000}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{3000}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Checks literals and names, and counts placeholders.
+fn literals(engine: Engine, ast: &Ast) -> Result<usize, Refusal> {
+    struct Literals {
+        engine: Engine,
+        numbered: Vec<usize>,
+        plain: usize,
+    }
+    impl Visitor for Literals {
+        type Break = String;
+
+        fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<String> {
+            match &value.value {
+                Value::Number(..) | Value::Boolean(_) | Value::Null => ControlFlow::Continue(()),
+                Value::HexStringLiteral(_) if self.engine == Engine::Sqlite => ControlFlow::Continue(()),
+                // The printer cannot tell a quote that stands twice from one that is escaped.
+                Value::SingleQuotedString(text) if text.contains("''") => ControlFlow::Break("a literal holds two quotes in a row".to_owned()),
+                Value::SingleQuotedString(_) => ControlFlow::Continue(()),
+                Value::Placeholder(text) => self.placeholder(text),
+                _ => ControlFlow::Break("a literal of this form is not accepted; write it in plain single quotes, or bind it as a parameter".to_owned()),
+            }
+        }
+
+        fn pre_visit_ident(&mut self, ident: &Ident) -> ControlFlow<String> {
+            if ident.value.contains('"') || ident.value.contains('`') || ident.value.contains(']') || ident.value.is_empty() {
+                return ControlFlow::Break("a name with a quote in it is not accepted".to_owned());
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    impl Literals {
+        fn placeholder(&mut self, text: &str) -> ControlFlow<String> {
+            let number = match (self.engine, text) {
+                (Engine::Sqlite, "?") => {
+                    self.plain += 1;
+                    return ControlFlow::Continue(());
+                }
+                (Engine::Sqlite, text) => text.strip_prefix('?'),
+                (Engine::Postgres, text) => text.strip_prefix('$'),
+            };
+            match number.and_then(|number| number.parse::<usize>().ok()).filter(|number| (1..=PLACEHOLDERS_MAX).contains(number)) {
+                Some(number) => {
+                    self.numbered.push(number);
+                    ControlFlow::Continue(())
+                }
+                None => ControlFlow::Break(format!("the placeholder `{}` is not of the form `{}`", shortened(text), if self.engine == Engine::Sqlite { "?1" } else { "$1" })),
+            }
+        }
+    }
+    let mut found = Literals { engine, numbered: Vec::new(), plain: 0 };
+    if let ControlFlow::Break(why) = ast.visit(&mut found) {
+        return Err(Refusal::new(Code::Unparsable).detail(why));
+    }
+    if found.plain > 0 && !found.numbered.is_empty() {
+        return Err(Refusal::new(Code::Unparsable).detail("placeholders with and without numbers cannot be mixed"));
+    }
+    found.numbered.sort_unstable();
+    found.numbered.dedup();
+    if found.numbered.iter().enumerate().any(|(index, number)| *number != index + 1) {
+        let mut wanted = String::new();
+        // Writing to a string cannot fail.
+        let _infallible = write!(wanted, "placeholders must be numbered from 1 without gaps, found {:?}", found.numbered);
+        return Err(Refusal::new(Code::Unparsable).detail(wanted));
+    }
+    Ok(found.plain.max(found.numbered.len()))
+}
+
+/// Whether a definition holds no query and calls nothing that is not known.
+fn runs_nothing(engine: Engine, ast: &Ast) -> bool {
+    struct Runs(Engine);
+    impl Visitor for Runs {
+        type Break = ();
+        fn pre_visit_query(&mut self, _: &sqlparser::ast::Query) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Function(call) if crate::operation::sql::function::known(self.0, &call.name).is_none() => ControlFlow::Break(()),
+                expr if crate::operation::sql::expr::parts(expr).is_err() => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    ast.visit(&mut Runs(engine)).is_continue()
 }

@@ -1,0 +1,163 @@
+//! The Desk: asks humans about risky calls, and hands out an `Approval` that only that very call can spend, once.
+//!
+//! Requests, votes and grants live in the store, so a restart carries on and nothing here is lost with the process. No token that an agent
+//! holds reaches [`Desk::decide`]: it takes a `Person`. Whether a human may decide is asked through [`Electorate`], which the policy
+//! implements, so that this room knows no policy.
+
+mod decide;
+mod filed;
+mod grant;
+mod hold;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::call::{Call, Judgement, TargetFacts};
+use crate::clock::Clock;
+use crate::identity::{Agent, Human};
+use crate::ledger::Ledger;
+use crate::operation::Risk;
+use crate::record::Recorder;
+use crate::refusal::Refusal;
+
+pub use decide::{Decided, Decision};
+pub use filed::{Filed, State, View};
+pub use grant::Approval;
+pub use hold::{Found, Outcome, Shown};
+
+/// What a policy demands of an approval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// Distinct humans who must approve, 1 to 9.
+    pub quorum: u8,
+    /// How long the request may be decided; the configured default otherwise.
+    pub ttl: Option<Duration>,
+    /// An approver must say why.
+    pub justification: bool,
+    /// The human in whose name the call is made may approve it.
+    pub self_approval: bool,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { quorum: 1, ttl: None, justification: false, self_approval: false }
+    }
+}
+
+impl Terms {
+    /// The stricter of the two in every point.
+    #[must_use]
+    pub fn strictest(&self, other: &Self) -> Self {
+        let quorum = self.quorum.max(other.quorum);
+        Self {
+            quorum,
+            ttl: match (self.ttl, other.ttl) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            },
+            justification: self.justification || other.justification,
+            self_approval: self.self_approval && other.self_approval && quorum == 1,
+        }
+    }
+}
+
+/// What a human is asked to decide on, as the electorate sees it.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The request's id.
+    pub id: String,
+    /// In whose name the call is made.
+    pub human: Human,
+    /// By which agent.
+    pub agent: Agent,
+    /// On which target.
+    pub target: Option<TargetFacts>,
+    /// With which tool.
+    pub tool: String,
+    /// The main verb.
+    pub verb: String,
+    /// The risk that was judged.
+    pub risk: Risk,
+}
+
+/// Says whether a human may decide a request. Implemented by the policy.
+pub trait Electorate: Send + Sync {
+    /// The policies that let this human decide.
+    ///
+    /// # Errors
+    /// `approval.not_allowed`, or `policy.failed` where the policy could not answer.
+    fn may_decide(&self, human: &Human, subject: &Subject) -> Result<Vec<String>, Refusal>;
+}
+
+/// A call that needs a human, with what the policy said of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking<'a> {
+    /// The call.
+    pub call: &'a Call,
+    /// What the policy said.
+    pub judgement: &'a Judgement,
+    /// On which terms.
+    pub terms: &'a Terms,
+}
+
+/// How the Desk works.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where humans decide, without a trailing slash; the id is appended.
+    pub url: String,
+    /// A caller without progress is held this long.
+    pub hold: Duration,
+    /// A caller with progress is held this long.
+    pub hold_with_progress: Duration,
+    /// A request may be decided this long, unless the policy says otherwise.
+    pub ttl: Duration,
+    /// An approved call may be claimed this long after the decision.
+    pub grant_ttl: Duration,
+    /// A denied call is answered from memory this long.
+    pub denied_memory: Duration,
+    /// Open requests that one agent may have for one human.
+    pub open_max: u64,
+}
+
+impl Settings {
+    /// The defaults, with the address where humans decide.
+    #[must_use]
+    pub const fn new(url: String) -> Self {
+        Self {
+            url,
+            hold: Duration::from_secs(45),
+            hold_with_progress: Duration::from_secs(240),
+            ttl: Duration::from_secs(3_600),
+            grant_ttl: Duration::from_secs(900),
+            denied_memory: Duration::from_secs(300),
+            open_max: 20,
+        }
+    }
+}
+
+/// Asks, holds, decides. Cheap to clone.
+#[derive(Clone)]
+pub struct Desk {
+    ledger: Ledger,
+    recorder: Arc<Recorder>,
+    clock: Clock,
+    settings: Arc<Settings>,
+    /// Counts decisions made by this process; holders look again when it moves.
+    decisions: watch::Sender<u64>,
+}
+
+impl Desk {
+    /// A desk over the store.
+    #[must_use]
+    pub fn new(ledger: Ledger, recorder: Arc<Recorder>, clock: Clock, settings: Settings) -> Self {
+        Self { ledger, recorder, clock, settings: Arc::new(settings), decisions: watch::Sender::new(0) }
+    }
+
+    /// Where a human decides this request.
+    #[must_use]
+    pub fn url(&self, id: &crate::id::ApprovalId) -> String {
+        format!("{}/{id}", self.settings.url)
+    }
+}

@@ -1,0 +1,231 @@
+//! Asking and holding: find the grant of an identical call, file a request, and wait a bounded time with progress.
+//!
+//! A holder owns nothing: it looks at the row again whenever a decision was made here, and every two seconds for those made elsewhere. A caller
+//! that hangs up leaves the request as it is; what is approved later is claimed by the same call, made again.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use crate::approval::{Approval, Asking, Desk, Filed, State, View};
+use crate::call::{Answer, Line, Progress, Waiting};
+use crate::clock::rfc3339;
+use crate::id::ApprovalId;
+use crate::identity::{Agent, Human};
+use crate::ledger::{Change, CommitError, Row, Write};
+use crate::record::Unavailable;
+use crate::refusal::{Code, Refusal};
+
+/// What is on file for a call.
+#[derive(Debug)]
+pub enum Found {
+    /// An identical call was approved and nobody has claimed it yet.
+    Granted(Box<Approval>),
+    /// An identical call waits.
+    Open(ApprovalId),
+    /// An identical call was denied a short while ago.
+    Denied(Refusal),
+    /// Nothing.
+    Nothing,
+}
+
+/// What an approver is shown of the effect.
+#[derive(Debug, Clone, Default)]
+pub struct Shown {
+    /// The masked preview, as the approver sees it; null where nothing can be shown.
+    pub effect: Value,
+    /// Rows that the call would touch.
+    pub rows: Option<u64>,
+}
+
+/// How a wait ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Humans said yes.
+    Approved(Box<Approval>),
+    /// Anything else.
+    Stop(Answer),
+}
+
+/// Holders look at the row at least this often.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Progress is told this often.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// Requests that one look-up by digest considers.
+const SAME_CALL_MAX: usize = 16;
+
+impl Desk {
+    /// What is on file for this very call.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn find(&self, asking: Asking<'_>) -> Result<Found, Unavailable> {
+        let digest = match self.digest(asking) {
+            Ok(digest) => digest,
+            Err(refusal) => return Ok(Found::Denied(refusal)),
+        };
+        let now = self.clock.now();
+        let memory = TimeDelta::from_std(self.settings.denied_memory).unwrap_or_default();
+        let rows = self.ledger.by_key(Filed::KIND, &digest).await?;
+        let mut found = Found::Nothing;
+        for view in rows.iter().rev().take(SAME_CALL_MAX).filter_map(View::from_row) {
+            match view.state_at(now) {
+                State::Approved => match self.mint(asking, &view.filed) {
+                    Ok(approval) => return Ok(Found::Granted(Box::new(approval))),
+                    Err(refusal) => return Ok(Found::Denied(refusal)),
+                },
+                State::Pending => {
+                    if let Ok(id) = ApprovalId::parse(&view.filed.id) {
+                        found = Found::Open(id);
+                    }
+                }
+                State::Denied if matches!(found, Found::Nothing) => {
+                    let denial = view.filed.votes.iter().rev().find(|vote| !vote.approve);
+                    if let Some(vote) = denial.filter(|vote| now < vote.at + memory) {
+                        found = Found::Denied(denied(vote.reason.as_deref()));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// Files a request. An identical one that was filed in between is used instead.
+    ///
+    /// # Errors
+    /// The ledger cannot record it.
+    pub async fn file(&self, asking: Asking<'_>, shown: Shown) -> Result<Result<ApprovalId, Refusal>, Unavailable> {
+        let digest = match self.digest(asking) {
+            Ok(digest) => digest,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let id = ApprovalId::mint().map_err(Unavailable::because)?;
+        let now = self.clock.now();
+        let ttl = asking.terms.ttl.unwrap_or(self.settings.ttl);
+        let expires_at = now + TimeDelta::from_std(ttl).unwrap_or_default();
+        let mut filed = Filed::new(id.as_str(), asking, shown.effect, shown.rows, now, expires_at);
+        let salt = crate::ledger::salt().map_err(Unavailable::because)?;
+        filed.salt = hex::encode(salt);
+        filed.commit = Self::commitment(&salt, &digest, filed.max_rows, filed.expires_at());
+
+        let facts = &asking.call.facts;
+        let agent_key = format!("{}:{}", self.recorder.human(facts.delegation.human()), self.recorder.agent(facts.delegation.agent()));
+        let mut body = Map::new();
+        body.insert("tool".to_owned(), json!({ "name": asking.call.tool.name, "schema_hash": asking.call.tool.schema_hash }));
+        body.insert("appr".to_owned(), json!({ "id": filed.id, "commit": filed.commit, "quorum": filed.quorum, "exp": rfc3339(expires_at) }));
+        body.insert("policy".to_owned(), crate::record::policy(asking.judgement));
+        let leaf = self.recorder.draft("approval.requested", facts, body);
+        let row = Row::new(Filed::KIND, id.as_str(), State::Pending.as_str(), &digest, Some(expires_at), filed.to_bytes()).grouped(&agent_key);
+        let open = [State::Pending.as_str().to_owned()];
+        let writes = vec![
+            Write::InsertUnlessKey { row, states: vec!["pending".to_owned(), "approved".to_owned()], group_max: Some((open.to_vec(), self.settings.open_max)) },
+        ];
+        match self.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await {
+            Ok(_) => Ok(Ok(id)),
+            Err(CommitError::Conflict { .. }) => match self.find(asking).await? {
+                Found::Open(id) => Ok(Ok(id)),
+                Found::Denied(refusal) => Ok(Err(refusal)),
+                Found::Granted(approval) => Ok(Ok(approval.id().clone())),
+                Found::Nothing => Ok(Err(Refusal::new(Code::ApprovalsFull).detail(format!("at most {} may be open", self.settings.open_max)))),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits for the decision on a filed request, a bounded time.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn hold(&self, asking: Asking<'_>, id: &ApprovalId) -> Result<Outcome, Unavailable> {
+        let line = &asking.call.line;
+        let longest = if line.progress.is_some() { self.settings.hold_with_progress } else { self.settings.hold };
+        let Some(view) = self.watch(id, longest, line).await? else {
+            return Ok(Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalUnknown))));
+        };
+        Ok(match view.state_at(self.clock.now()) {
+            State::Approved => match self.mint(asking, &view.filed) {
+                Ok(approval) => Outcome::Approved(Box::new(approval)),
+                Err(refusal) => Outcome::Stop(Answer::Refused(refusal)),
+            },
+            State::Pending => Outcome::Stop(Answer::Waiting(Waiting {
+                approval: id.clone(),
+                url: self.url(id),
+                expires_at: view.filed.expires_at(),
+                deciders: deciders(&view.filed),
+            })),
+            State::Denied => {
+                let reason = view.filed.votes.iter().find(|vote| !vote.approve).and_then(|vote| vote.reason.as_deref());
+                Outcome::Stop(Answer::Refused(denied(reason)))
+            }
+            State::Expired => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalExpired))),
+            State::Spent => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalSpent))),
+            State::Withdrawn => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalWithdrawn))),
+        })
+    }
+
+    /// The request, for the human and agent that asked; `None` for anybody else's and for none at all.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn own(&self, id: &ApprovalId, human: &Human, agent: &Agent) -> Result<Option<View>, Unavailable> {
+        Ok(self.view(id).await?.filter(|view| view.filed.is_of(human, agent)))
+    }
+
+    /// The request as it stands once it is no longer pending, or after `longest`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn watch(&self, id: &ApprovalId, longest: Duration, line: &Line) -> Result<Option<View>, Unavailable> {
+        let began = Instant::now();
+        let mut decisions = self.decisions.subscribe();
+        let mut tell_at = began + PROGRESS_EVERY;
+        loop {
+            decisions.mark_unchanged();
+            let Some(view) = self.view(id).await? else { return Ok(None) };
+            let left = longest.saturating_sub(began.elapsed());
+            if view.state_at(self.clock.now()) != State::Pending || left.is_zero() || line.gone.is_cancelled() || line.draining.is_cancelled() {
+                return Ok(Some(view));
+            }
+            if Instant::now() >= tell_at {
+                tell_at += PROGRESS_EVERY;
+                tell(line, began.elapsed(), &view.filed);
+            }
+            let nap = left.min(LOOK_EVERY).min(tell_at.saturating_duration_since(Instant::now()));
+            tokio::select! {
+                // An error means that the desk is gone; the nap then bounds the loop.
+                _ = decisions.changed() => {}
+                () = tokio::time::sleep(nap) => {}
+                () = line.gone.cancelled() => {}
+                () = line.draining.cancelled() => {}
+            }
+        }
+    }
+
+    pub(super) async fn view(&self, id: &ApprovalId) -> Result<Option<View>, Unavailable> {
+        Ok(self.ledger.get(Filed::KIND, id.as_str()).await?.as_ref().and_then(View::from_row))
+    }
+}
+
+fn tell(line: &Line, elapsed: Duration, filed: &Filed) {
+    if let Some(progress) = &line.progress {
+        let message = format!("waiting for a human to decide {} ({} s)", filed.id, elapsed.as_secs());
+        // A full channel only means that the caller is slow to read; the next one will do.
+        drop(progress.try_send(Progress { elapsed_s: elapsed.as_secs(), message }));
+    }
+}
+
+fn denied(reason: Option<&str>) -> Refusal {
+    let refusal = Refusal::new(Code::ApprovalDenied);
+    match reason.filter(|reason| !reason.is_empty()) {
+        Some(reason) => refusal.detail(format!("`{reason}`")),
+        None => refusal,
+    }
+}
+
+fn deciders(filed: &Filed) -> String {
+    let who = if filed.self_approval { "a human whom the policy allows, the delegating human included" } else { "a human other than the delegating one" };
+    if filed.quorum > 1 { format!("{} of: {who}", filed.quorum) } else { who.to_owned() }
+}

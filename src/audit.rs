@@ -1,0 +1,72 @@
+//! Audit: no act without a durable intent, no word without a durable outcome.
+//!
+//! `open` records the intent and mints `Permit` (the right to act once) and `Entry` (the duty to record); `close` drains the masked answer,
+//! records the outcome and mints the `Reply`; `refuse` records a refusal and mints the only other kind of `Reply`. If the ledger cannot
+//! record, there is no permit and no reply, only [`Unavailable`].
+
+pub mod close;
+pub mod open;
+pub mod recover;
+pub mod refuse;
+pub mod reply;
+pub mod trail;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::call::Facts;
+use crate::clock::Clock;
+use crate::ledger::{Ledger, LedgerError, SealedPayload};
+use crate::record::Recorder;
+
+pub use crate::record::Unavailable;
+pub use open::{Entry, Opened, Permit};
+pub use reply::Reply;
+
+/// Records calls. Cheap to clone.
+#[derive(Clone)]
+pub struct Audit {
+    ledger: Ledger,
+    recorder: Arc<Recorder>,
+    clock: Clock,
+}
+
+/// The kind of the rows that mark a call as open.
+pub(crate) const OPEN_CALL: &str = "call";
+
+impl Audit {
+    /// The audit room over a ledger.
+    #[must_use]
+    pub const fn new(ledger: Ledger, recorder: Arc<Recorder>, clock: Clock) -> Self {
+        Self { ledger, recorder, clock }
+    }
+
+    /// The request as evidence: what was asked, beside the log and under a commitment.
+    fn request_payload(&self, facts: &Facts, reason: Option<&str>) -> Result<SealedPayload, Unavailable> {
+        let document = serde_json::json!({
+            "tool": facts.tool,
+            "arguments": Value::Object((*facts.arguments).clone()),
+            "reason": reason,
+            "client": facts.origin.client,
+            "protocol_version": facts.origin.protocol_version,
+            "run": facts.origin.run,
+            "chain": facts.delegation.agent().chain,
+        });
+        self.payload("request", "request", document.to_string().as_bytes())
+    }
+
+    fn payload(&self, role: &'static str, class: &'static str, bytes: &[u8]) -> Result<SealedPayload, Unavailable> {
+        let sealed = (|| -> Result<SealedPayload, LedgerError> {
+            let mut writer = self.ledger.payload(role, class)?;
+            writer.push(bytes)?;
+            writer.finish()
+        })();
+        sealed.map_err(Unavailable::because)
+    }
+}
+
+/// References to payloads, as leaves have them.
+fn references(payloads: &[SealedPayload]) -> Value {
+    payloads.iter().map(|payload| payload.reference().to_json()).collect()
+}

@@ -1,0 +1,145 @@
+//! Closing: drain the masked answer within the call's limits, make the outcome durable, and only then mint the reply.
+//!
+//! What the agent will hear and what the payload store keeps are the same bytes. If they cannot be recorded, nobody hears them.
+
+use serde_json::{Map, Value, json};
+
+use crate::audit::{Audit, Entry, OPEN_CALL, Reply, Unavailable, references, reply};
+use crate::ledger::{Change, Write};
+use crate::mask::{MaskReport, Masked, MaskedColumn, MaskedPiece};
+use crate::mask::Done;
+use crate::record;
+use crate::refusal::{Code, Refusal};
+
+/// Masking may lengthen values (a label for a digit), so the drained answer may exceed the call's own limit by this factor and no more.
+const GROWTH_MAX: u64 = 4;
+/// A result of few, tiny rows needs this much for its frame.
+const FRAME_BYTES: u64 = 64 * 1024;
+
+/// What was drained.
+struct Drained {
+    result: Value,
+    outcome: Result<Done, Refusal>,
+    stopped: Option<bool>,
+    rows: u64,
+    report: MaskReport,
+}
+
+impl Audit {
+    /// Records the outcome and mints the reply.
+    ///
+    /// # Errors
+    /// The ledger could not record: the result is withheld.
+    pub async fn close(&self, entry: Entry, masked: Masked) -> Result<Reply, Unavailable> {
+        let drained = drain(masked, entry.bytes_max.saturating_mul(GROWTH_MAX).saturating_add(FRAME_BYTES)).await;
+        let status = match &drained.outcome {
+            Ok(_) => "ok",
+            Err(_) => "error",
+        };
+        let mut envelope = reply::envelope(status, &entry.facts);
+        let mut res = Map::from_iter([("status".to_owned(), Value::from(match &drained.outcome {
+            Err(refusal) if refusal.code() == Code::TargetCancelled => "cancelled",
+            _ => status,
+        }))]);
+        match &drained.outcome {
+            Ok(done) => {
+                envelope.insert("result".to_owned(), drained.result.clone());
+                res.insert("rows".to_owned(), Value::from(done.affected_rows.unwrap_or(drained.rows)));
+                res.insert("truncated".to_owned(), Value::from(done.truncated));
+            }
+            Err(refusal) => {
+                envelope.insert("error".to_owned(), reply::error(refusal));
+                res.insert("code".to_owned(), Value::from(refusal.code().as_str()));
+                if let Some(cause) = refusal.private_cause() {
+                    tracing::warn!(call = %entry.facts.id, code = refusal.code().as_str(), cause, "call failed");
+                }
+            }
+        }
+        if let Some(stopped) = drained.stopped {
+            res.insert("stopped".to_owned(), Value::from(if stopped { "confirmed" } else { "unconfirmed" }));
+        }
+        if !drained.report.counts.is_empty() {
+            envelope.insert("masked".to_owned(), drained.report.places_json());
+        }
+        let told = Value::Object(envelope.clone()).to_string();
+        res.insert("bytes".to_owned(), Value::from(told.len()));
+        res.insert("us".to_owned(), Value::from(u64::try_from(entry.began.elapsed().as_micros()).unwrap_or(u64::MAX).min(1 << 52)));
+
+        let mut body = Map::new();
+        body.insert("tool".to_owned(), record::tool(&entry.tool));
+        if let Some(target) = &entry.target {
+            body.insert("target".to_owned(), record::target(target));
+        }
+        body.insert("par".to_owned(), Value::from(entry.parent));
+        body.insert("res".to_owned(), Value::Object(res));
+        body.insert("mask".to_owned(), drained.report.to_json());
+        let payloads = vec![self.payload("result", "result", told.as_bytes())?];
+        body.insert("pay".to_owned(), references(&payloads));
+        let leaf = self.recorder.draft("call.completed", &entry.facts, body);
+        let writes = vec![Write::Remove { kind: OPEN_CALL.to_owned(), id: entry.facts.id.as_str().to_owned(), from: "open".to_owned() }];
+        let committed = self.ledger.commit(Change { leaves: vec![leaf], writes, payloads }).await?;
+        let receipt = reply::receipt(self.ledger.origin(), committed.receipts.first());
+        let preview_rows = drained.outcome.as_ref().ok().and_then(|done| done.preview_rows);
+        Ok(Reply::mint(envelope, drained.outcome.as_ref().err(), Some(entry.risk), preview_rows, receipt))
+    }
+}
+
+/// Reads the stream to its end; past the limit it reads on without keeping, so that the connector is never left hanging.
+async fn drain(mut masked: Masked, bytes_max: u64) -> Drained {
+    let mut columns: Option<Vec<MaskedColumn>> = None;
+    let mut rows: Vec<Value> = Vec::new();
+    let mut document: Option<Value> = None;
+    let mut bytes = 0_u64;
+    let mut row_count = 0;
+    let mut stopped = None;
+    // A stream that ends without saying how is no success.
+    let mut outcome = Err(Refusal::new(Code::MaskFailed).cause("the stream ended without its last piece"));
+    while let Some(piece) = masked.next().await {
+        match piece {
+            MaskedPiece::Header { columns: header } => columns = Some(header),
+            MaskedPiece::Row(values) => {
+                row_count += 1;
+                let row = Value::Array(values);
+                bytes = bytes.saturating_add(row.to_string().len() as u64);
+                if bytes <= bytes_max {
+                    rows.push(row);
+                }
+            }
+            MaskedPiece::Document(value) => {
+                bytes = bytes.saturating_add(value.to_string().len() as u64);
+                document = Some(value).filter(|_| bytes <= bytes_max);
+            }
+            MaskedPiece::Done(done) => outcome = Ok(done),
+            MaskedPiece::Failed { refusal, stopped: confirmed } => {
+                outcome = Err(refusal);
+                stopped = confirmed;
+            }
+        }
+    }
+    if bytes > bytes_max && outcome.is_ok() {
+        outcome = Err(Refusal::new(Code::ResultTooLarge));
+    }
+    let result = document.unwrap_or_else(|| table(columns.as_deref(), rows, outcome.as_ref().ok()));
+    Drained { result, outcome, stopped, rows: row_count, report: masked.report() }
+}
+
+/// Rows as the agent reads them.
+fn table(columns: Option<&[MaskedColumn]>, rows: Vec<Value>, done: Option<&Done>) -> Value {
+    let mut result = Map::new();
+    if let Some(columns) = columns {
+        let columns: Value = columns.iter().map(|column| json!({ "name": column.name, "type": column.type_name, "masked": column.masked })).collect();
+        result.insert("columns".to_owned(), columns);
+        result.insert("row_count".to_owned(), Value::from(rows.len()));
+        result.insert("rows".to_owned(), Value::Array(rows));
+    }
+    if let Some(done) = done {
+        result.insert("truncated".to_owned(), Value::from(done.truncated));
+        if let Some(affected) = done.affected_rows {
+            result.insert("affected_rows".to_owned(), Value::from(affected));
+        }
+        if let Some(preview) = done.preview_rows {
+            result.insert("would_touch_rows".to_owned(), Value::from(preview));
+        }
+    }
+    Value::Object(result)
+}

@@ -1,0 +1,53 @@
+//! Refusals are evidence: one leaf, `call.refused`, for every call that stops before it acts and has an identity.
+
+use serde_json::{Map, Value, json};
+
+use crate::audit::{Audit, Reply, Unavailable, references, reply};
+use crate::call::{Answer, Stop};
+use crate::ledger::Change;
+use crate::record;
+
+impl Audit {
+    /// Records a stop and mints the reply that tells the caller.
+    ///
+    /// # Errors
+    /// The ledger could not record: the caller is told that, and nothing of the refusal.
+    pub async fn refuse(&self, stop: Box<Stop>) -> Result<Reply, Unavailable> {
+        let Stop { facts, tool, target, risk, judgement, answer } = *stop;
+        let mut body = Map::new();
+        if let Some(tool) = &tool {
+            body.insert("tool".to_owned(), record::tool(tool));
+        }
+        if let Some(target) = &target {
+            body.insert("target".to_owned(), record::target(target));
+        }
+        body.insert("policy".to_owned(), judgement.as_ref().map_or_else(|| json!({ "ids": [], "decision": "none" }), record::policy));
+        let (status, refusal) = match &answer {
+            Answer::Refused(refusal) => ("denied", Some(refusal)),
+            Answer::Waiting(_) => ("approval_pending", None),
+        };
+        let mut envelope = reply::envelope(status, &facts);
+        match &answer {
+            Answer::Refused(refusal) => {
+                envelope.insert("error".to_owned(), reply::error(refusal));
+                body.insert("res".to_owned(), json!({ "status": status, "code": refusal.code().as_str() }));
+            }
+            Answer::Waiting(waiting) => {
+                envelope.insert("approval".to_owned(), reply::waiting(waiting));
+                body.insert("res".to_owned(), json!({ "status": status }));
+                body.insert("appr".to_owned(), json!({ "id": waiting.approval.as_str() }));
+            }
+        }
+        if let Some(cause) = refusal.and_then(crate::refusal::Refusal::private_cause) {
+            tracing::warn!(call = %facts.id, code = refusal.map(|refusal| refusal.code().as_str()), cause, "call refused");
+        }
+        let told = Value::Object(envelope.clone()).to_string();
+        let payloads = vec![self.request_payload(&facts, None)?, self.payload("result", "result", told.as_bytes())?];
+        body.insert("pay".to_owned(), references(&payloads));
+        let leaf = self.recorder.draft("call.refused", &facts, body);
+        let writes = self.recorder.subjects(facts.delegation.human(), Some(facts.delegation.agent()));
+        let committed = self.ledger.commit(Change { leaves: vec![leaf], writes, payloads }).await.inspect_err(|_| self.recorder.forget())?;
+        let receipt = reply::receipt(self.ledger.origin(), committed.receipts.first());
+        Ok(Reply::mint(envelope, refusal, risk, None, receipt))
+    }
+}

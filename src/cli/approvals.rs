@@ -1,0 +1,144 @@
+//! `countersign approvals`: see what waits for a human, and decide it.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::cli::client::Client;
+use crate::cli::output::{cell, inert, json as print_json, say, table};
+use crate::cli::{Failure, Remote};
+
+/// See and decide what waits for a human.
+#[derive(Debug, Args)]
+pub(super) struct Approvals {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// What you may decide, and what is asked in your name.
+    List {
+        #[command(flatten)]
+        remote: Remote,
+        /// pending, approved, denied, expired, spent, withdrawn or all.
+        #[arg(long, default_value = "pending")]
+        state: String,
+    },
+    /// One request: the exact call, what it touches, and what it would do.
+    Show {
+        #[command(flatten)]
+        remote: Remote,
+        /// `apr_…`
+        id: String,
+    },
+    /// Let exactly this call go ahead, once.
+    Approve {
+        #[command(flatten)]
+        remote: Remote,
+        /// `apr_…`
+        id: String,
+        /// Why; required where the policy wants a justification.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Refuse it.
+    Deny {
+        #[command(flatten)]
+        remote: Remote,
+        /// `apr_…`
+        id: String,
+        /// Why; the agent is told.
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+impl Approvals {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        match self.action {
+            Action::List { remote, state } => list(&remote, state).await,
+            Action::Show { remote, id } => show(&remote, &id).await,
+            Action::Approve { remote, id, reason } => decide(&remote, &id, "approve", reason).await,
+            Action::Deny { remote, id, reason } => decide(&remote, &id, "deny", Some(reason)).await,
+        }
+    }
+}
+
+async fn list(remote: &Remote, state: String) -> Result<(), Failure> {
+    let answer = Client::new(remote)?.get("/approvals", &[("state", state)]).await?;
+    if remote.json {
+        print_json(&answer);
+        return Ok(());
+    }
+    let approvals = answer.pointer("/approvals").and_then(Value::as_array).cloned().unwrap_or_default();
+    if approvals.is_empty() {
+        say("nothing waits for you");
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = approvals
+        .iter()
+        .map(|approval| ["/approval_id", "/state", "/risk", "/human/id", "/agent/id", "/target/name", "/operation/statement", "/expires_at"].iter().map(|pointer| cell(approval, pointer)).collect())
+        .collect();
+    table(&["ID", "STATE", "RISK", "HUMAN", "AGENT", "TARGET", "STATEMENT", "EXPIRES"], &rows);
+    Ok(())
+}
+
+async fn show(remote: &Remote, id: &str) -> Result<(), Failure> {
+    let answer = Client::new(remote)?.get(&format!("/approvals/{}", path_segment(id)?), &[]).await?;
+    if remote.json {
+        print_json(&answer);
+    } else {
+        describe(&answer);
+    }
+    Ok(())
+}
+
+/// A request as an approver reads it. The agent's own reason stands apart: it is the only part that the agent wrote freely.
+fn describe(approval: &Value) {
+    for (title, pointer) in [
+        ("approval", "/approval_id"),
+        ("state", "/state"),
+        ("human", "/human/id"),
+        ("agent", "/agent/id"),
+        ("tool", "/tool"),
+        ("target", "/target/name"),
+        ("risk", "/risk"),
+        ("touches", "/touches"),
+        ("policies", "/policies"),
+        ("expires", "/expires_at"),
+        ("statement", "/operation/statement"),
+        ("parameters", "/operation/parameters"),
+        ("would touch", "/preview/would_touch_rows"),
+    ] {
+        say(&format!("{title:<12} {}", inert(&cell(approval, pointer))));
+    }
+    let columns = approval.pointer("/preview/columns").and_then(Value::as_array).cloned().unwrap_or_default();
+    let rows = approval.pointer("/preview/rows").and_then(Value::as_array).cloned().unwrap_or_default();
+    if !rows.is_empty() {
+        say("\nas it is now (masked, up to five rows):");
+        let heading: Vec<String> = columns.iter().map(|column| inert(&cell(column, "/name"))).collect();
+        let heading: Vec<&str> = heading.iter().map(String::as_str).collect();
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| (0..heading.len()).map(|index| cell(row, &format!("/{index}"))).collect()).collect();
+        table(&heading, &rows);
+    }
+    let reason = cell(approval, "/reason_of_the_agent_unverified");
+    if reason != "-" {
+        say(&format!("\nthe agent says (unverified): {}", inert(&reason)));
+    }
+}
+
+async fn decide(remote: &Remote, id: &str, decision: &str, reason: Option<String>) -> Result<(), Failure> {
+    let body = reason.map_or_else(|| json!({ "decision": decision }), |reason| json!({ "decision": decision, "reason": reason }));
+    let answer = Client::new(remote)?.post(&format!("/approvals/{}/decision", path_segment(id)?), &[], &body).await?;
+    if remote.json {
+        print_json(&answer);
+    } else {
+        say(&format!("{} is {}", inert(&cell(&answer, "/approval_id")), cell(&answer, "/state")));
+    }
+    Ok(())
+}
+
+/// An id as it may stand in a path.
+pub(super) fn path_segment(id: &str) -> Result<&str, Failure> {
+    if !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') { Ok(id) } else { Err(Failure::Usage(format!("`{}` is no id", inert(id)))) }
+}

@@ -1,0 +1,86 @@
+//! The broker's own tools: whose call this is, which targets there are, and how an approval stands.
+//!
+//! They act like every other call, on a permit, and answer through the masks. None of them decides anything: an approval is looked at and waited
+//! for here, never granted, and only by the human and agent that asked for it.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::approval::Desk;
+use crate::audit::{Permit, Unavailable};
+use crate::call::TargetFacts;
+use crate::clock::{Clock, rfc3339};
+use crate::id::ApprovalId;
+use crate::operation::Risk;
+use crate::operation::local::Local;
+use crate::policy::{Policy, ToolAtLeast};
+use crate::refusal::{Code, Refusal};
+
+/// What the broker's own tools look at.
+#[derive(Clone)]
+pub struct Locals {
+    /// Says what this caller may know of.
+    pub policy: Arc<Policy>,
+    /// Knows the approvals.
+    pub desk: Desk,
+    /// All configured targets.
+    pub targets: Vec<TargetFacts>,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+impl Locals {
+    /// Does what the permit allows.
+    pub(super) async fn run(&self, local: &Local, permit: &Permit) -> Result<Value, Refusal> {
+        match local {
+            Local::ListTargets => Ok(self.list_targets(permit)),
+            Local::Whoami => Ok(self.whoami(permit)),
+            Local::ApprovalStatus { approval } => self.approval(approval, permit, None).await,
+            Local::ApprovalWait { approval, wait } => self.approval(approval, permit, Some(*wait)).await,
+        }
+    }
+
+    fn list_targets(&self, permit: &Permit) -> Value {
+        let delegation = &permit.call().facts.delegation;
+        let sees = |name, verb, risk, target| self.policy.sees(delegation, ToolAtLeast { name, kind: "sql", verb, risk }, Some(target));
+        let targets: Vec<Value> = self
+            .targets
+            .iter()
+            .filter_map(|target| {
+                let reads = sees("db_query", "select", Risk::Read, target);
+                let writes = sees("db_execute", "update", Risk::Write, target);
+                (reads || writes).then(|| {
+                    let tools: Vec<&str> = [(reads, "read"), (writes, "write")].into_iter().filter_map(|(can, class)| can.then_some(class)).collect();
+                    json!({ "name": target.name, "kind": "db", "engine": target.engine, "environment": target.environment, "allows": tools })
+                })
+            })
+            .collect();
+        json!({ "targets": targets })
+    }
+
+    fn whoami(&self, permit: &Permit) -> Value {
+        let delegation = &permit.call().facts.delegation;
+        json!({
+            "human": { "subject": delegation.human().subject, "issuer": delegation.human().issuer, "teams": delegation.human().teams },
+            "agent": { "id": delegation.agent().id, "issuer": delegation.agent().issuer, "chain": delegation.agent().chain },
+            "scopes": delegation.scopes(),
+            "highest_risk": delegation.cap().as_str(),
+            "expires_at": rfc3339(delegation.expires_at()),
+            "policy_set": self.policy.set_hash(),
+        })
+    }
+
+    async fn approval(&self, id: &ApprovalId, permit: &Permit, wait: Option<std::time::Duration>) -> Result<Value, Refusal> {
+        let unavailable = |error: Unavailable| error.refusal();
+        let call = permit.call();
+        let (human, agent) = (call.facts.delegation.human(), call.facts.delegation.agent());
+        let unknown = || Refusal::new(Code::ApprovalUnknown);
+        // Whose it is comes first: a stranger must not learn by waiting that there is something to wait for.
+        let mut view = self.desk.own(id, human, agent).await.map_err(unavailable)?.ok_or_else(unknown)?;
+        if let Some(wait) = wait {
+            view = self.desk.watch(id, wait.min(call.limits.timeout), &call.line).await.map_err(unavailable)?.ok_or_else(unknown)?;
+        }
+        Ok(view.for_agent(&self.desk.url(id), self.clock.now()))
+    }
+}

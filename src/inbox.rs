@@ -1,0 +1,102 @@
+//! The human's door: what awaits a decision, deciding it, and reading the trail. Every route takes a `Person`; no token of an agent opens it.
+//!
+//! A GET never changes anything. What is read here is recorded before it is shown.
+
+mod approvals;
+mod trail;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::{HeaderMap, StatusCode, header};
+use serde_json::json;
+
+use crate::approval::Desk;
+use crate::audit::{Audit, Unavailable};
+use crate::clock::Clock;
+use crate::identity::{Challenge, Identity, Person};
+use crate::policy::Policy;
+use crate::refusal::{Code, Refusal};
+
+/// What the human's door stands on.
+pub struct Inbox {
+    /// Says who is asking.
+    pub identity: Arc<Identity>,
+    /// Asks and decides.
+    pub desk: Desk,
+    /// Says who may decide and review.
+    pub policy: Arc<Policy>,
+    /// Reads the trail, and records that it was read.
+    pub audit: Audit,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+/// The routes.
+pub fn router(inbox: Arc<Inbox>) -> Router {
+    Router::new()
+        .route("/approvals", get(approvals::list))
+        .route("/approvals/{id}", get(approvals::show))
+        .route("/approvals/{id}/decision", post(approvals::decide))
+        .route("/audit/entries", get(trail::list))
+        .route("/audit/calls/{id}", get(trail::show))
+        .route("/audit/checkpoint", get(trail::checkpoint))
+        .route("/.well-known/oauth-protected-resource/inbox", get(metadata))
+        .with_state(inbox)
+}
+
+async fn metadata(State(inbox): State<Arc<Inbox>>) -> Json<serde_json::Value> {
+    Json(inbox.identity.inbox_metadata())
+}
+
+/// Why a human was not answered.
+enum Problem {
+    /// No person.
+    Challenge(Box<Challenge>),
+    /// A refusal with its status.
+    Refused(StatusCode, Box<Refusal>),
+}
+
+impl Problem {
+    fn refused(refusal: Refusal) -> Self {
+        let status = match refusal.code() {
+            Code::ApprovalUnknown | Code::NotFound => StatusCode::NOT_FOUND,
+            Code::ApprovalDecided | Code::ApprovalExpired | Code::ApprovalSpent => StatusCode::CONFLICT,
+            Code::Malformed | Code::InvalidArguments => StatusCode::BAD_REQUEST,
+            Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Code::TokenExpired | Code::MissingToken | Code::InvalidToken => StatusCode::UNAUTHORIZED,
+            Code::LedgerUnavailable | Code::Overloaded | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::FORBIDDEN,
+        };
+        Self::Refused(status, Box::new(refusal))
+    }
+}
+
+impl From<Unavailable> for Problem {
+    fn from(error: Unavailable) -> Self {
+        let refusal = error.refusal();
+        tracing::error!(cause = refusal.private_cause(), "the human's door could not record");
+        Self::refused(refusal)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = |refusal: &Refusal| Json(json!({ "error": { "code": refusal.code().as_str(), "message": refusal.message(), "hint": refusal.advice() } }));
+        match self {
+            Self::Challenge(challenge) => {
+                let body = body(&challenge.refusal);
+                (challenge.status, [(header::WWW_AUTHENTICATE, challenge.www_authenticate)], body).into_response()
+            }
+            Self::Refused(status, refusal) => (status, body(&refusal)).into_response(),
+        }
+    }
+}
+
+fn person(inbox: &Inbox, headers: &HeaderMap) -> Result<Person, Problem> {
+    inbox.identity.person(headers).map_err(|challenge| Problem::Challenge(Box::new(challenge)))
+}

@@ -1,0 +1,81 @@
+//! Requests for approval over HTTP: list, show, decide.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, Query, State};
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::approval::{Decision, State as Standing};
+use crate::id::ApprovalId;
+use crate::inbox::{Inbox, Problem, person};
+use crate::refusal::{Code, Refusal};
+
+/// `?state=pending`, `?state=all`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    state: Option<String>,
+}
+
+/// The body of a decision.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Said {
+    decision: Verdict,
+    reason: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    Approve,
+    Deny,
+}
+
+fn approval_id(text: &str) -> Result<ApprovalId, Problem> {
+    ApprovalId::parse(text).map_err(|error| Problem::refused(Refusal::new(Code::ApprovalUnknown).detail(error.to_string())))
+}
+
+pub(super) async fn list(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, which: Query<Which>) -> Result<Json<Value>, Problem> {
+    let person = person(&inbox, &headers)?;
+    let all = [Standing::Pending, Standing::Approved, Standing::Denied, Standing::Expired, Standing::Spent, Standing::Withdrawn];
+    let states: Vec<Standing> = match which.state.as_deref().unwrap_or("pending") {
+        "all" => all.to_vec(),
+        name => vec![Standing::parse(name).ok_or_else(|| Problem::refused(Refusal::new(Code::Malformed).detail("`state` must be pending, approved, denied, expired, spent, withdrawn or all")))?],
+    };
+    let now = inbox.clock.now();
+    let views = inbox.desk.list(&person, &states, &*inbox.policy).await?;
+    let approvals: Vec<Value> = views
+        .iter()
+        .filter_map(|view| ApprovalId::parse(&view.filed.id).ok().map(|id| view.for_person(&inbox.desk.url(&id), now)))
+        .collect();
+    Ok(Json(json!({ "approvals": approvals })))
+}
+
+pub(super) async fn show(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let person = person(&inbox, &headers)?;
+    let id = approval_id(&id)?;
+    let view = inbox.desk.show(&person, &id, &*inbox.policy).await?;
+    let view = view.ok_or_else(|| Problem::refused(Refusal::new(Code::ApprovalUnknown)))?;
+    Ok(Json(view.for_person(&inbox.desk.url(&id), inbox.clock.now())))
+}
+
+pub(super) async fn decide(
+    State(inbox): State<Arc<Inbox>>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    said: Result<Json<Said>, JsonRejection>,
+) -> Result<Json<Value>, Problem> {
+    let person = person(&inbox, &headers)?;
+    let id = approval_id(&id)?;
+    let Json(said) = said.map_err(|rejection| {
+        Problem::refused(Refusal::new(Code::Malformed).detail(format!("the body must be {{\"decision\": \"approve\" | \"deny\", \"reason\": …}}: {}", rejection.body_text())))
+    })?;
+    let decision = Decision { approve: matches!(said.decision, Verdict::Approve), reason: said.reason };
+    let decided = inbox.desk.decide(&person, &id, decision, &*inbox.policy).await?.map_err(Problem::refused)?;
+    Ok(Json(decided.view.for_person(&inbox.desk.url(&id), inbox.clock.now())))
+}

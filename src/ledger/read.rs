@@ -1,0 +1,223 @@
+//! Reading: rows, leaves, payloads and the head, on connections of their own, so that readers never wait for the committer.
+
+use std::sync::{Mutex, PoisonError};
+
+use rusqlite::types::Value as Sql;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+
+use crate::clock::Timestamp;
+use crate::ledger::row::Row;
+use crate::ledger::tree::Hash;
+use crate::ledger::{Ledger, StoreError, payload, store};
+
+/// A stored leaf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its index.
+    pub index: u64,
+    /// Its hash.
+    pub hash: Hash,
+    /// Its bytes, canonical JSON.
+    pub leaf: String,
+}
+
+/// Which leaves. Every field that is set must fit; newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entries {
+    /// Of this call.
+    pub call: Option<String>,
+    /// In the trail of this agent (opaque id).
+    pub agent: Option<String>,
+    /// In the trail of this human (opaque id).
+    pub human: Option<String>,
+    /// About this request for approval.
+    pub approval: Option<String>,
+    /// Of this run (opaque id).
+    pub run: Option<String>,
+    /// Of this type.
+    pub kind: Option<String>,
+    /// With this tool.
+    pub tool: Option<String>,
+    /// On this target.
+    pub target: Option<String>,
+    /// With this outcome: `ok`, `error`, `denied`, `approval_pending`, `cancelled`, `unresolved`, …
+    pub status: Option<String>,
+    /// At this risk or above, 1 to 4.
+    pub risk: Option<u8>,
+    /// Not before.
+    pub after: Option<String>,
+    /// Before.
+    pub before: Option<String>,
+    /// Below this index: the next page.
+    pub below: Option<u64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Leaves that one page holds at most.
+const PAGE_MAX: usize = 1_000;
+
+/// Idle read connections of this process, by database.
+static IDLE: Mutex<Vec<(std::path::PathBuf, Connection)>> = Mutex::new(Vec::new());
+
+impl Ledger {
+    async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static) -> Result<T, StoreError> {
+        let fail = |error: &dyn std::fmt::Display| StoreError(format!("failed to read the store: {error}"));
+        let _turn = self.shared.readers.acquire().await.map_err(|error| fail(&error))?;
+        let path = self.shared.database.clone();
+        tokio::task::spawn_blocking(move || {
+            let idle = {
+                let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+                idle.iter().position(|(of, _)| *of == path).map(|index| idle.swap_remove(index).1)
+            };
+            let connection = match idle {
+                Some(connection) => connection,
+                None => store::open_read_only(&path)?,
+            };
+            let found = work(&connection)?;
+            IDLE.lock().unwrap_or_else(PoisonError::into_inner).push((path, connection));
+            Ok(found)
+        })
+        .await
+        .map_err(|error| fail(&error))?
+        .map_err(|error: rusqlite::Error| fail(&error))
+    }
+
+    /// One row.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn get(&self, kind: &str, id: &str) -> Result<Option<Row>, StoreError> {
+        let (kind, id) = (kind.to_owned(), id.to_owned());
+        self.read(move |connection| {
+            connection.prepare_cached(&format!("{ROW} WHERE kind = ?1 AND id = ?2"))?.query_row(params![kind, id], row).optional()
+        })
+        .await
+    }
+
+    /// Rows with this key, oldest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn by_key(&self, kind: &str, key: &str) -> Result<Vec<Row>, StoreError> {
+        let (kind, key) = (kind.to_owned(), key.to_owned());
+        self.read(move |connection| {
+            connection.prepare_cached(&format!("{ROW} WHERE kind = ?1 AND key = ?2 AND key <> '' ORDER BY seq"))?.query_map(params![kind, key], row)?.collect()
+        })
+        .await
+    }
+
+    /// The newest rows of a kind in these states, oldest first; at most `limit`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn list(&self, kind: &str, states: &[&str], limit: usize) -> Result<Vec<Row>, StoreError> {
+        let kind = kind.to_owned();
+        let states: Vec<String> = states.iter().map(|state| (*state).to_owned()).collect();
+        self.read(move |connection| {
+            let marks = vec!["?"; states.len()].join(", ");
+            let sql = format!("SELECT * FROM ({ROW_SEQ} WHERE kind = ? AND state IN ({marks}) ORDER BY seq DESC LIMIT ?) ORDER BY seq");
+            let mut values: Vec<Sql> = vec![Sql::from(kind)];
+            values.extend(states.into_iter().map(Sql::from));
+            values.push(Sql::from(i64::try_from(limit).unwrap_or(i64::MAX)));
+            connection.prepare_cached(&sql)?.query_map(params_from_iter(values), row)?.collect()
+        })
+        .await
+    }
+
+    /// Leaves, newest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn entries(&self, which: Entries) -> Result<Vec<Stored>, StoreError> {
+        self.read(move |connection| {
+            let (sql, values) = select(which);
+            connection
+                .prepare_cached(&sql)?
+                .query_map(params_from_iter(values), |row| Ok(Stored { index: row.get(0)?, hash: row.get(1)?, leaf: row.get(2)? }))?
+                .collect()
+        })
+        .await
+    }
+
+    /// The signed head, a C2SP checkpoint; `None` for an empty log.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn checkpoint(&self) -> Result<Option<String>, StoreError> {
+        self.read(|connection| Ok(store::head(connection)?.map(|(_, note, ..)| note))).await
+    }
+
+    /// A payload's plaintext, checked against its commitment; `None` if it was erased.
+    ///
+    /// # Errors
+    /// The store cannot be read, or the payload is not what was committed to.
+    pub async fn open_payload(&self, commit: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let name = commit.to_owned();
+        let stored = self.read(move |connection| sealed(connection, &name)).await?;
+        let Some((salt, wrapped, chunks)) = stored else { return Ok(None) };
+        payload::open(self.keys(), commit, &salt, &wrapped, chunks).map(Some).map_err(|broken| StoreError(format!("the payload `{commit}` does not hold: {broken:?}")))
+    }
+}
+
+/// A payload's salt, wrapped key and chunks.
+pub(super) type Sealed = (Vec<u8>, Vec<u8>, Vec<Vec<u8>>);
+
+/// A payload as it is stored; `None` without its key.
+pub(super) fn sealed(connection: &Connection, commit: &str) -> rusqlite::Result<Option<Sealed>> {
+    let key: Option<(Vec<u8>, Vec<u8>)> = connection
+        .prepare_cached("SELECT salt, wrapped FROM payload_key WHERE commitment = ?1")?
+        .query_row(params![commit], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((salt, wrapped)) = key else { return Ok(None) };
+    let chunks: Vec<Vec<u8>> = connection
+        .prepare_cached("SELECT ciphertext FROM payload_chunk WHERE commitment = ?1 ORDER BY seq")?
+        .query_map(params![commit], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Some((salt, wrapped, chunks)))
+}
+
+const ROW: &str = "SELECT kind, id, state, key, grp, expires_us, version, body FROM row";
+const ROW_SEQ: &str = "SELECT kind, id, state, key, grp, expires_us, version, body, seq FROM row";
+
+fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    Ok(Row {
+        kind: row.get(0)?,
+        id: row.get(1)?,
+        state: row.get(2)?,
+        key: row.get(3)?,
+        group: row.get(4)?,
+        expires_at: row.get::<_, Option<i64>>(5)?.and_then(Timestamp::from_timestamp_micros),
+        version: row.get(6)?,
+        body: row.get(7)?,
+    })
+}
+
+fn select(which: Entries) -> (String, Vec<Sql>) {
+    let mut sql = "SELECT idx, hash, leaf FROM entry WHERE 1 = 1".to_owned();
+    let mut values = Vec::new();
+    let mut and = |condition: &str, value: Option<Sql>| {
+        if let Some(value) = value {
+            sql.push_str(" AND ");
+            sql.push_str(condition);
+            values.push(value);
+        }
+    };
+    let text = |text: Option<String>| text.map(Sql::from);
+    and("json_extract(leaf, '$.call') = ?", text(which.call));
+    and("json_extract(leaf, '$.agent.id') = ?", text(which.agent));
+    and("json_extract(leaf, '$.human.sub_id') = ?", text(which.human));
+    and("json_extract(leaf, '$.appr.id') = ?", text(which.approval));
+    and("json_extract(leaf, '$.run') = ?", text(which.run));
+    and("json_extract(leaf, '$.t') = ?", text(which.kind));
+    and("json_extract(leaf, '$.tool.name') = ?", text(which.tool));
+    and("json_extract(leaf, '$.target.id') = ?", text(which.target));
+    and("json_extract(leaf, '$.res.status') = ?", text(which.status));
+    and("json_extract(leaf, '$.policy.risk') >= ?", which.risk.map(|risk| Sql::from(i64::from(risk))));
+    and("json_extract(leaf, '$.ts') >= ?", text(which.after));
+    and("json_extract(leaf, '$.ts') < ?", text(which.before));
+    and("idx < ?", which.below.map(|below| Sql::from(i64::try_from(below).unwrap_or(i64::MAX))));
+    sql.push_str(" ORDER BY idx DESC LIMIT ?");
+    values.push(Sql::from(i64::try_from(which.limit.min(PAGE_MAX)).unwrap_or(0)));
+    (sql, values)
+}

@@ -1,0 +1,148 @@
+//! The order of events, read off the leaves alone: one intent and one outcome a call, no approval used twice, counters and times that only rise.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use serde_json::Value;
+
+use crate::ledger::tree::Hash;
+use crate::ledger::verify::{Found, Problem, problem};
+
+/// What is known of a call so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Open {
+    index: u64,
+    last: Hash,
+}
+
+/// What is known of a request for approval so far.
+#[derive(Debug, Default)]
+struct Asked {
+    commit: Option<String>,
+    approved: bool,
+    spent_at: Option<u64>,
+}
+
+/// The state machine over all leaves.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    ids: HashSet<String>,
+    last_ts: String,
+    counters: HashMap<String, u64>,
+    open: HashMap<String, Open>,
+    ended: HashMap<String, u64>,
+    asked: HashMap<String, Asked>,
+    /// Commitments of payloads, with the leaf that names them.
+    pub(super) payloads: BTreeMap<String, u64>,
+    /// Commitments whose erasure a leaf records.
+    pub(super) erased: BTreeSet<String>,
+}
+
+impl Order {
+    /// Takes the next leaf.
+    pub(super) fn leaf(&mut self, found: &Found, hash: Hash, problems: &mut Vec<Problem>) {
+        let at = Some(found.index);
+        let Ok(leaf) = serde_json::from_slice::<Value>(&found.leaf) else { return };
+        let text = |pointer: &str| leaf.pointer(pointer).and_then(Value::as_str);
+        if leaf.pointer("/v").and_then(Value::as_u64) != Some(1) {
+            problem(problems, at, "leaf.version", "its version is not 1");
+        }
+        let Some(id) = text("/id") else {
+            problem(problems, at, "leaf.id", "it has no id");
+            return;
+        };
+        if found.id.as_deref().is_some_and(|stored| stored != id) {
+            problem(problems, at, "leaf.id", "its stored id is another than the one it carries");
+        }
+        if !self.ids.insert(id.to_owned()) {
+            problem(problems, at, "leaf.duplicate", format!("the id `{id}` stands in the log already"));
+        }
+        let ts = text("/ts").unwrap_or_default();
+        if ts < self.last_ts.as_str() {
+            problem(problems, at, "leaf.time", "it is dated before the leaf before it");
+        }
+        ts.clone_into(&mut self.last_ts);
+        for (subject, counter) in [("/agent/id", "/an"), ("/human/sub_id", "/hn")] {
+            if let (Some(subject), Some(n)) = (text(subject), leaf.pointer(counter).and_then(Value::as_u64)) {
+                let last = self.counters.entry(subject.to_owned()).or_default();
+                *last += 1;
+                if n != *last {
+                    problem(problems, at, "trail.counter", format!("it is number {n} of `{subject}`, and {last} was to come"));
+                    *last = n;
+                }
+            }
+        }
+        for commit in leaf.pointer("/pay").and_then(Value::as_array).into_iter().flatten().filter_map(|pay| pay.get("commit").and_then(Value::as_str)) {
+            self.payloads.entry(commit.to_owned()).or_insert(found.index);
+        }
+        let kind = text("/t").unwrap_or_default();
+        if kind == "payload.erased" {
+            self.erased.extend(leaf.pointer("/ids").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(ToOwned::to_owned));
+        }
+        self.approval(found.index, kind, &leaf, problems);
+        if let Some(call) = text("/call") {
+            self.call(found.index, kind, call, hash, text("/par"), problems);
+        }
+    }
+
+    fn call(&mut self, index: u64, kind: &str, call: &str, hash: Hash, par: Option<&str>, problems: &mut Vec<Problem>) {
+        let at = Some(index);
+        match kind {
+            "call.admitted" => {
+                if self.open.contains_key(call) || self.ended.contains_key(call) {
+                    problem(problems, at, "call.twice", format!("the call `{call}` was admitted or ended before"));
+                }
+                self.open.insert(call.to_owned(), Open { index, last: hash });
+            }
+            "call.completed" | "exec.unresolved" => match self.open.remove(call) {
+                Some(open) => {
+                    if par.is_some_and(|par| par != hex::encode(open.last)) || (kind == "call.completed" && par.is_none()) {
+                        problem(problems, at, "call.parent", format!("it does not follow on leaf {}, which admitted the call `{call}`", open.index));
+                    }
+                    self.ended.insert(call.to_owned(), index);
+                }
+                None => problem(problems, at, "call.without_intent", format!("the call `{call}` ends without having been admitted, or a second time")),
+            },
+            "call.refused" => {
+                if self.open.contains_key(call) || self.ended.insert(call.to_owned(), index).is_some() {
+                    problem(problems, at, "call.twice", format!("the call `{call}` was admitted or ended before"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn approval(&mut self, index: u64, kind: &str, leaf: &Value, problems: &mut Vec<Problem>) {
+        let at = Some(index);
+        let text = |pointer: &str| leaf.pointer(pointer).and_then(Value::as_str);
+        let decision = text("/policy/decision");
+        let Some(id) = text("/appr/id") else {
+            if kind == "call.admitted" && !matches!(decision, Some("allowed" | "preview")) {
+                problem(problems, at, "call.not_allowed", "it was admitted without being allowed or approved");
+            }
+            return;
+        };
+        let asked = self.asked.entry(id.to_owned()).or_default();
+        let commit = text("/appr/commit");
+        match kind {
+            "approval.requested" => asked.commit = commit.map(ToOwned::to_owned),
+            "approval.decided" if text("/res/state") == Some("approved") => asked.approved = true,
+            "call.admitted" => {
+                if decision != Some("approved") || !asked.approved {
+                    problem(problems, at, "approval.missing", format!("it stands on the approval `{id}`, which no leaf before it grants"));
+                }
+                if asked.commit.as_deref() != commit {
+                    problem(problems, at, "approval.other_call", format!("the approval `{id}` was asked for another call"));
+                }
+                if let Some(before) = asked.spent_at.replace(index) {
+                    problem(problems, at, "approval.twice", format!("the approval `{id}` was used at leaf {before} already"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Calls that have no outcome yet. An open call is no problem by itself: it may be under way, or wait for the next start to close it.
+    pub(super) fn open_calls(&self) -> u64 {
+        self.open.len() as u64
+    }
+}

@@ -1,0 +1,451 @@
+//! What a statement touches and how much it can hurt, read off the parse tree.
+//!
+//! Everything is walked by hand, scope by scope, and what has no place in the walk is the highest risk. A second, mechanical walk (the parser's
+//! own visitor) counts expressions, queries and relations: if it finds more than the first one judged, something was overlooked, and that too is
+//! the highest risk.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    Assignment, Expr, FromTable, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, ObjectName, OnConflictAction, OnInsert, OrderByKind, Query,
+    Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement as Ast, TableFactor, TableObject, TableWithJoins, UpdateTableFromKind, Value, Visit, Visitor,
+};
+
+use crate::operation::sql::Engine;
+use crate::operation::sql::expr::{Part, Unknown, arguments, function, order, parts, window};
+use crate::operation::sql::function as known;
+use crate::operation::{Risk, Touch};
+
+/// What was found.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Findings {
+    /// What is touched, and how.
+    pub(super) touches: BTreeMap<(Vec<String>, &'static str), Risk>,
+    /// Why it is more than a read, first finding first.
+    pub(super) reasons: Vec<String>,
+    /// The highest risk of anything found.
+    pub(super) risk: Option<Risk>,
+    /// Relations read, for lineage: schema and name.
+    pub(super) relations: Vec<Vec<String>>,
+    exprs: usize,
+    queries: usize,
+}
+
+/// Names of common table expressions in reach, innermost last.
+type Scope = Vec<Vec<String>>;
+
+/// The walker.
+pub(super) struct Classifier {
+    engine: Engine,
+    found: Findings,
+    growth: usize,
+}
+
+/// Counts what there is to judge.
+#[derive(Default)]
+struct Census {
+    exprs: usize,
+    queries: usize,
+}
+
+impl Visitor for Census {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+        self.exprs += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+}
+
+/// Classifies a query, an insert, an update or a delete.
+pub(super) fn classify(engine: Engine, ast: &Ast) -> Findings {
+    let mut classifier = Classifier { engine, found: Findings::default(), growth: 0 };
+    if let Err(Unknown(what)) = classifier.statement(ast, &Scope::new()) {
+        classifier.raise(Risk::Admin, what);
+    }
+    let mut census = Census::default();
+    // The visitor never breaks.
+    let _never_breaks = ast.visit(&mut census);
+    if census.exprs != classifier.found.exprs || census.queries != classifier.found.queries {
+        classifier.raise(Risk::Admin, "a clause of a kind that is not known");
+    }
+    classifier.found
+}
+
+impl Classifier {
+    fn raise(&mut self, risk: Risk, why: impl Into<String>) {
+        self.found.risk = self.found.risk.max(Some(risk));
+        if risk > Risk::Read {
+            self.found.reasons.push(why.into());
+        }
+    }
+
+    fn touch(&mut self, path: Vec<String>, verb: &'static str, risk: Risk) {
+        let entry = self.found.touches.entry((path, verb)).or_insert(risk);
+        *entry = (*entry).max(risk);
+        self.found.risk = self.found.risk.max(Some(risk));
+    }
+
+    fn path(&self, name: &ObjectName) -> Result<Vec<String>, Unknown> {
+        known::folded(self.engine, name).filter(|parts| matches!(parts.len(), 1 | 2)).ok_or(Unknown("a table name of a form that is not known"))
+    }
+
+    fn relation(&mut self, name: &ObjectName, scope: &Scope) -> Result<(), Unknown> {
+        let path = self.path(name)?;
+        if let [bare] = path.as_slice()
+            && scope.iter().any(|names| names.contains(bare))
+        {
+            return Ok(());
+        }
+        let risk = match known::harmless_catalogue(self.engine, &path) {
+            Some(false) => {
+                self.raise(Risk::Admin, format!("`{}` shows more than names and shapes", path.join(".")));
+                Risk::Admin
+            }
+            _ => Risk::Read,
+        };
+        self.found.relations.push(path.clone());
+        self.touch(path, "select", risk);
+        Ok(())
+    }
+
+    fn statement(&mut self, ast: &Ast, scope: &Scope) -> Result<(), Unknown> {
+        match ast {
+            Ast::Query(query) => self.query(query, scope),
+            Ast::Insert(insert) => self.insert(insert, scope),
+            Ast::Update(update) => self.update(update, scope),
+            Ast::Delete(delete) => self.delete(delete, scope),
+            _ => Err(Unknown("a statement inside the statement")),
+        }
+    }
+
+    fn insert(&mut self, insert: &sqlparser::ast::Insert, scope: &Scope) -> Result<(), Unknown> {
+        let exotic = insert.overwrite || !insert.assignments.is_empty() || insert.partitioned.is_some() || insert.output.is_some() || insert.insert_alias.is_some();
+        if exotic || insert.multi_table_insert_type.is_some() || !insert.optimizer_hints.is_empty() || insert.settings.is_some() || insert.format_clause.is_some() {
+            return Err(Unknown("an INSERT of a form that is not known"));
+        }
+        let TableObject::TableName(name) = &insert.table else { return Err(Unknown("an INSERT into something that is no table")) };
+        let path = self.path(name)?;
+        let replaces = insert.replace_into || insert.or.is_some();
+        self.found.relations.push(path.clone());
+        self.raise(Risk::Write, "INSERT changes data");
+        self.touch(path.clone(), "insert", Risk::Write);
+        if replaces {
+            self.raise(Risk::Destructive, "REPLACE and INSERT OR … can remove rows");
+            self.touch(path.clone(), "delete", Risk::Destructive);
+        }
+        if let Some(source) = &insert.source {
+            self.query(source, scope)?;
+        }
+        match &insert.on {
+            None => {}
+            Some(OnInsert::OnConflict(conflict)) => {
+                if let OnConflictAction::DoUpdate(update) = &conflict.action {
+                    self.touch(path, "update", Risk::Write);
+                    self.assignments(&update.assignments, scope)?;
+                    self.exprs(update.selection.iter(), scope)?;
+                }
+            }
+            Some(_) => return Err(Unknown("an INSERT of a form that is not known")),
+        }
+        self.items(insert.returning.as_deref().unwrap_or_default(), scope)
+    }
+
+    fn update(&mut self, update: &sqlparser::ast::Update, scope: &Scope) -> Result<(), Unknown> {
+        if update.output.is_some() || update.limit.is_some() || !update.order_by.is_empty() || !update.optimizer_hints.is_empty() || !update.table.joins.is_empty() {
+            return Err(Unknown("an UPDATE of a form that is not known"));
+        }
+        let TableFactor::Table { name, .. } = &update.table.relation else { return Err(Unknown("an UPDATE of something that is no table")) };
+        self.plain_table(&update.table.relation)?;
+        let path = self.path(name)?;
+        let all = update.selection.as_ref().is_none_or(is_constant);
+        let risk = if all || update.or.is_some() { Risk::Destructive } else { Risk::Write };
+        self.raise(risk, if all { "UPDATE without a condition changes every row" } else { "UPDATE changes data" });
+        self.found.relations.push(path.clone());
+        self.touch(path, "update", risk);
+        match &update.from {
+            None => {}
+            Some(UpdateTableFromKind::AfterSet(tables)) => self.from(tables, scope)?,
+            Some(UpdateTableFromKind::BeforeSet(_)) => return Err(Unknown("an UPDATE of a form that is not known")),
+        }
+        self.assignments(&update.assignments, scope)?;
+        self.exprs(update.selection.iter(), scope)?;
+        self.items(update.returning.as_deref().unwrap_or_default(), scope)
+    }
+
+    fn delete(&mut self, delete: &sqlparser::ast::Delete, scope: &Scope) -> Result<(), Unknown> {
+        if delete.output.is_some() || delete.limit.is_some() || !delete.order_by.is_empty() || !delete.tables.is_empty() || !delete.optimizer_hints.is_empty() {
+            return Err(Unknown("a DELETE of a form that is not known"));
+        }
+        let FromTable::WithFromKeyword(tables) = &delete.from else { return Err(Unknown("a DELETE without FROM")) };
+        let [TableWithJoins { relation, joins }] = tables.as_slice() else { return Err(Unknown("a DELETE from several tables")) };
+        let TableFactor::Table { name, .. } = relation else { return Err(Unknown("a DELETE from something that is no table")) };
+        if !joins.is_empty() {
+            return Err(Unknown("a DELETE with a join"));
+        }
+        self.plain_table(relation)?;
+        let path = self.path(name)?;
+        self.raise(Risk::Destructive, "DELETE removes rows");
+        self.found.relations.push(path.clone());
+        self.touch(path, "delete", Risk::Destructive);
+        self.from(delete.using.as_deref().unwrap_or_default(), scope)?;
+        self.exprs(delete.selection.iter(), scope)?;
+        self.items(delete.returning.as_deref().unwrap_or_default(), scope)
+    }
+
+    fn assignments(&mut self, assignments: &[Assignment], scope: &Scope) -> Result<(), Unknown> {
+        self.exprs(assignments.iter().map(|assignment| &assignment.value), scope)
+    }
+
+    fn query(&mut self, query: &Query, scope: &Scope) -> Result<(), Unknown> {
+        self.found.queries += 1;
+        if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty() {
+            return Err(Unknown("a query of a form that is not known"));
+        }
+        if !query.locks.is_empty() {
+            self.raise(Risk::Write, "FOR UPDATE and FOR SHARE lock rows");
+        }
+        let mut scope = scope.clone();
+        if let Some(with) = &query.with {
+            let names: Vec<String> = with.cte_tables.iter().map(|cte| known::fold(self.engine, &cte.alias.name)).collect();
+            // Only a recursive WITH sees its own names; otherwise each sees those before it, and a table of its own name is the table.
+            let recursive = with.recursive || self.engine == Engine::Sqlite;
+            scope.push(if recursive { names.clone() } else { Vec::new() });
+            for (cte, name) in with.cte_tables.iter().zip(names) {
+                if cte.from.is_some() {
+                    return Err(Unknown("a WITH of a form that is not known"));
+                }
+                self.query(&cte.query, &scope)?;
+                if let Some(seen) = scope.last_mut() {
+                    seen.push(name);
+                }
+            }
+        }
+        self.body(&query.body, &scope)?;
+        let mut parts = Vec::new();
+        if let Some(by) = &query.order_by {
+            match (&by.kind, &by.interpolate) {
+                (OrderByKind::Expressions(by), None) => order(by, &mut parts)?,
+                _ => return Err(Unknown("an ORDER BY of a form that is not known")),
+            }
+        }
+        match &query.limit_clause {
+            None => {}
+            Some(LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
+                parts.extend(limit.iter().chain(offset.iter().map(|offset| &offset.value)).map(Part::Expr));
+            }
+            Some(LimitClause::OffsetCommaLimit { offset, limit }) => parts.extend([offset, limit].map(Part::Expr)),
+            Some(_) => return Err(Unknown("a LIMIT of a form that is not known")),
+        }
+        parts.extend(query.fetch.iter().filter_map(|fetch| fetch.quantity.as_ref()).map(Part::Expr));
+        self.parts(parts, &scope)
+    }
+
+    fn body(&mut self, body: &SetExpr, scope: &Scope) -> Result<(), Unknown> {
+        match body {
+            SetExpr::Select(select) => self.select(select, scope),
+            SetExpr::Query(query) => self.query(query, scope),
+            SetExpr::SetOperation { left, right, .. } => {
+                self.body(left, scope)?;
+                self.body(right, scope)
+            }
+            SetExpr::Values(values) => self.exprs(values.rows.iter().flat_map(|row| &row.content), scope),
+            SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) => self.statement(statement, scope),
+            SetExpr::Merge(_) | SetExpr::Table(_) => Err(Unknown("a query of a form that is not known")),
+        }
+    }
+
+    fn select(&mut self, select: &Select, scope: &Scope) -> Result<(), Unknown> {
+        if select.into.is_some() {
+            self.raise(Risk::Write, "SELECT INTO makes a table");
+            return Err(Unknown("SELECT INTO"));
+        }
+        let exotic = select.top.is_some() || select.exclude.is_some() || !select.lateral_views.is_empty() || select.prewhere.is_some() || !select.connect_by.is_empty();
+        let more = !select.cluster_by.is_empty() || !select.distribute_by.is_empty() || !select.sort_by.is_empty() || select.qualify.is_some() || select.value_table_mode.is_some();
+        if exotic || more || select.select_modifiers.is_some() || !select.optimizer_hints.is_empty() {
+            return Err(Unknown("a SELECT of a form that is not known"));
+        }
+        self.from(&select.from, scope)?;
+        self.items(&select.projection, scope)?;
+        if let Some(sqlparser::ast::Distinct::On(exprs)) = &select.distinct {
+            self.exprs(exprs.iter(), scope)?;
+        }
+        self.exprs(select.selection.iter().chain(&select.having), scope)?;
+        match &select.group_by {
+            GroupByExpr::Expressions(exprs, modifiers) if modifiers.is_empty() => self.exprs(exprs.iter(), scope)?,
+            _ => return Err(Unknown("a GROUP BY of a form that is not known")),
+        }
+        let mut found = Vec::new();
+        for definition in &select.named_window {
+            if let sqlparser::ast::NamedWindowExpr::WindowSpec(spec) = &definition.1 {
+                window(spec, &mut found)?;
+            }
+        }
+        self.parts(found, scope)
+    }
+
+    fn from(&mut self, tables: &[TableWithJoins], scope: &Scope) -> Result<(), Unknown> {
+        for table in tables {
+            self.factor(&table.relation, scope)?;
+            for join in &table.joins {
+                self.factor(&join.relation, scope)?;
+                match &join.join_operator {
+                    JoinOperator::Join(on) | JoinOperator::Inner(on) | JoinOperator::Left(on) | JoinOperator::LeftOuter(on) | JoinOperator::Right(on)
+                    | JoinOperator::RightOuter(on) | JoinOperator::FullOuter(on) | JoinOperator::CrossJoin(on) => {
+                        if let JoinConstraint::On(expr) = on {
+                            self.expr(expr, scope)?;
+                        }
+                    }
+                    _ => return Err(Unknown("a join of a kind that is not known")),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn plain_table(&self, factor: &TableFactor) -> Result<(), Unknown> {
+        match factor {
+            TableFactor::Table { args: None, with_hints, version: None, with_ordinality: false, partitions, json_path: None, sample: None, index_hints, .. }
+                if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() => Ok(()),
+            _ => Err(Unknown("a table of a form that is not known")),
+        }
+    }
+
+    fn factor(&mut self, factor: &TableFactor, scope: &Scope) -> Result<(), Unknown> {
+        match factor {
+            TableFactor::Table { name, args: Some(args), with_hints, version: None, partitions, json_path: None, sample: None, index_hints, .. }
+                if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() && args.settings.is_none() =>
+            {
+                self.table_function(name, &args.args, scope)
+            }
+            TableFactor::Table { name, .. } => {
+                self.plain_table(factor)?;
+                self.relation(name, scope)
+            }
+            TableFactor::Derived { subquery, sample: None, .. } => self.query(subquery, scope),
+            TableFactor::Function { name, args, .. } => self.table_function(name, args, scope),
+            TableFactor::UNNEST { array_exprs, .. } => self.exprs(array_exprs.iter(), scope),
+            TableFactor::NestedJoin { table_with_joins, .. } => self.from(std::slice::from_ref(table_with_joins), scope),
+            _ => Err(Unknown("a table of a kind that is not known")),
+        }
+    }
+
+    fn table_function(&mut self, name: &ObjectName, args: &[sqlparser::ast::FunctionArg], scope: &Scope) -> Result<(), Unknown> {
+        let mut parts = Vec::new();
+        arguments(args, &mut parts)?;
+        self.call(name, &parts);
+        self.parts(parts, scope)
+    }
+
+    fn items(&mut self, items: &[SelectItem], scope: &Scope) -> Result<(), Unknown> {
+        for item in items {
+            match item {
+                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => self.expr(expr, scope)?,
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(_), options) | SelectItem::Wildcard(options) => {
+                    if *options != sqlparser::ast::WildcardAdditionalOptions::default() {
+                        return Err(Unknown("a wildcard with options"));
+                    }
+                }
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(expr), _) => self.expr(expr, scope)?,
+                SelectItem::ExprWithAliases { .. } => return Err(Unknown("a column with several names")),
+            }
+        }
+        Ok(())
+    }
+
+    fn exprs<'a>(&mut self, exprs: impl Iterator<Item = &'a Expr>, scope: &Scope) -> Result<(), Unknown> {
+        for expr in exprs {
+            self.expr(expr, scope)?;
+        }
+        Ok(())
+    }
+
+    fn parts(&mut self, parts: Vec<Part<'_>>, scope: &Scope) -> Result<(), Unknown> {
+        for part in parts {
+            match part {
+                Part::Expr(expr) => self.expr(expr, scope)?,
+                Part::Query(query) => self.query(query, scope)?,
+                Part::Star(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn expr(&mut self, expr: &Expr, scope: &Scope) -> Result<(), Unknown> {
+        self.found.exprs += 1;
+        let mut growing = false;
+        match expr {
+            Expr::Function(call) => {
+                let parts = function(call)?;
+                self.call(&call.name, &parts);
+                growing = known::known(self.engine, &call.name).is_some_and(|name| known::grows(&name));
+                if matches!(call.args, FunctionArguments::None) && !parts.is_empty() {
+                    return Err(Unknown("a function call of a form that is not known"));
+                }
+            }
+            Expr::Overlay { .. } => growing = true,
+            Expr::BinaryOp { op, .. } | Expr::AnyOp { compare_op: op, .. } | Expr::AllOp { compare_op: op, .. } if !known::known_binary(op) => {
+                self.raise(Risk::Admin, format!("the operator `{op}` is not known to only read"));
+            }
+            Expr::UnaryOp { op, .. } if !known::known_unary(*op) => self.raise(Risk::Admin, format!("the operator `{op}` is not known to only read")),
+            Expr::Cast { data_type, .. } if !known::known_type(data_type) => self.raise(Risk::Admin, "a cast to a type that is not known"),
+            Expr::TypedString(typed) if !known::known_type(&typed.data_type) => self.raise(Risk::Admin, "a literal of a type that is not known"),
+            Expr::Value(value) if self.growth > 0 => {
+                if let Value::SingleQuotedString(text) = &value.value
+                    && text.len() > known::GROWTH_LITERAL_MAX
+                {
+                    self.raise(Risk::Admin, format!("a literal of more than {} bytes inside a replacement", known::GROWTH_LITERAL_MAX));
+                }
+            }
+            _ => {}
+        }
+        self.growth += usize::from(growing);
+        if self.growth > known::GROWTH_DEPTH_MAX {
+            self.raise(Risk::Admin, "replacements nested too deep");
+        }
+        let outcome = parts(expr).and_then(|parts| self.parts(parts, scope));
+        self.growth -= usize::from(growing);
+        outcome
+    }
+
+    fn call(&mut self, name: &ObjectName, parts: &[Part<'_>]) {
+        match known::known(self.engine, name) {
+            None => self.raise(Risk::Admin, format!("the function `{}` is not known to only read", shortened(&name.to_string()))),
+            Some(name) if name == "generate_series" => {
+                let small = |part: &Part<'_>| matches!(part, Part::Expr(expr) if literal_within(expr, known::SERIES_MAX));
+                if !parts.iter().all(small) {
+                    self.raise(Risk::Admin, format!("`generate_series` without literal bounds of at most {}", known::SERIES_MAX));
+                }
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn literal_within(expr: &Expr, most: i64) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(&value.value, Value::Number(number, _) if number.parse::<i64>().is_ok_and(|number| (1..=most).contains(&number) || number == 0)))
+}
+
+/// Whether a condition is the same for every row: `1 = 1`, `true`.
+fn is_constant(expr: &Expr) -> bool {
+    struct Column;
+    impl Visitor for Column {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            if matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    expr.visit(&mut Column).is_continue()
+}
+
+/// At most so much of what the caller wrote is said back.
+pub(super) fn shortened(text: &str) -> String {
+    const MOST: usize = 60;
+    if text.chars().count() <= MOST { text.to_owned() } else { text.chars().take(MOST).chain(['…']).collect() }
+}

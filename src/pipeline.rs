@@ -1,0 +1,142 @@
+//! The path of a call, on one screen. Control flow lives here and only here; each stage changes what is known, and therefore the type.
+//!
+//! From the first line to the last a call is a task of its own: a caller that hangs up only signals it (`Line::gone`), the connector then stops
+//! the target's work, and the outcome is recorded. No future is dropped in the middle.
+
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use crate::approval::{Desk, Found, Outcome, Shown};
+use crate::audit::{Audit, Reply, Unavailable};
+use crate::call::{Answer, Request, Stop};
+use crate::catalog::{Catalog, Listing};
+use crate::connector::Connectors;
+use crate::identity::Delegation;
+use crate::mask::Masks;
+use crate::policy::{Authorized, Pending, Policy, Ruling, ToolAtLeast};
+use crate::refusal::{Code, Refusal};
+
+/// The stages, joined.
+pub struct Pipeline {
+    /// Tools, and the parser of calls.
+    pub catalog: Arc<Catalog>,
+    /// Says yes, ask, or no.
+    pub policy: Arc<Policy>,
+    /// Asks humans.
+    pub desk: Desk,
+    /// Records.
+    pub audit: Audit,
+    /// Acts.
+    pub connectors: Connectors,
+    /// Masks.
+    pub masks: Masks,
+    /// Calls under way; a drain waits for them.
+    pub under_way: TaskTracker,
+}
+
+/// Where a call goes once it has been judged.
+enum Step {
+    Go(Box<Authorized>),
+    Stop(Box<Stop>),
+}
+
+impl Pipeline {
+    /// Takes a request down the whole path. Dropping the future signals the call, and does not drop it.
+    ///
+    /// # Errors
+    /// The ledger could not record: nothing was done, or what was done is withheld and will be closed as unresolved.
+    pub async fn run(self: &Arc<Self>, request: Request) -> Result<Reply, Unavailable> {
+        let gone = request.line().gone.clone().drop_guard();
+        let pipeline = Arc::clone(self);
+        let call = self.under_way.spawn(async move { pipeline.path(request).await });
+        let reply = call.await.map_err(Unavailable::because)?;
+        // Answered: the guard must not report the caller as gone to whatever still looks.
+        gone.disarm();
+        reply
+    }
+
+    async fn path(&self, request: Request) -> Result<Reply, Unavailable> {
+        match self.authorize(request).await? {
+            Step::Go(authorized) => self.perform(authorized).await,
+            Step::Stop(stop) => self.audit.refuse(stop).await,
+        }
+    }
+
+    async fn perform(&self, authorized: Box<Authorized>) -> Result<Reply, Unavailable> {
+        let (permit, entry) = match self.audit.open(authorized).await? {
+            Ok(opened) => opened,
+            Err(stop) => return self.audit.refuse(stop).await,
+        };
+        let unmasked = self.connectors.execute(permit).await;
+        let masked = self.masks.apply(unmasked);
+        self.audit.close(entry, masked).await
+    }
+
+    async fn authorize(&self, request: Request) -> Result<Step, Unavailable> {
+        let call = match self.catalog.parse(request) {
+            Ok(call) => call,
+            Err(unparsed) => return Ok(Step::Stop(unparsed)),
+        };
+        match self.policy.rule(call) {
+            Ruling::Allowed(authorized) => Ok(Step::Go(authorized)),
+            Ruling::Stop(stop) => Ok(Step::Stop(stop)),
+            Ruling::Pending(pending) => self.ask(*pending).await,
+        }
+    }
+
+    /// A human must see it: find the grant of an identical call, or ask and hold.
+    async fn ask(&self, pending: Pending) -> Result<Step, Unavailable> {
+        let id = match self.desk.find(pending.asking()).await? {
+            Found::Granted(approval) => return Ok(released(self.policy.release(pending, *approval))),
+            Found::Denied(refusal) => return Ok(Step::Stop(pending.stop(Answer::Refused(refusal)))),
+            Found::Open(id) => id,
+            Found::Nothing => {
+                let shown = match self.preview(&pending).await? {
+                    Ok(shown) => shown,
+                    Err(refusal) => return Ok(Step::Stop(pending.stop(Answer::Refused(refusal)))),
+                };
+                match self.desk.file(pending.asking(), shown).await? {
+                    Ok(id) => id,
+                    Err(refusal) => return Ok(Step::Stop(pending.stop(Answer::Refused(refusal)))),
+                }
+            }
+        };
+        match self.desk.hold(pending.asking(), &id).await? {
+            Outcome::Approved(approval) => Ok(released(self.policy.release(pending, *approval))),
+            Outcome::Stop(answer) => Ok(Step::Stop(pending.stop(answer))),
+        }
+    }
+
+    /// What the approver is shown of the effect: a read-only call of its own, masked and recorded like any other. Its reply goes to the Desk.
+    async fn preview(&self, pending: &Pending) -> Result<Result<Shown, Refusal>, Unavailable> {
+        let Some(preview) = pending.preview() else { return Ok(Ok(Shown::default())) };
+        let reply = Box::pin(self.perform(preview)).await?;
+        let result = reply.envelope().get("result").cloned().unwrap_or_default();
+        if reply.is_error() {
+            let said = reply.envelope().get("error").and_then(|error| error.get("message")).and_then(|message| message.as_str());
+            return Ok(Err(Refusal::new(Code::PreviewFailed).detail(said.unwrap_or_default())));
+        }
+        Ok(Ok(Shown { effect: result, rows: reply.preview_rows() }))
+    }
+
+    /// The tools that this delegation may know of, by name.
+    #[must_use]
+    pub fn list(&self, delegation: &Delegation) -> Vec<Listing> {
+        let visible = |listing: &&Listing| {
+            let tool = ToolAtLeast { name: &listing.name, kind: listing.kind, verb: listing.verb, risk: listing.min_risk };
+            if listing.targets.is_empty() {
+                return listing.kind == "local" && self.policy.sees(delegation, tool, None);
+            }
+            listing.targets.iter().any(|target| self.policy.sees(delegation, tool, Some(target)))
+        };
+        self.catalog.listings().iter().filter(visible).cloned().collect()
+    }
+}
+
+fn released(released: Result<Box<Authorized>, Box<Stop>>) -> Step {
+    match released {
+        Ok(authorized) => Step::Go(authorized),
+        Err(stop) => Step::Stop(stop),
+    }
+}

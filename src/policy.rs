@@ -1,0 +1,181 @@
+//! Policy: the only place that knows Cedar, and the only one that says yes to a call.
+//!
+//! Every touched resource is judged with its own verb and risk: all `invoke` → go; else all `invoke` or `request` → ask; else no. Anything that
+//! errs denies (Cedar skips a policy that errs, so a broken `forbid` would allow). Nothing here acts: a yes is an [`Authorized`], which the
+//! audit room alone can spend.
+
+pub mod entities;
+pub mod load;
+pub mod rule;
+
+use std::collections::BTreeMap;
+
+use cedar_policy::{Authorizer, Decision as CedarDecision, Entities, EntityUid, PolicySet, Request, Schema};
+
+use crate::approval::{Electorate, Subject, Terms};
+use crate::call::{Judgement, TargetFacts};
+use crate::clock::Clock;
+use crate::identity::{Delegation, Human};
+use crate::operation::{Risk, Touch};
+use crate::refusal::{Code, Refusal};
+
+pub use load::{PolicyFile, Problem, Settings};
+pub use rule::{Authorized, Pending, Ruling};
+
+/// A loaded, validated set of policies.
+#[derive(Debug)]
+pub struct Policy {
+    set: PolicySet,
+    schema: Schema,
+    set_hash: String,
+    text: String,
+    terms: BTreeMap<String, Terms>,
+    /// Resources below each target that some policy names, by target.
+    named: BTreeMap<String, Vec<EntityUid>>,
+    names: entities::Names,
+    clock: Clock,
+}
+
+/// What one resource's judgement came to.
+enum Verdict {
+    Invoke(Vec<String>),
+    Request(Vec<String>),
+    Deny(Vec<String>),
+}
+
+/// Cedar could not evaluate; the cause is for the operator.
+#[derive(Debug)]
+struct Broken(String);
+
+/// A tool as visibility is judged: at its least risk.
+#[derive(Debug, Clone, Copy)]
+pub struct ToolAtLeast<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// `local` or `sql`.
+    pub kind: &'static str,
+    /// The verb of its mildest call.
+    pub verb: &'static str,
+    /// The risk of its mildest call.
+    pub risk: Risk,
+}
+
+impl Policy {
+    /// SHA-256 of the schema and all policies, hexadecimal.
+    #[must_use]
+    pub fn set_hash(&self) -> &str {
+        &self.set_hash
+    }
+
+    /// The text that `set_hash` is the hash of.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether any policy could let this delegation use that tool on that target (`None` for the broker's own tools) at all.
+    #[must_use]
+    pub fn sees(&self, delegation: &Delegation, tool: ToolAtLeast<'_>, target: Option<&TargetFacts>) -> bool {
+        if tool.risk > delegation.cap() {
+            return false;
+        }
+        let touch = Touch { path: Vec::new(), verb: tool.verb, risk: tool.risk };
+        let mut resources = vec![self.names.resource(target, &touch, &[])];
+        if let Some(target) = target {
+            resources.extend(self.named.get(&target.name).into_iter().flatten().cloned());
+        }
+        resources.iter().any(|resource| {
+            let verdict = self.judge(delegation, tool.name, tool.kind, &touch, target, resource);
+            matches!(verdict, Ok(Verdict::Invoke(_) | Verdict::Request(_)))
+        })
+    }
+
+    /// Whether this human may read the trail of others.
+    #[must_use]
+    pub fn may_review(&self, human: &Human) -> bool {
+        let resource = entities::uid("Trail", "all");
+        let principal = self.names.human(human);
+        resource
+            .and_then(|resource| {
+                let request = Request::new(principal?, entities::uid("Action", "review")?, resource, cedar_policy::Context::empty(), Some(&self.schema)).ok()?;
+                let entities = Entities::from_entities(self.names.human_entities(human)?, Some(&self.schema)).ok()?;
+                self.ask(&request, &entities).ok()
+            })
+            .is_some_and(|(allowed, _)| allowed)
+    }
+
+    fn ask(&self, request: &Request, entities: &Entities) -> Result<(bool, Vec<String>), Broken> {
+        let response = Authorizer::new().is_authorized(request, &self.set, entities);
+        if let Some(error) = response.diagnostics().errors().next() {
+            return Err(Broken(error.to_string()));
+        }
+        let mut ids: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
+        ids.sort();
+        Ok((response.decision() == CedarDecision::Allow, ids))
+    }
+
+    fn judge(
+        &self,
+        delegation: &Delegation,
+        tool: &str,
+        kind: &str,
+        touch: &Touch,
+        target: Option<&TargetFacts>,
+        resource: &Option<EntityUid>,
+    ) -> Result<Verdict, Broken> {
+        let broken = |what: &str| Broken(format!("failed to build {what}"));
+        let resource = resource.clone().ok_or_else(|| broken("the resource's id"))?;
+        let (principal, mut known) = self.names.delegation_entities(delegation).ok_or_else(|| broken("the principal"))?;
+        known.extend(self.names.resource_entities(&resource, target).ok_or_else(|| broken("the resource"))?);
+        let entities = Entities::from_entities(known, Some(&self.schema)).map_err(|error| Broken(error.to_string()))?;
+        let context = entities::touch_context(tool, kind, touch).ok_or_else(|| broken("the context"))?;
+        let decide = |action: &str| {
+            let action = entities::uid("Action", action).ok_or_else(|| broken("the action"))?;
+            let request = Request::new(principal.clone(), action, resource.clone(), context.clone(), Some(&self.schema))
+                .map_err(|error| Broken(error.to_string()))?;
+            self.ask(&request, &entities)
+        };
+        let (invoke, because) = decide("invoke")?;
+        if invoke {
+            return Ok(Verdict::Invoke(because));
+        }
+        let (ask, terms_of) = decide("request")?;
+        if ask { Ok(Verdict::Request(terms_of)) } else { Ok(Verdict::Deny(if terms_of.is_empty() { because } else { terms_of })) }
+    }
+
+    /// The strictest of the terms that these policies set.
+    fn terms(&self, ids: &[String]) -> Terms {
+        ids.iter().filter_map(|id| self.terms.get(id)).fold(None, |strictest: Option<Terms>, terms| {
+            Some(strictest.map_or_else(|| terms.clone(), |known| known.strictest(terms)))
+        })
+        .unwrap_or_default()
+    }
+}
+
+impl Electorate for Policy {
+    fn may_decide(&self, human: &Human, subject: &Subject) -> Result<Vec<String>, Refusal> {
+        let refuse = |cause: String| Refusal::new(Code::PolicyFailed).cause(cause);
+        let broken = || refuse("failed to build the approver's request".to_owned());
+        let own = self.names.human(human).is_some() && human.issuer == subject.human.issuer && human.subject == subject.human.subject;
+        let resource = self.names.approval(&subject.id).ok_or_else(broken)?;
+        let mut known = self.names.human_entities(human).ok_or_else(broken)?;
+        known.extend(self.names.approval_entities(&resource, subject).ok_or_else(broken)?);
+        let known = entities::distinct(known);
+        let entities = Entities::from_entities(known, Some(&self.schema)).map_err(|error| refuse(error.to_string()))?;
+        let context = entities::approve_context(subject, own).ok_or_else(broken)?;
+        let principal = self.names.human(human).ok_or_else(broken)?;
+        let action = entities::uid("Action", "approve").ok_or_else(broken)?;
+        let request = Request::new(principal, action, resource, context, Some(&self.schema)).map_err(|error| refuse(error.to_string()))?;
+        match self.ask(&request, &entities).map_err(|error| refuse(error.0))? {
+            (true, ids) => Ok(ids),
+            (false, _) => Err(Refusal::new(Code::ApprovalNotAllowed)),
+        }
+    }
+}
+
+/// How a judgement is recorded.
+fn judgement(policy: &Policy, mut ids: Vec<String>, decision: &'static str, risk: Risk) -> Judgement {
+    ids.sort();
+    ids.dedup();
+    Judgement { set_hash: policy.set_hash.clone(), ids, decision, risk }
+}

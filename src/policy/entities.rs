@@ -1,0 +1,167 @@
+//! From delegations, targets and touches to Cedar entities; names are escaped here and nowhere else.
+//!
+//! Teams, humans and agents are issuer-scoped: two issuers can never speak for each other's `oncall`, because a name's own `/` is escaped and
+//! the issuer's namespace is not.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::str::FromStr;
+
+use cedar_policy::{Context, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
+
+use crate::approval::Subject;
+use crate::call::TargetFacts;
+use crate::identity::{Delegation, Human};
+use crate::operation::Touch;
+
+/// Knows the namespace of each issuer.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    namespaces: BTreeMap<String, String>,
+}
+
+/// An entity's id; `None` only if the type name were no Cedar name.
+pub(super) fn uid(kind: &str, id: &str) -> Option<EntityUid> {
+    Some(EntityUid::from_type_name_and_id(EntityTypeName::from_str(kind).ok()?, EntityId::new(id)))
+}
+
+fn escape(name: &str) -> String {
+    name.replace('%', "%25").replace('/', "%2F")
+}
+
+fn bare(uid: EntityUid) -> Entity {
+    Entity::new_no_attrs(uid, HashSet::new())
+}
+
+/// Each entity once: the human who decides may be the human who asked.
+pub(super) fn distinct(entities: Vec<Entity>) -> Vec<Entity> {
+    let mut seen = HashSet::new();
+    entities.into_iter().filter(|entity| seen.insert(entity.uid())).collect()
+}
+
+/// What policies know of one touch.
+pub(super) fn touch_context(tool: &str, kind: &str, touch: &Touch) -> Option<Context> {
+    Context::from_pairs([
+        ("tool".to_owned(), RestrictedExpression::new_string(tool.to_owned())),
+        ("kind".to_owned(), RestrictedExpression::new_string(kind.to_owned())),
+        ("verb".to_owned(), RestrictedExpression::new_string(touch.verb.to_owned())),
+        ("risk".to_owned(), RestrictedExpression::new_long(i64::from(touch.risk.level()))),
+        ("risk_name".to_owned(), RestrictedExpression::new_string(touch.risk.as_str().to_owned())),
+    ])
+    .ok()
+}
+
+/// What policies know of a request that a human would decide.
+pub(super) fn approve_context(subject: &Subject, own: bool) -> Option<Context> {
+    Context::from_pairs([
+        ("tool".to_owned(), RestrictedExpression::new_string(subject.tool.clone())),
+        ("verb".to_owned(), RestrictedExpression::new_string(subject.verb.clone())),
+        ("risk".to_owned(), RestrictedExpression::new_long(i64::from(subject.risk.level()))),
+        ("risk_name".to_owned(), RestrictedExpression::new_string(subject.risk.as_str().to_owned())),
+        ("own".to_owned(), RestrictedExpression::new_bool(own)),
+    ])
+    .ok()
+}
+
+impl Names {
+    /// Names for issuers by URL; an issuer that is not listed, or listed with an empty namespace, has none.
+    #[must_use]
+    pub const fn new(namespaces: BTreeMap<String, String>) -> Self {
+        Self { namespaces }
+    }
+
+    fn scoped(&self, issuer: &str, name: &str) -> String {
+        match self.namespaces.get(issuer).filter(|namespace| !namespace.is_empty()) {
+            Some(namespace) => format!("{namespace}/{}", escape(name)),
+            None => escape(name),
+        }
+    }
+
+    pub(super) fn human(&self, human: &Human) -> Option<EntityUid> {
+        uid("Human", &self.scoped(&human.issuer, &human.subject))
+    }
+
+    pub(super) fn approval(&self, id: &str) -> Option<EntityUid> {
+        uid("Approval", id)
+    }
+
+    /// The human and their teams.
+    pub(super) fn human_entities(&self, human: &Human) -> Option<Vec<Entity>> {
+        let teams: Option<HashSet<EntityUid>> =
+            human.teams.iter().map(|team| uid("Team", &self.scoped(&human.issuer, team))).collect();
+        let teams = teams?;
+        let mut entities: Vec<Entity> = teams.iter().cloned().map(bare).collect();
+        entities.push(Entity::new_no_attrs(self.human(human)?, teams));
+        Some(entities)
+    }
+
+    /// The principal of a call, and its parents.
+    pub(super) fn delegation_entities(&self, delegation: &Delegation) -> Option<(EntityUid, Vec<Entity>)> {
+        let human = self.human(delegation.human())?;
+        let agent_name = self.scoped(&delegation.agent().issuer, &delegation.agent().id);
+        let agent = uid("Agent", &agent_name)?;
+        let principal = uid("Delegation", &format!("{} for {}", agent_name, human.id().unescaped()))?;
+        let mut entities = self.human_entities(delegation.human())?;
+        entities.push(bare(agent.clone()));
+        entities.push(Entity::new_no_attrs(principal.clone(), HashSet::from([human, agent])));
+        Some((principal, entities))
+    }
+
+    /// The resource that a touch is judged on. `path` is the touch's own, already qualified; empty means the target, or the broker.
+    pub(super) fn resource(&self, target: Option<&TargetFacts>, touch: &Touch, path: &[String]) -> Option<EntityUid> {
+        let Some(target) = target else { return uid("Broker", "self") };
+        let path = if path.is_empty() { &touch.path } else { path };
+        if path.is_empty() {
+            return uid("Target", &escape(&target.name));
+        }
+        let mut id = escape(&target.name);
+        for part in path {
+            id.push('/');
+            id.push_str(&escape(part));
+        }
+        uid("Table", &id)
+    }
+
+    /// The resource with its parents: table, schema, target, environment.
+    pub(super) fn resource_entities(&self, resource: &EntityUid, target: Option<&TargetFacts>) -> Option<Vec<Entity>> {
+        let Some(target) = target else { return Some(vec![bare(resource.clone())]) };
+        let (target_uid, mut entities) = target_entities(target)?;
+        if *resource == target_uid {
+            return Some(entities);
+        }
+        let id = resource.id().unescaped().to_string();
+        let schema_id = id.rsplit_once('/').map(|(schema, _)| schema.to_owned())?;
+        let schema = uid("Schema", &schema_id)?;
+        entities.push(Entity::new_no_attrs(schema.clone(), HashSet::from([target_uid])));
+        if *resource != schema {
+            entities.push(Entity::new_no_attrs(resource.clone(), HashSet::from([schema])));
+        }
+        Some(entities)
+    }
+
+    /// A request for approval with its parents and the two it speaks of.
+    pub(super) fn approval_entities(&self, approval: &EntityUid, subject: &Subject) -> Option<Vec<Entity>> {
+        let human = uid("Human", &self.scoped(&subject.human.issuer, &subject.human.subject))?;
+        let agent = uid("Agent", &self.scoped(&subject.agent.issuer, &subject.agent.id))?;
+        let mut entities = vec![bare(human.clone()), bare(agent.clone())];
+        let mut parents = HashSet::new();
+        if let Some(target) = &subject.target {
+            let (target_uid, more) = target_entities(target)?;
+            entities.extend(more);
+            parents.insert(target_uid);
+        }
+        let attributes = HashMap::from([
+            ("human".to_owned(), RestrictedExpression::new_entity_uid(human)),
+            ("agent".to_owned(), RestrictedExpression::new_entity_uid(agent)),
+        ]);
+        entities.push(Entity::new(approval.clone(), attributes, parents).ok()?);
+        Some(entities)
+    }
+}
+
+fn target_entities(target: &TargetFacts) -> Option<(EntityUid, Vec<Entity>)> {
+    let environment = uid("Environment", &escape(&target.environment))?;
+    let target_uid = uid("Target", &escape(&target.name))?;
+    let attributes = HashMap::from([("engine".to_owned(), RestrictedExpression::new_string(target.engine.to_owned()))]);
+    let entity = Entity::new(target_uid.clone(), attributes, HashSet::from([environment.clone()])).ok()?;
+    Some((target_uid, vec![bare(environment), entity]))
+}

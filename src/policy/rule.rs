@@ -1,0 +1,185 @@
+//! `Authorized`: the policy said yes to this call. Minted here, from a judgement and from nothing else.
+//!
+//! `rule` judges a call as it comes; `release` judges it again, now, when a human has approved it: a delegation that expired or a policy that
+//! changed in between is seen there. The call travels inside the proof, so that what was judged is what acts.
+
+use crate::approval::{Approval, Asking, Terms};
+use crate::call::{Answer, Call, Judgement, Stop};
+use crate::operation::{Risk, Touch};
+use crate::policy::{Policy, ToolAtLeast, Verdict, judgement};
+use crate::refusal::{Code, Refusal};
+
+/// Proof that the policy allows this call now. Not `Clone`, no public constructor; spent by `audit.open`.
+#[derive(Debug)]
+pub struct Authorized {
+    call: Call,
+    judgement: Judgement,
+    approval: Option<Approval>,
+}
+
+/// A call that may go ahead once a human approves it.
+#[derive(Debug)]
+pub struct Pending {
+    call: Call,
+    judgement: Judgement,
+    terms: Terms,
+}
+
+/// What the policy says of a call.
+#[derive(Debug)]
+pub enum Ruling {
+    /// Go.
+    Allowed(Box<Authorized>),
+    /// Ask a human.
+    Pending(Box<Pending>),
+    /// No.
+    Stop(Box<Stop>),
+}
+
+impl Authorized {
+    /// The call, the judgement, and the approval it stands on. Consumes the proof: only the audit room has a use for it.
+    pub(crate) fn open(self) -> (Call, Judgement, Option<Approval>) {
+        (self.call, self.judgement, self.approval)
+    }
+
+    /// The call, to look at.
+    #[must_use]
+    pub const fn call(&self) -> &Call {
+        &self.call
+    }
+}
+
+impl Pending {
+    /// The call, to look at.
+    #[must_use]
+    pub const fn call(&self) -> &Call {
+        &self.call
+    }
+
+    /// What the Desk needs to ask a human.
+    #[must_use]
+    pub const fn asking(&self) -> Asking<'_> {
+        Asking { call: &self.call, judgement: &self.judgement, terms: &self.terms }
+    }
+
+    /// The call that shows an approver what this one would do. Its authority is the very ruling that says a human must see it.
+    #[must_use]
+    pub fn preview(&self) -> Option<Box<Authorized>> {
+        let call = self.call.preview()?;
+        let judgement = Judgement { decision: "preview", risk: Risk::Read, ..self.judgement.clone() };
+        Some(Box::new(Authorized { call, judgement, approval: None }))
+    }
+
+    /// This call will not go ahead.
+    #[must_use]
+    pub fn stop(self, answer: Answer) -> Box<Stop> {
+        stop(self.call, Some(self.judgement), answer)
+    }
+}
+
+fn stop(call: Call, judgement: Option<Judgement>, answer: Answer) -> Box<Stop> {
+    let risk = Some(call.risk());
+    Box::new(Stop { facts: call.facts, tool: Some(call.tool), target: call.target, risk, judgement, answer })
+}
+
+/// Unqualified names are judged in every schema they may resolve to: a forbid on one of them is not passed by leaving it out.
+fn qualified(call: &Call) -> Vec<(Touch, Vec<String>)> {
+    let floor = call.raised_risk.unwrap_or(Risk::Read);
+    let raise = |touch: Touch| Touch { risk: touch.risk.max(floor), ..touch };
+    let search_path = call.target.as_ref().map(|target| target.search_path.clone()).unwrap_or_default();
+    let mut touches = Vec::new();
+    for touch in call.operation.touches().into_iter().map(raise) {
+        match touch.path.as_slice() {
+            [name] if !search_path.is_empty() => {
+                touches.extend(search_path.iter().map(|schema| (touch.clone(), vec![schema.clone(), name.clone()])));
+            }
+            _ => touches.push((touch.clone(), touch.path)),
+        }
+    }
+    // What touches nothing by name (SELECT 1, the broker's own tools), or does more than its touches say, is judged on the whole target.
+    let highest = touches.iter().map(|(touch, _)| touch.risk).max();
+    if highest.is_none_or(|highest| highest < call.risk()) {
+        touches.push((Touch { path: Vec::new(), verb: call.operation.verb(), risk: call.risk() }, Vec::new()));
+    }
+    touches
+}
+
+impl Policy {
+    /// Judges a call.
+    #[must_use]
+    pub fn rule(&self, call: Call) -> Ruling {
+        match self.weigh(&call) {
+            Ok((judgement, None)) => Ruling::Allowed(Box::new(Authorized { call, judgement, approval: None })),
+            Ok((judgement, Some(terms))) => Ruling::Pending(Box::new(Pending { call, judgement, terms })),
+            Err((judgement, refusal)) => Ruling::Stop(stop(call, judgement, Answer::Refused(refusal))),
+        }
+    }
+
+    /// Judges a pending call again, now that a human approved it.
+    ///
+    /// # Errors
+    /// The stop, when the call is no longer allowed or the approval is not for it.
+    pub fn release(&self, pending: Pending, approval: Approval) -> Result<Box<Authorized>, Box<Stop>> {
+        let Pending { call, .. } = pending;
+        if !approval.is_for(&call.facts.id) {
+            return Err(stop(call, None, Answer::Refused(Refusal::new(Code::ApprovalUnknown))));
+        }
+        match self.weigh(&call) {
+            Ok((judgement, _)) => {
+                let judgement = Judgement { decision: "approved", ..judgement };
+                Ok(Box::new(Authorized { call, judgement, approval: Some(approval) }))
+            }
+            Err((judgement, refusal)) => Err(stop(call, judgement, Answer::Refused(refusal))),
+        }
+    }
+
+    /// The judgement, with the terms under which a human must be asked, if one must.
+    fn weigh(&self, call: &Call) -> Result<(Judgement, Option<Terms>), (Option<Judgement>, Refusal)> {
+        let delegation = &call.facts.delegation;
+        if !delegation.is_live(self.clock.now()) {
+            return Err((None, Refusal::new(Code::TokenExpired)));
+        }
+        let risk = call.risk();
+        let (mut ids, mut asks) = (Vec::new(), Vec::new());
+        for (touch, path) in qualified(call) {
+            let resource = self.names.resource(call.target.as_ref(), &touch, &path);
+            let verdict = self.judge(delegation, &call.tool.name, call.operation.kind(), &touch, call.target.as_ref(), &resource);
+            match verdict {
+                Ok(Verdict::Invoke(because)) => ids.extend(because),
+                Ok(Verdict::Request(because)) => asks.extend(because),
+                Ok(Verdict::Deny(because)) => {
+                    return Err((Some(judgement(self, because, "denied", risk)), self.denial(call, &touch, &path)));
+                }
+                Err(broken) => {
+                    let refusal = Refusal::new(Code::PolicyFailed).cause(broken.0);
+                    return Err((Some(judgement(self, Vec::new(), "error", risk)), refusal));
+                }
+            }
+        }
+        if risk > delegation.cap() {
+            return Err((Some(judgement(self, ids, "denied", risk)), Refusal::new(Code::InsufficientScope).detail(format!("this call's risk is {risk}"))));
+        }
+        if asks.is_empty() {
+            return Ok((judgement(self, ids, "allowed", risk), None));
+        }
+        let terms = self.terms(&asks);
+        ids.extend(asks);
+        Ok((judgement(self, ids, "pending", risk), Some(terms)))
+    }
+
+    /// A denial that says no more than the caller may know: a tool or target out of reach looks like one that is not there.
+    fn denial(&self, call: &Call, touch: &Touch, path: &[String]) -> Refusal {
+        let delegation = &call.facts.delegation;
+        let mildest = ToolAtLeast { name: &call.tool.name, kind: call.operation.kind(), verb: call.tool.mildest.0, risk: call.tool.mildest.1 };
+        if !self.sees(delegation, mildest, call.target.as_ref()) {
+            let reading = ToolAtLeast { name: "db_query", kind: "sql", verb: "select", risk: Risk::Read };
+            return match &call.target {
+                Some(target) if !self.sees(delegation, reading, Some(target)) => Refusal::new(Code::UnknownTarget),
+                _ if call.tool.mildest.1 > delegation.cap() => Refusal::new(Code::InsufficientScope),
+                _ => Refusal::new(Code::UnknownTool),
+            };
+        }
+        let what = if path.is_empty() { "the target".to_owned() } else { format!("`{}`", path.join(".")) };
+        Refusal::new(Code::PolicyDenied).detail(format!("`{}` on {what} is {} and neither allowed nor open to approval", touch.verb, touch.risk))
+    }
+}

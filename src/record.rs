@@ -1,0 +1,191 @@
+//! How a leaf speaks of a call: opaque ids for humans and agents, the run, the judgement; never a name, an e-mail or an argument.
+//!
+//! Names live beside the log in `subject` rows, so that erasing a person leaves an opaque id. Only the approval and audit rooms write leaves, and
+//! both build them here, so that one call reads the same in all of them.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::{Map, Value, json};
+
+use crate::call::{Facts, Judgement, TargetFacts, ToolFacts};
+use crate::clock::rfc3339;
+use crate::identity::{Agent, Human, Person};
+use crate::ledger::{CommitError, Draft, Ledger, Row, StoreError, Write};
+use crate::refusal::{Code, Refusal};
+
+/// The ledger could not record, so nothing may be done or released.
+#[derive(Debug)]
+pub struct Unavailable {
+    cause: String,
+}
+
+impl Unavailable {
+    /// For a cause that is no store's error (no randomness, say).
+    pub fn because(cause: impl fmt::Display) -> Self {
+        Self { cause: cause.to_string() }
+    }
+
+    /// The same as a refusal; the cause stays private.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        Refusal::new(Code::LedgerUnavailable).cause(&self.cause)
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the ledger is unavailable")
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+impl From<CommitError> for Unavailable {
+    fn from(error: CommitError) -> Self {
+        Self::because(error)
+    }
+}
+
+impl From<StoreError> for Unavailable {
+    fn from(error: StoreError) -> Self {
+        Self::because(error)
+    }
+}
+
+/// Subjects whose rows are known to be stored; more are looked up again.
+const KNOWN_MAX: usize = 100_000;
+
+/// Builds leaves.
+pub struct Recorder {
+    ledger: Ledger,
+    known: Mutex<HashSet<String>>,
+}
+
+impl Recorder {
+    /// The kind of the rows that say who an opaque id is.
+    pub const SUBJECT: &'static str = "subject";
+
+    /// A recorder with the ledger's pseudonym key.
+    #[must_use]
+    pub fn new(ledger: Ledger) -> Self {
+        Self { ledger, known: Mutex::new(HashSet::new()) }
+    }
+
+    fn opaque(&self, prefix: &str, parts: &[&str]) -> String {
+        // Lengths keep ("ab","c") apart from ("a","bc").
+        let mut bytes = prefix.as_bytes().to_vec();
+        for part in parts {
+            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(part.as_bytes());
+        }
+        let mac = hex::encode(self.ledger.keys().pseudonym(&bytes));
+        format!("{prefix}_{}", mac.get(..24).unwrap_or(&mac))
+    }
+
+    /// The opaque id of a human.
+    #[must_use]
+    pub fn human(&self, human: &Human) -> String {
+        self.opaque("hum", &[&human.issuer, &human.subject])
+    }
+
+    /// The opaque id of an agent.
+    #[must_use]
+    pub fn agent(&self, agent: &Agent) -> String {
+        self.opaque("agt", &[&agent.issuer, &agent.id])
+    }
+
+    /// The opaque id of a run, which is self-reported and therefore scoped by the human and the agent that report it.
+    #[must_use]
+    pub fn run(&self, human: &str, agent: &str, run: &str) -> String {
+        self.opaque("run", &[human, agent, run])
+    }
+
+    /// A leaf about a call, with what every such leaf has; `more` adds to it.
+    #[must_use]
+    pub fn draft(&self, kind: &'static str, facts: &Facts, more: Map<String, Value>) -> Draft {
+        let delegation = &facts.delegation;
+        let (human, agent) = (self.human(delegation.human()), self.agent(delegation.agent()));
+        let mut body = more;
+        body.insert("call".to_owned(), Value::from(facts.id.as_str()));
+        if let Some(parent) = &facts.parent {
+            body.insert("preview_of".to_owned(), Value::from(parent.as_str()));
+        }
+        if let Some(run) = facts.origin.run.as_deref().or_else(|| delegation.token_id()) {
+            body.insert("run".to_owned(), Value::from(self.run(&human, &agent, run)));
+        }
+        if let Some((trace, span)) = facts.origin.traceparent.as_deref().and_then(traceparent) {
+            body.insert("trace".to_owned(), json!({ "trace_id": trace, "span_id": span }));
+        }
+        body.insert("human".to_owned(), json!({ "sub_id": human, "idp": self.opaque("idp", &[&delegation.human().issuer]) }));
+        body.insert("agent".to_owned(), json!({ "id": agent, "depth": delegation.agent().chain.len() }));
+        body.insert("dlg".to_owned(), json!({ "exp": rfc3339(delegation.expires_at()), "scopes_hash": self.opaque("scp", &[&delegation.scopes().join(" ")]) }));
+        Draft::new(kind, body).of_agent(agent).of_human(human)
+    }
+
+    /// A leaf about what a person did at the human's door.
+    #[must_use]
+    pub fn personal(&self, kind: &'static str, person: &Person, more: Map<String, Value>) -> Draft {
+        let human = self.human(person.human());
+        let mut body = more;
+        body.insert("human".to_owned(), json!({ "sub_id": human, "idp": self.opaque("idp", &[&person.human().issuer]), "teams": person.human().teams, "client": person.client() }));
+        Draft::new(kind, body).of_human(human)
+    }
+
+    /// The rows that say who the opaque ids of a call are; none once they are known to be stored.
+    #[must_use]
+    pub fn subjects(&self, human: &Human, agent: Option<&Agent>) -> Vec<Write> {
+        let mut writes = Vec::new();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        let mut ensure = |id: String, body: Value| {
+            if known.insert(id.clone()) {
+                writes.push(Write::Ensure(Row::new(Self::SUBJECT, &id, "known", "", None, body.to_string().into_bytes())));
+            }
+        };
+        ensure(self.human(human), json!({ "kind": "human", "issuer": human.issuer, "id": human.subject, "name": human.name }));
+        if let Some(agent) = agent {
+            ensure(self.agent(agent), json!({ "kind": "agent", "issuer": agent.issuer, "id": agent.id }));
+        }
+        writes
+    }
+
+    /// Forgets what is known to be stored, after a change that was not.
+    pub fn forget(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// The judgement, as leaves have it.
+#[must_use]
+pub fn policy(judgement: &Judgement) -> Value {
+    json!({ "set_hash": judgement.set_hash, "ids": judgement.ids, "decision": judgement.decision, "risk": judgement.risk.level() })
+}
+
+/// The tool, as leaves have it.
+#[must_use]
+pub fn tool(tool: &ToolFacts) -> Value {
+    let [read_only, destructive, idempotent, open_world] = tool.annotations;
+    json!({
+        "name": tool.name,
+        "schema_hash": tool.schema_hash,
+        "annotations": { "read_only": read_only, "destructive": destructive, "idempotent": idempotent, "open_world": open_world },
+    })
+}
+
+/// The target, as leaves have it.
+#[must_use]
+pub fn target(target: &TargetFacts) -> Value {
+    json!({ "id": target.name, "kind": target.engine, "env": target.environment })
+}
+
+/// Trace and span of a W3C traceparent, if it is one.
+fn traceparent(text: &str) -> Option<(&str, &str)> {
+    let mut parts = text.split('-');
+    let (_version, trace, span) = (parts.next()?, parts.next()?, parts.next()?);
+    let is_hex = |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_hexdigit());
+    (is_hex(trace, 32) && is_hex(span, 16)).then_some((trace, span))
+}
