@@ -4,5 +4,16 @@
 //! error or an answer. Errors travel in it too, since a database quotes data in them.
 
 pub mod apply;
+pub mod detect;
+mod names;
+mod report;
+pub mod rules;
+mod shadow;
 
-pub use apply::Unmasked;
+#[cfg(test)]
+mod tests;
+
+pub use apply::{Done, Masked, MaskedColumn, MaskedPiece, Masks, Unmasked};
+pub(crate) use apply::{Column, Piece};
+pub use report::MaskReport;
+pub use rules::{ColumnRule, Mode, Rules};

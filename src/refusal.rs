@@ -122,6 +122,13 @@ impl Refusal {
         self
     }
 
+    /// The same with another detail: the mask room passes what a target said through its rules.
+    #[must_use]
+    pub fn map_detail(mut self, change: impl FnOnce(&str) -> String) -> Self {
+        self.detail = self.detail.as_deref().map(change);
+        self
+    }
+
     /// Adds the private cause, for the operator's log alone.
     #[must_use]
     pub fn cause(mut self, cause: impl fmt::Display) -> Self {

@@ -1,7 +1,9 @@
 //! `Delegation`: a human lent this agent this scope until then. Minted from a verified agent token and from nothing else.
 
 use crate::clock::Timestamp;
+use crate::identity::token::Verified;
 use crate::operation::Risk;
+use crate::refusal::{Code, Refusal};
 
 /// A human, as (issuer, subject); never the subject alone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +41,34 @@ pub struct Delegation {
 }
 
 impl Delegation {
+    /// From a verified token, if it names an agent that is not the human, and a scope.
+    pub(super) fn of(verified: Verified) -> Result<Self, Refusal> {
+        let Verified { issuer, claims } = verified;
+        let mut actors = claims.actors.into_iter();
+        let id = actors.next().or(claims.client).ok_or_else(|| Refusal::new(Code::InvalidToken).detail("it names no agent: neither `act`, `client_id` nor `azp`"))?;
+        if id == claims.subject {
+            return Err(Refusal::new(Code::InvalidToken).detail("its subject is the agent itself, and no human delegated to it"));
+        }
+        let has = |scope: &str| claims.scopes.iter().any(|known| known == scope);
+        let cap = if has("mcp:admin") {
+            Risk::Admin
+        } else if has("mcp:write") {
+            Risk::Destructive
+        } else if has("mcp:read") {
+            Risk::Read
+        } else {
+            return Err(Refusal::new(Code::InsufficientScope).detail("it has none of `mcp:read`, `mcp:write`, `mcp:admin`"));
+        };
+        Ok(Self {
+            human: Human { issuer: issuer.url.clone(), subject: claims.subject, name: claims.name, teams: claims.teams },
+            agent: Agent { issuer: issuer.url, id, chain: actors.collect() },
+            cap,
+            token_id: claims.token_id,
+            scopes: claims.scopes,
+            expires_at: claims.expires_at,
+        })
+    }
+
     /// The human who delegated.
     #[must_use]
     pub const fn human(&self) -> &Human {

@@ -2,6 +2,8 @@
 
 use crate::clock::Timestamp;
 use crate::identity::delegation::Human;
+use crate::identity::token::Verified;
+use crate::refusal::{Code, Refusal};
 
 /// Proof that a human, and no agent, is asking. Not `Clone`, no public constructor.
 #[derive(Debug)]
@@ -12,6 +14,24 @@ pub struct Person {
 }
 
 impl Person {
+    /// From a verified token of the inbox's audience, if no agent can hold it.
+    pub(super) fn of(verified: Verified) -> Result<Self, Refusal> {
+        let Verified { issuer, claims } = verified;
+        let no = |why: &str| Refusal::new(Code::NotAPerson).detail(why);
+        if claims.has_act {
+            return Err(no("it has an `act` claim: somebody acts for the human"));
+        }
+        let client = claims.client.filter(|client| issuer.human_clients.contains(client)).ok_or_else(|| no("its client is not one that humans sign in with"))?;
+        if client == claims.subject {
+            return Err(no("its subject is a client"));
+        }
+        Ok(Self {
+            human: Human { issuer: issuer.url, subject: claims.subject, name: claims.name, teams: claims.teams },
+            client,
+            expires_at: claims.expires_at,
+        })
+    }
+
     /// Who.
     #[must_use]
     pub const fn human(&self) -> &Human {

@@ -1,10 +1,18 @@
 //! `Unmasked` and `Masked`: a bounded stream of pieces before and after the rules.
+//!
+//! `Masked` is minted by `Masks::apply` and by nothing else. A piece that cannot be masked ends the stream as `mask.failed`; a stream that stops
+//! without its last piece does too.
 
-use serde_json::Value;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
+use crate::mask::report::MaskReport;
+use crate::mask::rules::{Decision, Rules};
+use crate::mask::{detect, names};
 use crate::operation::sql::{BaseColumn, Lineage};
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 
 /// One column of a result, as the target announced it.
 pub(crate) struct Column {
@@ -44,15 +52,256 @@ pub struct Done {
 /// What a target answered, sealed. Bounded: the sender waits while nobody reads.
 pub struct Unmasked {
     pieces: mpsc::Receiver<Piece>,
+    target: Option<String>,
 }
 
 impl Unmasked {
     /// Pieces that may wait between connector and mask.
     const PIECES_MAX: usize = 64;
 
-    /// A sealed stream and the end that a connector fills.
-    pub(crate) fn seal() -> (mpsc::Sender<Piece>, Self) {
+    /// A sealed stream from this target, and the end that a connector fills.
+    pub(crate) fn seal(target: Option<String>) -> (mpsc::Sender<Piece>, Self) {
         let (sender, pieces) = mpsc::channel(Self::PIECES_MAX);
-        (sender, Self { pieces })
+        (sender, Self { pieces, target })
     }
+}
+
+/// A result column, as the agent is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaskedColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type's name.
+    pub type_name: String,
+    /// The rule that masks its values, if one does.
+    pub masked: Option<String>,
+}
+
+/// A piece that may leave.
+#[derive(Debug, PartialEq)]
+pub enum MaskedPiece {
+    /// The columns.
+    Header {
+        /// In order.
+        columns: Vec<MaskedColumn>,
+    },
+    /// One row.
+    Row(Vec<Value>),
+    /// A whole structured answer.
+    Document(Value),
+    /// It ended well.
+    Done(Done),
+    /// It did not.
+    Failed {
+        /// Why.
+        refusal: Refusal,
+        /// Whether the target confirmed that its work was stopped, where it had to be.
+        stopped: Option<bool>,
+    },
+}
+
+/// Applies rules.
+#[derive(Debug, Clone)]
+pub struct Masks {
+    rules: Arc<Rules>,
+}
+
+/// A masked stream. Not `Clone`, no public constructor.
+pub struct Masked {
+    pieces: mpsc::Receiver<Piece>,
+    target: Option<String>,
+    rules: Arc<Rules>,
+    columns: Vec<(String, Option<Decision>)>,
+    report: MaskReport,
+    ended: bool,
+}
+
+/// Nesting of JSON that is followed; what lies deeper is redacted.
+const DEPTH_MAX: usize = 32;
+/// The longest text that is looked at as JSON.
+const JSON_MAX_BYTES: usize = 1 << 20;
+
+impl Masks {
+    /// These rules.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self { rules: Arc::new(rules) }
+    }
+
+    /// The rules' hash.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        self.rules.hash()
+    }
+
+    /// Wraps a stream.
+    #[must_use]
+    pub fn apply(&self, unmasked: Unmasked) -> Masked {
+        let Unmasked { pieces, target } = unmasked;
+        Masked { pieces, target, rules: Arc::clone(&self.rules), columns: Vec::new(), report: MaskReport::new(self.rules.hash().to_owned()), ended: false }
+    }
+}
+
+impl Masked {
+    /// The next piece; `None` after the last.
+    pub async fn next(&mut self) -> Option<MaskedPiece> {
+        if self.ended {
+            return None;
+        }
+        let piece = self.pieces.recv().await;
+        Some(match piece {
+            Some(Piece::Header { columns, lineage }) => self.header(columns, &lineage),
+            Some(Piece::Row(values)) if values.len() == self.columns.len() => MaskedPiece::Row(self.row(values)),
+            Some(Piece::Document(value)) => MaskedPiece::Document(self.value("", value, 0, false)),
+            Some(Piece::Done(done)) => {
+                self.ended = true;
+                MaskedPiece::Done(done)
+            }
+            Some(Piece::Failed { refusal, stopped }) => {
+                self.ended = true;
+                let refusal = refusal.map_detail(|detail| self.text("/error", detail));
+                MaskedPiece::Failed { refusal, stopped }
+            }
+            Some(Piece::Row(_)) => self.broken("a row has another number of values than there are columns"),
+            None => self.broken("the connector stopped without its last piece"),
+        })
+    }
+
+    /// What was masked so far.
+    #[must_use]
+    pub fn report(&self) -> MaskReport {
+        self.report.clone()
+    }
+
+    fn broken(&mut self, cause: &str) -> MaskedPiece {
+        self.ended = true;
+        MaskedPiece::Failed { refusal: Refusal::new(Code::MaskFailed).cause(cause), stopped: None }
+    }
+
+    fn header(&mut self, columns: Vec<Column>, lineage: &Lineage) -> MaskedPiece {
+        let width = columns.len();
+        let mut masked = Vec::with_capacity(width);
+        for (position, column) in columns.into_iter().enumerate() {
+            let decision = self.rules.column(self.target.as_deref(), &column.name, position, width, lineage, column.origin.as_ref());
+            // A name may be made of data: `SELECT 1 AS "a@b.c"`.
+            let name = self.text("/columns", &column.name);
+            masked.push(MaskedColumn { name: name.clone(), type_name: column.type_name, masked: decision.as_ref().map(|decision| decision.rule.clone()) });
+            self.columns.push((name, decision));
+        }
+        MaskedPiece::Header { columns: masked }
+    }
+
+    fn row(&mut self, values: Vec<Value>) -> Vec<Value> {
+        let columns = std::mem::take(&mut self.columns);
+        let masked = values
+            .into_iter()
+            .zip(&columns)
+            .map(|(value, (name, decision))| match decision {
+                // NULL says that there is nothing, which lengths and counts say as well.
+                Some(_) if value.is_null() => value,
+                Some(decision) => {
+                    self.report.count(&format!("/{name}"), &decision.rule);
+                    if decision.partial { Value::from(part(&value)) } else { label(&decision.rule) }
+                }
+                None => self.value(&format!("/{name}"), value, 0, true),
+            })
+            .collect();
+        self.columns = columns;
+        masked
+    }
+
+    /// A value without a rule of its own: keys and contents are looked at all the way down.
+    fn value(&mut self, path: &str, value: Value, depth: usize, by_key: bool) -> Value {
+        if depth > DEPTH_MAX {
+            self.report.count(path, "content:too_deep");
+            return label("content:too_deep");
+        }
+        match value {
+            Value::Null | Value::Bool(_) => value,
+            Value::Number(number) => {
+                let text = number.to_string();
+                if detect::find(&text).is_empty() {
+                    return Value::Number(number);
+                }
+                Value::from(self.text(path, &text))
+            }
+            Value::String(text) => Value::from(self.nested(path, &text, depth, by_key)),
+            Value::Array(items) => items.into_iter().map(|item| self.value(path, item, depth + 1, by_key)).collect(),
+            Value::Object(members) => {
+                let mut masked = Map::new();
+                for (name, member) in members {
+                    let evidence = if by_key && !member.is_null() { names::evidence(&name) } else { None };
+                    let name = self.text(path, &name);
+                    let below = format!("{path}/{name}");
+                    let member = match evidence {
+                        Some((id, partial)) => {
+                            let rule = format!("key:{id}");
+                            self.report.count(&below, &rule);
+                            if partial && !member.is_object() && !member.is_array() { Value::from(part(&member)) } else { label(&rule) }
+                        }
+                        None => self.value(&below, member, depth + 1, by_key),
+                    };
+                    // Two names may read the same once masked; neither value may be lost.
+                    let mut free = name;
+                    while masked.contains_key(&free) {
+                        free.push('_');
+                    }
+                    masked.insert(free, member);
+                }
+                Value::Object(masked)
+            }
+        }
+    }
+
+    /// A text that is itself a JSON document is masked as one.
+    fn nested(&mut self, path: &str, text: &str, depth: usize, by_key: bool) -> String {
+        let looks = matches!(text.trim_start().as_bytes().first(), Some(b'{' | b'['));
+        if looks && text.len() <= JSON_MAX_BYTES
+            && let Ok(value @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str::<Value>(text)
+        {
+            let before = self.report.counts.clone();
+            let masked = self.value(path, value, depth + 1, by_key);
+            // Untouched documents keep their own spelling.
+            return if self.report.counts == before { text.to_owned() } else { masked.to_string() };
+        }
+        self.text(path, text)
+    }
+
+    /// Everything that detectors find in a text is replaced by its label.
+    fn text(&mut self, path: &str, text: &str) -> String {
+        let mut masked = String::with_capacity(text.len());
+        let mut from = 0;
+        for hit in detect::find(text) {
+            masked.push_str(text.get(from..hit.start).unwrap_or_default());
+            masked.push_str(&format!("[redacted:{}]", hit.kind));
+            self.report.count(path, &format!("content:{}", hit.kind));
+            from = hit.end;
+        }
+        masked.push_str(text.get(from..).unwrap_or_default());
+        masked
+    }
+}
+
+/// The label of a rule: what it is about, after the colon.
+fn label(rule: &str) -> Value {
+    let about = rule.split_once(':').map_or(rule, |(class, about)| if class == "column" { class } else { about });
+    Value::from(format!("[redacted:{about}]"))
+}
+
+/// The part of a value that may be shown. Masking it again changes nothing, and no detector finds it.
+fn part(value: &Value) -> String {
+    let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+    if let Some((local, domain)) = text.split_once('@') {
+        let first: String = local.chars().take(1).collect();
+        let top = domain.rsplit('.').next().filter(|top| top.len() <= 10 && *top != domain).unwrap_or("***");
+        return format!("{first}***@***.{top}");
+    }
+    let digits: Vec<char> = text.chars().filter(char::is_ascii_digit).collect();
+    let shown = if digits.len() >= 12 || text.starts_with("****") { 4 } else { 2 };
+    if digits.len() >= 6 || text.starts_with("***") {
+        let last: String = digits.iter().skip(digits.len().saturating_sub(shown)).collect();
+        return if shown == 4 { format!("**** **** **** {last}") } else { format!("***{last}") };
+    }
+    let first: String = text.chars().take(1).collect();
+    format!("{first}***")
 }

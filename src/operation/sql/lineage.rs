@@ -127,7 +127,13 @@ fn computed(sources: Sources) -> ColumnLineage {
 impl Tracer<'_> {
     /// Every column of every relation that the statement can reach.
     fn everything(&self) -> Sources {
-        self.schema.relations.iter().map(|relation| BaseColumn { schema: Some(relation.schema.clone()), table: relation.name.clone(), column: "*".to_owned() }).collect()
+        self.schema
+            .relations
+            .iter()
+            .flat_map(|relation| {
+                relation.columns.iter().map(|column| BaseColumn { schema: Some(relation.schema.clone()), table: relation.name.clone(), column: column.clone() })
+            })
+            .collect()
     }
 
     fn query(&self, query: &Query, outer: &Scope<'_>) -> Found<Outs> {

@@ -234,7 +234,7 @@ fn lineage_over_every_branch() {
         ("SELECT to_jsonb(c) ->> 'email', row_to_json(c)::text, json_agg(c) FROM c", "eee"),
         ("SELECT to_jsonb(c.*) FROM c", "e"),
         ("SELECT ROW(c.*)::text FROM c", "e"),
-        ("SELECT x.y FROM c, LATERAL (SELECT email AS y) AS x", "e"),
+        ("SELECT x.y FROM c, LATERAL (SELECT email AS y) AS x", "E"),
         ("SELECT string_agg(email, ',' ORDER BY id), array_agg(id ORDER BY email) FROM c", "ee"),
         ("SELECT mode() WITHIN GROUP (ORDER BY email) FROM c", "e"),
         ("SELECT u FROM c, unnest(ARRAY[email]) AS u", "e"),

@@ -1,0 +1,183 @@
+//! Forgeries, each with its refusal; every token here is really signed or really forged.
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
+use serde_json::{Value, json};
+
+use super::*;
+
+const ISSUER: &str = "http://127.0.0.1:1/issuer";
+const MCP: &str = "http://127.0.0.1:1/mcp";
+const INBOX: &str = "http://127.0.0.1:1/inbox";
+
+struct World {
+    identity: Identity,
+    key: Ed25519KeyPair,
+    _dir: tempfile::TempDir,
+}
+
+fn world() -> World {
+    let dir = tempfile::tempdir().unwrap();
+    let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    let x = B64.encode(key.public_key().as_ref());
+    let jwks_file = dir.path().join("jwks.json");
+    std::fs::write(&jwks_file, json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k1", "x": x}]}).to_string()).unwrap();
+    let issuer = IssuerSettings {
+        url: ISSUER.to_owned(),
+        namespace: String::new(),
+        jwks_file,
+        algorithms: vec![Algorithm::EdDsa],
+        teams_claim: "groups".to_owned(),
+        name_claim: "name".to_owned(),
+        human_clients: vec!["cli".to_owned()],
+        accept_plain_jwt: false,
+    };
+    let settings = Settings { resource: MCP.to_owned(), inbox_resource: INBOX.to_owned(), public_url: "http://127.0.0.1:1".to_owned(), issuers: vec![issuer], skew: Duration::from_secs(30) };
+    World { identity: Identity::new(settings, Clock::system()).unwrap_or_else(|problems| panic!("{problems:?}")), key, _dir: dir }
+}
+
+fn header() -> Value {
+    json!({"alg": "EdDSA", "typ": "at+jwt", "kid": "k1"})
+}
+
+fn claims() -> Value {
+    let now = Clock::system().now().timestamp();
+    json!({"iss": ISSUER, "sub": "alice", "aud": MCP, "exp": now + 300, "iat": now, "client_id": "host", "act": {"sub": "agent"}, "scope": "mcp:read mcp:write", "groups": ["support"], "jti": "j"})
+}
+
+fn person_claims() -> Value {
+    let now = Clock::system().now().timestamp();
+    json!({"iss": ISSUER, "sub": "bob", "aud": INBOX, "exp": now + 300, "iat": now, "client_id": "cli", "groups": ["approvers"]})
+}
+
+impl World {
+    fn sign(&self, header: &Value, payload: &str) -> String {
+        let message = format!("{}.{}", B64.encode(header.to_string()), B64.encode(payload));
+        let signature = B64.encode(self.key.sign(message.as_bytes()));
+        format!("{message}.{signature}")
+    }
+}
+
+fn headers(token: &str) -> HeaderMap {
+    HeaderMap::from_iter([(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap())])
+}
+
+fn with(mut claims: Value, name: &str, value: Value) -> String {
+    if value.is_null() {
+        claims.as_object_mut().unwrap().remove(name);
+    } else {
+        claims[name] = value;
+    }
+    claims.to_string()
+}
+
+#[test]
+fn a_good_token_names_the_human_and_the_agent() {
+    let world = world();
+    let delegation = world.identity.agent(&headers(&world.sign(&header(), &claims().to_string()))).unwrap();
+    assert_eq!((delegation.human().subject.as_str(), delegation.agent().id.as_str()), ("alice", "agent"));
+    assert_eq!(delegation.human().teams, ["support"]);
+    assert_eq!(delegation.cap(), crate::operation::Risk::Destructive);
+    let by_client = world.identity.agent(&headers(&world.sign(&header(), &with(claims(), "act", Value::Null)))).unwrap();
+    assert_eq!(by_client.agent().id, "host");
+    let chained = with(claims(), "act", json!({"sub": "a", "act": {"sub": "b"}}));
+    assert_eq!(world.identity.agent(&headers(&world.sign(&header(), &chained))).unwrap().agent().chain, ["b"]);
+    let person = world.identity.person(&headers(&world.sign(&header(), &person_claims().to_string()))).unwrap();
+    assert_eq!(person.human().subject, "bob");
+}
+
+#[test]
+fn forged_headers_are_refused() {
+    let world = world();
+    let good = claims().to_string();
+    for (name, value) in [
+        ("alg", json!("none")), ("alg", json!("HS256")), ("alg", json!("RS256")), ("alg", json!("EDDSA")), ("typ", json!("JWT")), ("typ", Value::Null), ("kid", json!("k2")),
+        ("kid", json!("../../etc/passwd")), ("kid", json!("' OR 1=1 --")), ("jwk", json!({})), ("jku", json!("https://evil")), ("x5u", json!("https://evil")), ("x5c", json!([])),
+        ("crit", json!(["exp"])), ("b64", json!(false)),
+    ] {
+        let forged: Value = serde_json::from_str(&with(header(), name, value.clone())).unwrap();
+        let challenge = world.identity.agent(&headers(&world.sign(&forged, &good))).unwrap_err();
+        assert_eq!((challenge.status.as_u16(), challenge.refusal.code()), (401, Code::InvalidToken), "{name} {value}");
+    }
+    // The public key as an HMAC secret.
+    let message = format!("{}.{}", B64.encode(json!({"alg": "HS256", "typ": "at+jwt", "kid": "k1"}).to_string()), B64.encode(&good));
+    let mac = aws_lc_rs::hmac::sign(&aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, world.key.public_key().as_ref()), message.as_bytes());
+    assert!(world.identity.agent(&headers(&format!("{message}.{}", B64.encode(mac.as_ref())))).is_err());
+    let token = world.sign(&header(), &good);
+    let (message, _) = token.rsplit_once('.').unwrap();
+    for forged in [format!("{message}."), format!("{message}.AAAA"), message.to_owned(), format!("{token}.x.y"), format!("{token}="), "a.b.c".to_owned(), "x".repeat(20_000)] {
+        assert!(world.identity.agent(&headers(&forged)).is_err(), "{forged:.40}");
+    }
+}
+
+#[test]
+fn forged_claims_are_refused() {
+    let world = world();
+    let now = Clock::system().now().timestamp();
+    for (name, value, code) in [
+        ("iss", json!("http://127.0.0.1:1/other"), Code::InvalidToken), ("iss", Value::Null, Code::InvalidToken), ("sub", json!(""), Code::InvalidToken), ("sub", json!(7), Code::InvalidToken),
+        ("sub", Value::Null, Code::InvalidToken), ("sub", json!("a\u{0}b"), Code::InvalidToken), ("aud", json!("http://127.0.0.1:1/mcp/"), Code::InvalidToken), ("aud", json!("http://127.0.0.1:1/other"), Code::InvalidToken),
+        ("aud", json!([MCP, INBOX]), Code::InvalidToken), ("aud", json!(INBOX), Code::InvalidToken), ("aud", json!([7]), Code::InvalidToken), ("aud", Value::Null, Code::InvalidToken), ("exp", json!(now - 300), Code::TokenExpired),
+        ("exp", json!("never"), Code::InvalidToken), ("exp", json!(1.5), Code::InvalidToken), ("exp", json!(-1), Code::InvalidToken), ("exp", json!(99_999_999_999_i64), Code::InvalidToken),
+        ("exp", Value::Null, Code::InvalidToken), ("nbf", json!("x"), Code::InvalidToken), ("nbf", json!(now + 3_600), Code::InvalidToken), ("iat", json!(now + 3_600), Code::InvalidToken), ("iat", Value::Null, Code::InvalidToken),
+        ("act", json!({"sub": "alice"}), Code::InvalidToken), ("act", json!({"sub": "a", "act": {"sub": "a"}}), Code::InvalidToken), ("act", json!("agent"), Code::InvalidToken), ("act", json!({}), Code::InvalidToken),
+        ("act", json!({"sub": "1", "act": {"sub": "2", "act": {"sub": "3", "act": {"sub": "4", "act": {"sub": "5"}}}}}), Code::InvalidToken), ("may_act", json!({"sub": "other"}), Code::InvalidToken),
+        ("groups", json!("support"), Code::InvalidToken), ("groups", json!([1]), Code::InvalidToken), ("scope", json!("openid"), Code::InsufficientScope), ("scope", json!(["mcp:read"]), Code::InvalidToken),
+    ] {
+        let challenge = world.identity.agent(&headers(&world.sign(&header(), &with(claims(), name, value.clone())))).unwrap_err();
+        assert_eq!(challenge.refusal.code(), code, "{name} {value}: {}", challenge.refusal);
+    }
+    let twice = claims().to_string().replacen('{', &format!("{{\"exp\":{},", now + 9_999), 1);
+    assert!(world.identity.agent(&headers(&world.sign(&header(), &twice))).is_err(), "a claim that stands twice");
+    let machine = json!({"iss": ISSUER, "sub": "svc", "client_id": "svc", "aud": MCP, "exp": now + 300, "iat": now, "scope": "mcp:read"});
+    assert!(world.identity.agent(&headers(&world.sign(&header(), &machine.to_string()))).unwrap_err().refusal.message().contains("no human"));
+}
+
+#[test]
+fn the_doors_are_apart() {
+    let world = world();
+    for (what, claims) in [
+        ("an agent's token", claims().to_string()),
+        ("an act claim", with(person_claims(), "act", json!({"sub": "agent"}))),
+        ("a client that is not listed", with(person_claims(), "client_id", json!("host"))),
+        ("no client", with(person_claims(), "client_id", Value::Null)),
+    ] {
+        assert!(world.identity.person(&headers(&world.sign(&header(), &claims))).is_err(), "{what}");
+    }
+    assert!(world.identity.agent(&headers(&world.sign(&header(), &person_claims().to_string()))).is_err());
+}
+
+#[test]
+fn challenges_say_where_to_get_a_token() {
+    let world = world();
+    let none = world.identity.agent(&HeaderMap::new()).unwrap_err();
+    assert_eq!(none.www_authenticate, "Bearer resource_metadata=\"http://127.0.0.1:1/.well-known/oauth-protected-resource/mcp\", scope=\"mcp:read\"");
+    let bad = world.identity.agent(&headers("x.y.z")).unwrap_err();
+    assert!(bad.www_authenticate.to_str().unwrap().contains("error=\"invalid_token\""));
+    let mut twice = headers("x.y.z");
+    twice.append(header::AUTHORIZATION, "Bearer a.b.c".parse().unwrap());
+    assert!(world.identity.agent(&twice).is_err());
+    // Headers that proxies set name nobody.
+    let spoofed = HeaderMap::from_iter([("x-user".parse().unwrap(), "alice".parse().unwrap()), ("x-forwarded-user".parse().unwrap(), "alice".parse().unwrap())]);
+    assert_eq!(world.identity.agent(&spoofed).unwrap_err().refusal.code(), Code::MissingToken);
+    assert!(world.identity.insufficient_scope(crate::operation::Risk::Write).to_str().unwrap().contains("error=\"insufficient_scope\", scope=\"mcp:read mcp:write\""));
+}
+
+#[test]
+fn key_sets_that_somebody_mixed_up_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let load = |set: Value| {
+        let jwks_file = dir.path().join("set.json");
+        std::fs::write(&jwks_file, set.to_string()).unwrap();
+        let base = world();
+        let settings = IssuerSettings { jwks_file, ..base.identity.settings.issuers[0].clone() };
+        issuer::Issuer::load(settings).err()
+    };
+    let x = B64.encode([9; 32]);
+    assert!(load(json!({"keys": []})).is_some());
+    assert!(load(json!({"keys": [{"kty": "oct", "k": "AAAA"}]})).unwrap().contains("symmetric"));
+    assert!(load(json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x, "d": x}]})).unwrap().contains("private"));
+    assert!(load(json!({"keys": [{"kty": "RSA", "n": B64.encode([255; 128]), "e": "AQAB"}]})).unwrap().contains("shorter"));
+    assert!(load(json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": x}, {"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": x}]})).unwrap().contains("two keys"));
+}

@@ -1,0 +1,220 @@
+//! Content as evidence: e-mail addresses, payment cards, US social security numbers, JSON Web Tokens and private keys, wherever they stand.
+//!
+//! One pass for the characters that can begin a find, then a verifier by hand: check digits, lengths, what stands around it. No backtracking, no
+//! pattern a text could make slow. A find is replaced by a label that no detector finds again.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::mask::shadow::Shadow;
+
+/// Something found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hit {
+    /// `email`, `card`, `ssn`, `jwt`, `private_key`.
+    pub kind: &'static str,
+    /// Where it begins, in bytes.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+}
+
+/// The longest local part and domain of an address (RFC 5321).
+const LOCAL_MAX: usize = 64;
+const DOMAIN_MAX: usize = 255;
+
+/// Everything found in a text, in order, without overlaps.
+#[must_use]
+pub fn find(text: &str) -> Vec<Hit> {
+    match Shadow::of(text) {
+        None => scan(text),
+        Some(shadow) => scan(&shadow.text)
+            .into_iter()
+            .filter_map(|hit| shadow.original(hit.start, hit.end).map(|(start, end)| Hit { start, end, ..hit }))
+            .collect(),
+    }
+}
+
+fn scan(text: &str) -> Vec<Hit> {
+    let bytes = text.as_bytes();
+    let mut hits = private_keys(text);
+    for at in memchr::memchr_iter(b'@', bytes) {
+        hits.extend(email(bytes, at));
+    }
+    for at in memchr::memmem::find_iter(bytes, b"eyJ") {
+        hits.extend(jwt(text, at));
+    }
+    digits(bytes, &mut hits);
+    // Where two overlap, all that either of them covers goes.
+    hits.sort_by(|a, b| a.start.cmp(&b.start).then(b.end.cmp(&a.end)));
+    let mut apart: Vec<Hit> = Vec::with_capacity(hits.len());
+    for hit in hits {
+        match apart.last_mut().filter(|last| hit.start < last.end) {
+            Some(last) => last.end = last.end.max(hit.end),
+            None => apart.push(hit),
+        }
+    }
+    apart
+}
+
+fn at(bytes: &[u8], index: usize) -> Option<u8> {
+    bytes.get(index).copied()
+}
+
+/// From BEGIN to END, or to the end of the text where END was cut off.
+fn private_keys(text: &str) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    let mut from = 0;
+    while let Some(begin) = text.get(from..).and_then(|rest| rest.find("-----BEGIN ")).map(|found| from + found) {
+        let label = text.get(begin + 11..).unwrap_or_default();
+        let Some(label) = label.find("-----").filter(|length| *length <= 64).and_then(|length| label.get(..length)) else {
+            from = begin + 11;
+            continue;
+        };
+        if !label.contains("PRIVATE KEY") {
+            from = begin + 11;
+            continue;
+        }
+        let closing = format!("-----END {label}-----");
+        let end = text.get(begin..).and_then(|rest| rest.find(&closing)).map_or(text.len(), |found| begin + found + closing.len());
+        hits.push(Hit { kind: "private_key", start: begin, end });
+        from = end;
+    }
+    hits
+}
+
+fn email(bytes: &[u8], sign: usize) -> Option<Hit> {
+    let local = |b: u8| b.is_ascii_alphanumeric() || b >= 0x80 || b"!#$%&'*+-/=?^_`{|}~.".contains(&b);
+    let mut start = sign;
+    if sign.checked_sub(1).and_then(|before| at(bytes, before)) == Some(b'"') {
+        // A quoted local part: back to the quote that opens it.
+        start = (sign.saturating_sub(LOCAL_MAX)..sign.saturating_sub(1)).rev().find(|index| at(bytes, *index) == Some(b'"'))?;
+    } else {
+        while sign - start < LOCAL_MAX * 2 && start > 0 && start.checked_sub(1).and_then(|before| at(bytes, before)).is_some_and(local) {
+            start -= 1;
+        }
+        // Quotes, slashes and equal signs around an address are rarely part of it.
+        while at(bytes, start).is_some_and(|b| b"'/=.{|`&?".contains(&b)) {
+            start += 1;
+        }
+    }
+    let mut end = sign + 1;
+    let domain = |b: u8| b.is_ascii_alphanumeric() || b >= 0x80 || b == b'-' || b == b'.';
+    while end - sign <= DOMAIN_MAX && at(bytes, end).is_some_and(domain) {
+        end += 1;
+    }
+    while end > sign + 1 && end.checked_sub(1).and_then(|last| at(bytes, last)).is_some_and(|b| b == b'.' || b == b'-') {
+        end -= 1;
+    }
+    let host = bytes.get(sign + 1..end)?;
+    let dot = host.iter().rposition(|b| *b == b'.')?;
+    let top = host.get(dot + 1..)?;
+    let plausible = start < sign && dot > 0 && top.len() >= 2 && !top.iter().all(u8::is_ascii_digit) && !host.windows(2).any(|pair| pair == b"..");
+    plausible.then_some(Hit { kind: "email", start, end })
+}
+
+fn jwt(text: &str, start: usize) -> Option<Hit> {
+    let bytes = text.as_bytes();
+    let url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if start.checked_sub(1).and_then(|before| at(bytes, before)).is_some_and(url) {
+        return None;
+    }
+    let mut end = start;
+    while at(bytes, end).is_some_and(|b| url(b) || b == b'.') {
+        end += 1;
+    }
+    let token = text.get(start..end)?.trim_end_matches('.');
+    let mut parts = token.split('.');
+    let (header, _payload) = (parts.next()?, parts.next().filter(|part| !part.is_empty())?);
+    let header = URL_SAFE_NO_PAD.decode(header).ok()?;
+    let header: serde_json::Value = serde_json::from_slice(&header).ok()?;
+    header.get("alg")?;
+    Some(Hit { kind: "jwt", start, end: start + token.len() })
+}
+
+/// Runs of digits with single spaces, dots or dashes in them: cards and social security numbers.
+fn digits(bytes: &[u8], hits: &mut Vec<Hit>) {
+    let mut index = 0;
+    while index < bytes.len() {
+        if !at(bytes, index).is_some_and(|b| b.is_ascii_digit()) {
+            index += 1;
+            continue;
+        }
+        let start = index;
+        let mut found = Vec::new();
+        let mut end = index;
+        while let Some(b) = at(bytes, index) {
+            if b.is_ascii_digit() {
+                found.push((b - b'0', index));
+                end = index + 1;
+            } else if !(matches!(b, b' ' | b'-' | b'.') && at(bytes, index + 1).is_some_and(|next| next.is_ascii_digit())) {
+                break;
+            }
+            index += 1;
+        }
+        let joined = |at_index: Option<usize>| at_index.and_then(|index| at(bytes, index)).is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80);
+        if !joined(start.checked_sub(1)) && !joined(Some(end)) {
+            run(bytes, &found, hits);
+        }
+    }
+}
+
+/// A run may hold a card between other numbers, so every stretch that begins and ends at a separator is tried, longest first.
+fn run(bytes: &[u8], found: &[(u8, usize)], hits: &mut Vec<Hit>) {
+    let boundary = |index: usize| {
+        index == 0 || index == found.len() || matches!((found.get(index - 1), found.get(index)), (Some((_, before)), Some((_, after))) if after - before > 1)
+    };
+    let starts: Vec<usize> = (0..found.len()).filter(|index| boundary(*index)).collect();
+    let mut taken = 0;
+    for start in starts {
+        if start < taken {
+            continue;
+        }
+        let longest = (13..=19).rev().find(|length| boundary(start + length) && found.get(start..start + length).is_some_and(is_card));
+        let ssn = boundary(start + 9) && found.get(start..start + 9).is_some_and(|digits| is_ssn(bytes, digits));
+        let (kind, length) = match (longest, ssn) {
+            (Some(length), _) => ("card", length),
+            (None, true) => ("ssn", 9),
+            (None, false) => continue,
+        };
+        if let (Some((_, first)), Some((_, last))) = (found.get(start), found.get(start + length - 1)) {
+            hits.push(Hit { kind, start: *first, end: last + 1 });
+            taken = start + length;
+        }
+    }
+}
+
+/// Luhn's check digit, and a first digit that issuers use.
+fn is_card(digits: &[(u8, usize)]) -> bool {
+    let issuer = match digits.iter().map(|(digit, _)| *digit).take(2).collect::<Vec<_>>().as_slice() {
+        [4, _] => matches!(digits.len(), 13 | 16 | 19),
+        [3, 4 | 7] => digits.len() == 15,
+        [3, 0 | 6 | 8 | 9] => (14..=19).contains(&digits.len()),
+        [5, 1..=5] | [2, 2..=7] => digits.len() == 16,
+        [3, 5] | [6, _] | [5, _] | [8, 1] => (15..=19).contains(&digits.len()),
+        _ => false,
+    };
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(place, (digit, _))| {
+            let digit = u32::from(*digit);
+            if place % 2 == 0 { digit } else if digit > 4 { digit * 2 - 9 } else { digit * 2 }
+        })
+        .sum();
+    let same = digits.iter().all(|(digit, _)| digits.first().is_some_and(|(first, _)| first == digit));
+    issuer && sum % 10 == 0 && !same
+}
+
+/// Three, two and four digits with dashes or spaces between, and no area, group or serial that was never given out.
+fn is_ssn(bytes: &[u8], digits: &[(u8, usize)]) -> bool {
+    let value = |range: std::ops::Range<usize>| digits.get(range).unwrap_or_default().iter().fold(0_u32, |value, (digit, _)| value * 10 + u32::from(*digit));
+    let separated = |left: usize, right: usize| match (digits.get(left), digits.get(right)) {
+        (Some((_, left)), Some((_, right))) => right - left == 2 && matches!(at(bytes, left + 1), Some(b'-' | b' ')),
+        _ => false,
+    };
+    let close = |range: std::ops::Range<usize>| digits.get(range).unwrap_or_default().windows(2).all(|pair| matches!(pair, [(_, a), (_, b)] if b - a == 1));
+    let (area, group, serial) = (value(0..3), value(3..5), value(5..9));
+    separated(2, 3) && separated(4, 5) && close(0..3) && close(3..5) && close(5..9) && area != 0 && area != 666 && area < 900 && group != 0 && serial != 0
+}
