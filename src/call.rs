@@ -75,9 +75,14 @@ pub struct Request {
 }
 
 impl Request {
+    /// The longest tool name that is kept, in characters.
+    pub const TOOL_NAME_MAX: usize = 128;
+
     /// A request in the name of `delegation`.
     #[must_use]
     pub fn new(delegation: Arc<Delegation>, tool: String, arguments: Map<String, Value>, origin: Origin, line: Line) -> Self {
+        // The name is the caller's own text until a tool is found by it.
+        let tool = tool.chars().filter(|c| !c.is_control()).take(Self::TOOL_NAME_MAX).collect();
         let facts = Facts { id: CallId::mint(), parent: None, delegation, tool, arguments: Arc::new(arguments), origin };
         Self { facts, line }
     }
@@ -92,6 +97,10 @@ impl Request {
     #[must_use]
     pub const fn line(&self) -> &Line {
         &self.line
+    }
+
+    pub(crate) fn into_parts(self) -> (Facts, Line) {
+        (self.facts, self.line)
     }
 }
 

@@ -15,6 +15,7 @@
 //! `ledger` are leaves. `tests/it/tidy.rs` holds the whole table.
 
 pub mod call;
+pub mod catalog;
 pub mod clock;
 pub mod id;
 pub mod identity;

@@ -15,7 +15,7 @@ use sqlparser::ast::{
 use crate::operation::sql::Engine;
 use crate::operation::sql::expr::{Part, Unknown, arguments, function, order, parts, window};
 use crate::operation::sql::function as known;
-use crate::operation::{Risk, Touch};
+use crate::operation::Risk;
 
 /// What was found.
 #[derive(Debug, Clone, Default)]

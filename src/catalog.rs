@@ -1,0 +1,174 @@
+//! The catalogue: the tools that agents can call, their schemas, and the one parser that turns a request into a typed call.
+//!
+//! What can be done is defined here; what an operator declares in `tools/` narrows it (one target, one statement, typed parameters) and may raise
+//! its risk, never lower it. Schemas are made from the types that parse the arguments, so neither can say what the other does not.
+
+pub mod arguments;
+mod builtin;
+pub mod definition;
+mod parse;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::call::{TargetFacts, ToolFacts};
+use crate::operation::Risk;
+use crate::operation::sql::Engine;
+
+pub use definition::{Declared, DeclaredFile, Problem};
+
+/// A target as the catalogue knows it.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// What records and policies know of it.
+    pub facts: TargetFacts,
+    /// Its dialect.
+    pub engine: Engine,
+}
+
+/// Defaults and most of what a caller may ask for.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Without `timeout_ms`.
+    pub timeout: Duration,
+    /// The largest `timeout_ms`.
+    pub timeout_max: Duration,
+    /// Without `max_bytes`.
+    pub bytes: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(30), timeout_max: Duration::from_secs(300), bytes: 1 << 20 }
+    }
+}
+
+/// A tool, as it is listed.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// Its name.
+    pub name: String,
+    /// A title for people.
+    pub title: String,
+    /// What it is for, for the model.
+    pub description: String,
+    /// JSON Schema of its arguments.
+    pub input_schema: Arc<Map<String, Value>>,
+    /// JSON Schema of its envelope.
+    pub output_schema: Arc<Map<String, Value>>,
+    /// `readOnly`, `destructive`, `idempotent`, `openWorld`.
+    pub annotations: [bool; 4],
+    /// The risk of its mildest call.
+    pub min_risk: Risk,
+    /// The verb of that call.
+    pub verb: &'static str,
+    /// `local` or `sql`.
+    pub kind: &'static str,
+    /// Targets that it can be used on; none for the broker's own.
+    pub targets: Vec<TargetFacts>,
+}
+
+/// What a tool does with its arguments.
+enum Action {
+    Builtin(builtin::Builtin),
+    Declared(Box<Declared>),
+}
+
+struct Tool {
+    listing: Listing,
+    facts: ToolFacts,
+    validator: jsonschema::Validator,
+    action: Action,
+}
+
+/// All tools.
+pub struct Catalog {
+    tools: BTreeMap<String, Tool>,
+    listings: Vec<Listing>,
+    targets: BTreeMap<String, Target>,
+    bounds: Bounds,
+}
+
+impl Catalog {
+    /// The built-in tools, and these declared ones.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the declared ones.
+    pub fn new(targets: Vec<Target>, declared: &[DeclaredFile], bounds: Bounds) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let targets: BTreeMap<String, Target> = targets.into_iter().map(|target| (target.facts.name.clone(), target)).collect();
+        let all: Vec<TargetFacts> = targets.values().map(|target| target.facts.clone()).collect();
+        let mut tools = BTreeMap::new();
+        for builtin in builtin::ALL {
+            let listing = builtin.listing(&all);
+            match Tool::new(listing, Action::Builtin(builtin), "") {
+                Ok(tool) => drop(tools.insert(tool.listing.name.clone(), tool)),
+                Err(why) => problems.push(Problem { file: "built-in".to_owned(), line: 1, message: why }),
+            }
+        }
+        for file in declared {
+            match Declared::parse(file, &targets) {
+                Ok(declared) if tools.contains_key(&declared.name) => {
+                    problems.push(Problem { file: file.path.clone(), line: 1, message: format!("there is another tool named `{}`", declared.name) });
+                }
+                Ok(declared) => {
+                    let (listing, definition) = (declared.listing(), declared.definition());
+                    match Tool::new(listing, Action::Declared(Box::new(declared)), &definition) {
+                        Ok(tool) => drop(tools.insert(tool.listing.name.clone(), tool)),
+                        Err(why) => problems.push(Problem { file: file.path.clone(), line: 1, message: why }),
+                    }
+                }
+                Err(more) => problems.extend(more),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let listings = tools.values().map(|tool| tool.listing.clone()).collect();
+        Ok(Self { tools, listings, targets, bounds })
+    }
+
+    /// Every tool, by name. Who may know of which is the policy's to say.
+    #[must_use]
+    pub fn listings(&self) -> &[Listing] {
+        &self.listings
+    }
+}
+
+impl Tool {
+    fn new(listing: Listing, action: Action, definition: &str) -> Result<Self, String> {
+        let validator = jsonschema::draft202012::options()
+            .build(&Value::Object((*listing.input_schema).clone()))
+            .map_err(|error| format!("the input schema of `{}` is not valid: {error}", listing.name))?;
+        let hashed = serde_json::json!([
+            listing.name, listing.title, listing.description, *listing.input_schema, *listing.output_schema, listing.annotations, definition,
+        ]);
+        let facts = ToolFacts {
+            name: listing.name.clone(),
+            schema_hash: hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, sorted(&hashed).as_bytes())),
+            annotations: listing.annotations,
+            mildest: (listing.verb, listing.min_risk),
+        };
+        Ok(Self { listing, facts, validator, action })
+    }
+}
+
+/// The value with all names sorted, whatever order a map has.
+fn sorted(value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_by_key(|(name, _)| *name);
+            let members: Vec<String> = members.into_iter().map(|(name, member)| format!("{}:{}", Value::from(name.as_str()), sorted(member))).collect();
+            format!("{{{}}}", members.join(","))
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(sorted).collect::<Vec<_>>().join(",")),
+        other => other.to_string(),
+    }
+}

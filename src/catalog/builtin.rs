@@ -1,0 +1,123 @@
+//! The built-in tools: names, titles and descriptions. An agent knows nothing else of them, so every word is for it.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::call::TargetFacts;
+use crate::catalog::{Listing, arguments, schema};
+use crate::operation::Risk;
+
+/// Which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Builtin {
+    ListTargets,
+    Whoami,
+    DbQuery,
+    DbExecute,
+    DbSearchObjects,
+    DbDescribe,
+    ApprovalStatus,
+    ApprovalWait,
+}
+
+pub(super) const ALL: [Builtin; 8] = [
+    Builtin::ListTargets,
+    Builtin::Whoami,
+    Builtin::DbQuery,
+    Builtin::DbExecute,
+    Builtin::DbSearchObjects,
+    Builtin::DbDescribe,
+    Builtin::ApprovalStatus,
+    Builtin::ApprovalWait,
+];
+
+impl Builtin {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::ListTargets => "list_targets",
+            Self::Whoami => "whoami",
+            Self::DbQuery => "db_query",
+            Self::DbExecute => "db_execute",
+            Self::DbSearchObjects => "db_search_objects",
+            Self::DbDescribe => "db_describe",
+            Self::ApprovalStatus => "approval_status",
+            Self::ApprovalWait => "approval_wait",
+        }
+    }
+
+    const fn title(self) -> &'static str {
+        match self {
+            Self::ListTargets => "List targets",
+            Self::Whoami => "Who am I",
+            Self::DbQuery => "Query a database",
+            Self::DbExecute => "Change a database",
+            Self::DbSearchObjects => "Search database objects",
+            Self::DbDescribe => "Describe a table or view",
+            Self::ApprovalStatus => "Look at an approval",
+            Self::ApprovalWait => "Wait for an approval",
+        }
+    }
+
+    const fn description(self) -> &'static str {
+        match self {
+            Self::ListTargets => "Lists the databases that you may use, with their engine and environment, and whether you may read or write there. Call it first.",
+            Self::Whoami => "Says in whose name you act: the human, the agent, the scopes, and until when.",
+            Self::DbQuery => {
+                "Runs one SQL statement that only reads (SELECT, VALUES, WITH … SELECT) and returns columns and rows. Bind values as params instead of writing them into the statement. Personal data and secrets come back masked, whatever expression they are in; do not try to get around that. A statement that changes anything, or calls a function that is not known to only read, is refused: use db_execute for changes."
+            }
+            Self::DbExecute => {
+                "Runs one SQL statement that changes data or definitions, in a transaction of its own. It may need a human's approval and may then answer status approval_pending: call approval_wait with the approval's id, then repeat this exact same call. The approver sees the exact statement and the rows it would touch, so keep it narrow: a WHERE by key, and expect_max_rows. Never split or rephrase a statement to avoid approval."
+            }
+            Self::DbSearchObjects => "Finds schemas, tables, views, columns or indexes by name pattern (LIKE). Names only by default, which is cheap; ask for summary or full when you need more. Use it before writing SQL against a database that you do not know.",
+            Self::DbDescribe => "Describes one table or view: columns with types and defaults, primary key, foreign keys, indexes.",
+            Self::ApprovalStatus => "Says how an approval stands: pending, approved, denied, expired, spent or withdrawn. It decides nothing: only humans do, elsewhere.",
+            Self::ApprovalWait => "Waits until a human has decided an approval, or until max_wait_s, and says how it stands. When it says approved, repeat the exact same call as before; this tool does not execute it.",
+        }
+    }
+
+    const fn mildest(self) -> (&'static str, &'static str, Risk) {
+        match self {
+            Self::ListTargets | Self::Whoami | Self::ApprovalStatus | Self::ApprovalWait => ("local", self.name(), Risk::Read),
+            Self::DbQuery => ("sql", "select", Risk::Read),
+            Self::DbExecute => ("sql", "update", Risk::Write),
+            Self::DbSearchObjects | Self::DbDescribe => ("sql", "describe", Risk::Read),
+        }
+    }
+
+    fn input(self) -> Arc<Map<String, Value>> {
+        match self {
+            Self::ListTargets | Self::Whoami => schema::input::<arguments::Nothing>(),
+            Self::DbQuery => schema::input::<arguments::Query>(),
+            Self::DbExecute => schema::input::<arguments::Execute>(),
+            Self::DbSearchObjects => schema::input::<arguments::SearchObjects>(),
+            Self::DbDescribe => schema::input::<arguments::Describe>(),
+            Self::ApprovalStatus => schema::input::<arguments::ApprovalStatus>(),
+            Self::ApprovalWait => schema::input::<arguments::ApprovalWait>(),
+        }
+    }
+
+    fn result(self) -> Value {
+        match self {
+            Self::DbQuery | Self::DbExecute => schema::rows(),
+            _ => json!({ "type": "object" }),
+        }
+    }
+
+    pub(super) fn listing(self, targets: &[TargetFacts]) -> Listing {
+        let (kind, verb, min_risk) = self.mildest();
+        let reads = min_risk == Risk::Read;
+        Listing {
+            name: self.name().to_owned(),
+            title: self.title().to_owned(),
+            description: self.description().to_owned(),
+            input_schema: self.input(),
+            output_schema: schema::output(&self.result()),
+            annotations: [reads, !reads, reads, false],
+            min_risk,
+            verb,
+            kind,
+            targets: if kind == "local" { Vec::new() } else { targets.to_vec() },
+        }
+    }
+}
