@@ -9,7 +9,6 @@ pub mod open;
 pub mod recover;
 pub mod refuse;
 pub mod reply;
-pub mod trail;
 
 use std::sync::Arc;
 

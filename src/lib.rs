@@ -14,12 +14,19 @@
 //! `main -> cli -> config, broker -> server -> mcp, inbox -> pipeline -> stages -> call -> identity, operation`; `refusal`, `id`, `clock` and
 //! `ledger` are leaves. `tests/it/tidy.rs` holds the whole table.
 
+pub mod approval;
+pub mod audit;
 pub mod call;
 pub mod catalog;
 pub mod clock;
+pub mod connector;
+pub mod credential;
 pub mod id;
 pub mod identity;
 pub mod ledger;
 pub mod mask;
 pub mod operation;
+pub mod pipeline;
+pub mod policy;
+pub mod record;
 pub mod refusal;

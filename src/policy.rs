@@ -82,7 +82,7 @@ impl Policy {
         let touch = Touch { path: Vec::new(), verb: tool.verb, risk: tool.risk };
         let mut resources = vec![self.names.resource(target, &touch, &[])];
         if let Some(target) = target {
-            resources.extend(self.named.get(&target.name).into_iter().flatten().cloned());
+            resources.extend(self.named.get(&target.name).into_iter().flatten().cloned().map(Some));
         }
         resources.iter().any(|resource| {
             let verdict = self.judge(delegation, tool.name, tool.kind, &touch, target, resource);

@@ -31,7 +31,7 @@ pub struct Decided {
 }
 
 /// The longest reason, in bytes.
-pub const REASON_MAX_BYTES: usize = 2_000;
+const REASON_MAX_BYTES: usize = 2_000;
 /// Times that a vote is tried again when another was cast at the same moment.
 const VOTE_TRIES: usize = 8;
 /// Requests that one listing shows.

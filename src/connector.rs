@@ -1,0 +1,196 @@
+//! Connectors: the only files that open connections to targets. A permit goes in, a sealed stream comes out.
+//!
+//! The permit is spent here: with it comes the credential of its human, with that the work. Whatever happens, the last piece of the stream says
+//! how it ended. Nothing here logs: what a target says leaves through the masks or not at all.
+
+mod failure;
+mod local;
+mod objects;
+mod postgres;
+mod schema;
+mod sqlite;
+mod value;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::audit::Permit;
+use crate::credential::{Access, Credentials};
+use crate::mask::{Done, Piece, Unmasked};
+use crate::operation::Operation;
+use crate::refusal::{Code, Refusal};
+
+pub use local::Locals;
+
+/// How a target is reached.
+#[derive(Debug, Clone)]
+pub enum Endpoint {
+    /// A SQLite file.
+    Sqlite {
+        /// The file; it must be there.
+        path: PathBuf,
+    },
+    /// A PostgreSQL database.
+    Postgres {
+        /// Host name or address.
+        host: String,
+        /// Port.
+        port: u16,
+        /// Database.
+        database: String,
+        /// Demand TLS with a verified certificate.
+        tls: bool,
+        /// Where unqualified names are looked up.
+        search_path: Vec<String>,
+    },
+}
+
+/// A target.
+#[derive(Debug, Clone)]
+pub struct TargetSettings {
+    /// Its name.
+    pub name: String,
+    /// How it is reached.
+    pub endpoint: Endpoint,
+    /// Who may be whom there.
+    pub access: Access,
+    /// Calls at once.
+    pub concurrency: usize,
+    /// How long a connection may take.
+    pub connect_timeout: Duration,
+}
+
+/// A target with its connections.
+enum Target {
+    Sqlite(sqlite::Sqlite),
+    Postgres(Box<postgres::Postgres>),
+}
+
+struct Slot {
+    target: Target,
+    turns: Semaphore,
+    patience: Duration,
+}
+
+/// All connectors. Cheap to clone.
+#[derive(Clone)]
+pub struct Connectors {
+    slots: Arc<BTreeMap<String, Slot>>,
+    credentials: Arc<Credentials>,
+    locals: Locals,
+}
+
+/// How the work on a target failed.
+struct Failed {
+    refusal: Refusal,
+    /// Whether the target confirmed that its work was stopped, where it had to be.
+    stopped: Option<bool>,
+}
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, stopped: None }
+    }
+}
+
+/// Where the pieces go.
+type Out = mpsc::Sender<Piece>;
+
+impl Connectors {
+    /// Connectors for these targets. Nothing is connected yet.
+    #[must_use]
+    pub fn new(targets: Vec<TargetSettings>, locals: Locals) -> Self {
+        let mut slots = BTreeMap::new();
+        let mut access = BTreeMap::new();
+        for settings in targets {
+            access.insert(settings.name.clone(), settings.access);
+            let target = match settings.endpoint {
+                Endpoint::Sqlite { path } => Target::Sqlite(sqlite::Sqlite::new(path)),
+                Endpoint::Postgres { host, port, database, tls, search_path } => {
+                    Target::Postgres(Box::new(postgres::Postgres::new(postgres::Server { host, port, database, tls, search_path }, settings.concurrency, settings.connect_timeout)))
+                }
+            };
+            slots.insert(settings.name, Slot { target, turns: Semaphore::new(settings.concurrency), patience: settings.connect_timeout });
+        }
+        Self { slots: Arc::new(slots), credentials: Arc::new(Credentials::new(access)), locals }
+    }
+
+    /// Spends a permit: starts its work, and gives the stream of what comes of it.
+    pub async fn execute(&self, permit: Permit) -> Unmasked {
+        let (out, unmasked) = Unmasked::seal(permit.call().target.as_ref().map(|target| target.name.clone()));
+        let connectors = self.clone();
+        tokio::spawn(async move {
+            let last = match connectors.work(&permit, &out).await {
+                Ok(done) => Piece::Done(done),
+                Err(Failed { refusal, stopped }) => Piece::Failed { refusal, stopped },
+            };
+            // Nobody reads only if the process is going down; the call is then closed as unresolved.
+            drop(out.send(last).await);
+        });
+        unmasked
+    }
+
+    async fn work(&self, permit: &Permit, out: &Out) -> Result<Done, Failed> {
+        let call = permit.call();
+        if let Operation::Local(local) = &call.operation {
+            let document = self.locals.run(local, permit).await?;
+            send(out, Piece::Document(document)).await?;
+            return Ok(Done::default());
+        }
+        let slot = call.target.as_ref().and_then(|target| self.slots.get(&target.name)).ok_or_else(|| Refusal::new(Code::UnknownTarget))?;
+        let credential = self.credentials.issue(permit)?;
+        let _turn = tokio::time::timeout(slot.patience, slot.turns.acquire())
+            .await
+            .ok()
+            .and_then(Result::ok)
+            .ok_or_else(|| Refusal::new(Code::TargetBusy))?;
+        match &slot.target {
+            Target::Sqlite(sqlite) => sqlite.run(permit, out).await,
+            Target::Postgres(postgres) => postgres.run(permit, &credential, out).await,
+        }
+    }
+}
+
+async fn send(out: &Out, piece: Piece) -> Result<(), Failed> {
+    out.send(piece).await.map_err(|_| Failed::from(Refusal::new(Code::MaskFailed).cause("nobody reads the stream")))
+}
+
+/// Counts rows and bytes against the limits of a call.
+struct Meter {
+    rows: u32,
+    bytes: u64,
+}
+
+impl Meter {
+    const fn new(limits: crate::call::Limits) -> Self {
+        Self { rows: limits.rows, bytes: limits.bytes }
+    }
+
+    /// Whether one more row of this content fits.
+    fn takes(&mut self, row: &[serde_json::Value]) -> bool {
+        let bytes: u64 = row.iter().map(value::length).sum();
+        match (self.rows.checked_sub(1), self.bytes.checked_sub(bytes)) {
+            (Some(rows), Some(bytes)) => {
+                self.rows = rows;
+                self.bytes = bytes;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The two bounds on a change: what the caller expects, and what an approver was shown.
+fn check_affected(affected: u64, expected: Option<u64>, shown: Option<u64>) -> Result<(), Refusal> {
+    if let Some(expected) = expected.filter(|expected| affected > *expected) {
+        return Err(Refusal::new(Code::TooManyRows).detail(format!("{affected} rows, and expect_max_rows is {expected}")));
+    }
+    if let Some(shown) = shown.filter(|shown| affected > *shown) {
+        return Err(Refusal::new(Code::ApprovalChanged).detail(format!("{affected} rows, and the approver was shown {shown}")));
+    }
+    Ok(())
+}
