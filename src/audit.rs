@@ -9,6 +9,7 @@ pub mod open;
 pub mod recover;
 pub mod refuse;
 pub mod reply;
+pub mod trail;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::record::Recorder;
 pub use crate::record::Unavailable;
 pub use open::{Entry, Opened, Permit};
 pub use reply::Reply;
+pub use trail::Question;
 
 /// Records calls. Cheap to clone.
 #[derive(Clone)]

@@ -16,6 +16,7 @@
 
 pub mod approval;
 pub mod audit;
+pub mod broker;
 pub mod call;
 pub mod catalog;
 pub mod clock;
@@ -23,10 +24,14 @@ pub mod connector;
 pub mod credential;
 pub mod id;
 pub mod identity;
+pub mod inbox;
 pub mod ledger;
 pub mod mask;
+pub mod mcp;
 pub mod operation;
 pub mod pipeline;
 pub mod policy;
 pub mod record;
 pub mod refusal;
+pub mod server;
+pub mod telemetry;

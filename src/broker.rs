@@ -1,0 +1,213 @@
+//! Wires the parts: `main` and every test start a broker the same way, from the same settings.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::approval::{self, Desk};
+use crate::audit::Audit;
+use crate::call::TargetFacts;
+use crate::catalog::{self, Catalog, DeclaredFile};
+use crate::clock::Clock;
+use crate::connector::{Connectors, Endpoint, Locals, TargetSettings};
+use crate::identity::{self, Identity};
+use crate::inbox::{self, Inbox};
+use crate::ledger::{self, Ledger};
+use crate::mask::{ColumnRule, Masks, Rules};
+use crate::mcp::{self, Door};
+use crate::operation::sql::Engine;
+use crate::pipeline::Pipeline;
+use crate::policy::{self, Policy, PolicyFile};
+use crate::record::Recorder;
+use crate::server;
+
+/// A target with its label.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// How it is reached.
+    pub settings: TargetSettings,
+    /// Its environment, such as `production`.
+    pub environment: String,
+}
+
+/// All that a broker is made of.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The server.
+    pub server: server::Settings,
+    /// The data folder.
+    pub data: PathBuf,
+    /// The log's origin.
+    pub origin: String,
+    /// Tokens.
+    pub identity: identity::Settings,
+    /// Targets.
+    pub targets: Vec<Target>,
+    /// Declared tools.
+    pub tools: Vec<DeclaredFile>,
+    /// Defaults and most of calls.
+    pub bounds: catalog::Bounds,
+    /// Policies.
+    pub policies: Vec<PolicyFile>,
+    /// Teams that policies may name; empty = any.
+    pub teams: BTreeSet<String>,
+    /// Mask rules beside the built-in ones.
+    pub masks: Vec<ColumnRule>,
+    /// The Desk.
+    pub approval: approval::Settings,
+}
+
+/// Why a broker did not start: everything that is wrong, a line each.
+#[derive(Debug)]
+pub struct StartError(pub Vec<String>);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A running broker.
+pub struct Broker {
+    address: SocketAddr,
+    draining: CancellationToken,
+    pipeline: Arc<Pipeline>,
+    grace: Duration,
+    serving: tokio::task::JoinHandle<std::io::Result<()>>,
+    sweeping: tokio::task::JoinHandle<()>,
+}
+
+/// Expired requests are marked this often; expiry itself is judged on every look.
+const SWEEP_EVERY: Duration = Duration::from_secs(15);
+
+fn lines<T: fmt::Display>(problems: Vec<T>) -> StartError {
+    StartError(problems.iter().map(ToString::to_string).collect())
+}
+
+/// What a target is to the catalogue, to policies and to records.
+#[must_use]
+pub fn target_facts(target: &Target) -> (TargetFacts, Engine) {
+    let (engine, search_path) = match &target.settings.endpoint {
+        Endpoint::Sqlite { .. } => (Engine::Sqlite, vec!["main".to_owned()]),
+        Endpoint::Postgres { search_path, .. } => (Engine::Postgres, search_path.clone()),
+    };
+    (TargetFacts { name: target.settings.name.clone(), engine: engine.as_str(), environment: target.environment.clone(), search_path }, engine)
+}
+
+/// The policy's settings.
+#[must_use]
+pub fn policy_settings(settings: &Settings) -> policy::Settings {
+    policy::Settings {
+        schema: policy::load::SCHEMA.to_owned(),
+        files: settings.policies.clone(),
+        namespaces: settings.identity.issuers.iter().map(|issuer| (issuer.url.clone(), issuer.namespace.clone())).collect::<BTreeMap<_, _>>(),
+        targets: settings.targets.iter().map(|target| target.settings.name.clone()).collect(),
+        environments: settings.targets.iter().map(|target| target.environment.clone()).collect(),
+        teams: settings.teams.clone(),
+    }
+}
+
+/// The catalogue of these settings.
+///
+/// # Errors
+/// What is wrong with the declared tools.
+pub fn catalog(settings: &Settings) -> Result<Catalog, Vec<catalog::Problem>> {
+    let targets = settings.targets.iter().map(target_facts).map(|(facts, engine)| catalog::Target { facts, engine }).collect();
+    Catalog::new(targets, &settings.tools, settings.bounds)
+}
+
+impl Broker {
+    /// Starts a broker on a listener: opens the ledger, closes what a dead process left open, and serves.
+    ///
+    /// # Errors
+    /// Everything that keeps it from starting.
+    pub async fn start(settings: Settings, listener: TcpListener, clock: Clock) -> Result<Self, StartError> {
+        let one = |error: &dyn fmt::Display| StartError(vec![error.to_string()]);
+        let catalog = Arc::new(self::catalog(&settings).map_err(lines)?);
+        let policy = Arc::new(Policy::load(&policy_settings(&settings), clock.clone()).map_err(lines)?);
+        let identity = Arc::new(Identity::new(settings.identity.clone(), clock.clone()).map_err(StartError)?);
+        let (data, origin, opened) = (settings.data.clone(), settings.origin.clone(), clock.clone());
+        let ledger = tokio::task::spawn_blocking(move || Ledger::open(ledger::Settings { dir: data, origin }, opened))
+            .await
+            .map_err(|error| one(&error))?
+            .map_err(|error| one(&error))?;
+        let recorder = Arc::new(Recorder::new(ledger.clone()));
+        let audit = Audit::new(ledger.clone(), Arc::clone(&recorder), clock.clone());
+        let unresolved = audit.recover(policy.set_hash(), policy.text()).await.map_err(|error| one(&error))?;
+        if unresolved > 0 {
+            tracing::warn!(unresolved, "calls that a dead process left open were closed as unresolved");
+        }
+        let desk = Desk::new(ledger, recorder, clock.clone(), settings.approval.clone());
+        let facts: Vec<TargetFacts> = settings.targets.iter().map(|target| target_facts(target).0).collect();
+        let locals = Locals { policy: Arc::clone(&policy), desk: desk.clone(), targets: facts, clock: clock.clone() };
+        let connectors = Connectors::new(settings.targets.into_iter().map(|target| target.settings).collect(), locals);
+        let pipeline = Arc::new(Pipeline {
+            catalog,
+            policy: Arc::clone(&policy),
+            desk: desk.clone(),
+            audit: audit.clone(),
+            connectors,
+            masks: Masks::new(Rules::new(settings.masks)),
+            under_way: TaskTracker::new(),
+        });
+        let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
+        let door = Door {
+            pipeline: Arc::clone(&pipeline),
+            identity: Arc::clone(&identity),
+            allowed_hosts: settings.server.allowed_hosts.clone(),
+            allowed_origins: settings.server.allowed_origins.clone(),
+            body_max: settings.server.body_max,
+            draining: draining.clone(),
+            closing: closing.clone(),
+        };
+        let inbox = Arc::new(Inbox { identity, desk: desk.clone(), policy, audit, clock });
+        let doors = mcp::router(door).merge(inbox::router(inbox));
+        let grace = settings.server.grace;
+        let router = server::router(settings.server, doors, draining.clone());
+        let address = listener.local_addr().map_err(|error| one(&error))?;
+        let serving = tokio::spawn(server::serve(listener, router, draining.clone(), closing, grace));
+        let sweeping = tokio::spawn(sweep(desk, draining.clone()));
+        Ok(Self { address, draining, pipeline, grace, serving, sweeping })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Drains: takes nothing new, lets calls under way end within the grace, and stops.
+    ///
+    /// # Errors
+    /// The server failed.
+    pub async fn stop(self) -> std::io::Result<()> {
+        self.draining.cancel();
+        self.pipeline.under_way.close();
+        // A call that does not end in time is closed as unresolved at the next start.
+        drop(tokio::time::timeout(self.grace, self.pipeline.under_way.wait()).await);
+        let ended = self.serving.await.map_err(std::io::Error::other)?;
+        drop(self.sweeping.await);
+        ended
+    }
+}
+
+async fn sweep(desk: Desk, draining: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = draining.cancelled() => return,
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+        }
+        if let Err(error) = desk.sweep().await {
+            tracing::error!(cause = error.refusal().private_cause(), "expired requests could not be marked");
+        }
+    }
+}
