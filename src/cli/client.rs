@@ -47,6 +47,15 @@ impl Client {
         self.send(request).await
     }
 
+    /// An answer that is no JSON.
+    pub(super) async fn text(&self, path: &str) -> Result<String, Failure> {
+        let unreachable = |error: reqwest::Error| Failure::Unreachable(format!("failed to reach the broker at `{}`: {}", self.base, root_cause(&error)));
+        let response = self.http.get(format!("{}{path}", self.base)).bearer_auth(self.token.expose_secret()).send().await.map_err(unreachable)?;
+        let status = response.status();
+        let text = response.text().await.map_err(unreachable)?;
+        if status.is_success() { Ok(text) } else { Err(Failure::Negative(format!("the broker answered {status}"))) }
+    }
+
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value, Failure> {
         let response = request
             .bearer_auth(self.token.expose_secret())

@@ -1,0 +1,166 @@
+//! `countersign audit`: read the trail of a running broker. Every reading is itself recorded.
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use crate::cli::approvals::path_segment;
+use crate::cli::client::Client;
+use crate::cli::output::{cell, inert, json as print_json, say, table};
+use crate::cli::{Failure, Remote};
+
+/// Read the trail of what agents did.
+#[derive(Debug, Args)]
+pub(super) struct Trail {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// The newest entries.
+    List {
+        #[command(flatten)]
+        remote: Remote,
+        /// At most so many.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// One call whole: its entries, what was asked and what was answered.
+    Show {
+        #[command(flatten)]
+        remote: Remote,
+        /// The call's id.
+        call: String,
+    },
+    /// Entries that fit every filter.
+    Search(Box<Search>),
+    /// The signed head of the log: keep it, and give it to `verify --previous` later.
+    Checkpoint {
+        #[command(flatten)]
+        remote: Remote,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Search {
+    #[command(flatten)]
+    remote: Remote,
+    /// An agent's id.
+    #[arg(long)]
+    agent: Option<String>,
+    /// A human's subject.
+    #[arg(long)]
+    human: Option<String>,
+    /// A run, with its human and agent.
+    #[arg(long)]
+    run: Option<String>,
+    /// A request for approval.
+    #[arg(long)]
+    approval: Option<String>,
+    /// A type of entry, such as call.refused.
+    #[arg(long)]
+    kind: Option<String>,
+    /// A tool.
+    #[arg(long)]
+    tool: Option<String>,
+    /// A target.
+    #[arg(long)]
+    target: Option<String>,
+    /// ok, error, denied, approval_pending, cancelled, unresolved, …
+    #[arg(long)]
+    status: Option<String>,
+    /// This risk and above: read, write, destructive, admin.
+    #[arg(long)]
+    risk: Option<String>,
+    /// From this time on (RFC 3339).
+    #[arg(long)]
+    after: Option<String>,
+    /// Before this time.
+    #[arg(long)]
+    before: Option<String>,
+    /// Below this index: the next page.
+    #[arg(long)]
+    below: Option<u64>,
+    /// At most so many.
+    #[arg(long, default_value_t = 50)]
+    limit: usize,
+}
+
+impl Trail {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        match self.action {
+            Action::List { remote, limit } => entries(&remote, vec![("limit", limit.to_string())]).await,
+            Action::Search(search) => {
+                let named = [
+                    ("agent", search.agent),
+                    ("human", search.human),
+                    ("run", search.run),
+                    ("approval", search.approval),
+                    ("kind", search.kind),
+                    ("tool", search.tool),
+                    ("target", search.target),
+                    ("status", search.status),
+                    ("risk", search.risk),
+                    ("after", search.after),
+                    ("before", search.before),
+                    ("below", search.below.map(|below| below.to_string())),
+                    ("limit", Some(search.limit.to_string())),
+                ];
+                entries(&search.remote, named.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect()).await
+            }
+            Action::Show { remote, call } => show(&remote, &call).await,
+            Action::Checkpoint { remote } => {
+                let client = Client::new(&remote)?;
+                let note = client.text("/audit/checkpoint").await?;
+                say(note.trim_end());
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn entries(remote: &Remote, query: Vec<(&str, String)>) -> Result<(), Failure> {
+    let answer = Client::new(remote)?.get("/audit/entries", &query).await?;
+    if remote.json {
+        print_json(&answer);
+        return Ok(());
+    }
+    let entries = answer.pointer("/entries").and_then(Value::as_array).cloned().unwrap_or_default();
+    print(&entries);
+    Ok(())
+}
+
+fn print(entries: &[Value]) {
+    let rows: Vec<Vec<String>> = entries
+        .iter()
+        .map(|entry| {
+            let status = cell(entry, "/leaf/res/status");
+            let outcome = match cell(entry, "/leaf/res/code").as_str() {
+                "-" if status == "-" => cell(entry, "/leaf/policy/decision"),
+                "-" => status,
+                code => format!("{status} {code}"),
+            };
+            let time: String = cell(entry, "/leaf/ts").chars().take(19).collect();
+            vec![cell(entry, "/index"), time, cell(entry, "/leaf/t"), cell(entry, "/human"), cell(entry, "/agent"), cell(entry, "/leaf/tool/name"), cell(entry, "/leaf/target/id"), outcome, cell(entry, "/leaf/call")]
+        })
+        .collect();
+    table(&["#", "TIME (UTC)", "EVENT", "HUMAN", "AGENT", "TOOL", "TARGET", "OUTCOME", "CALL"], &rows);
+}
+
+async fn show(remote: &Remote, call: &str) -> Result<(), Failure> {
+    let answer = Client::new(remote)?.get(&format!("/audit/calls/{}", path_segment(call)?), &[]).await?;
+    if remote.json {
+        print_json(&answer);
+        return Ok(());
+    }
+    print(&answer.pointer("/entries").and_then(Value::as_array).cloned().unwrap_or_default());
+    for (title, pointer) in [("asked", "/payloads/request"), ("answered", "/payloads/result")] {
+        if let Some(payload) = answer.pointer(pointer) {
+            say(&format!("\n{title}:"));
+            for line in serde_json::to_string_pretty(payload).unwrap_or_default().lines() {
+                say(&inert(line));
+            }
+        }
+    }
+    Ok(())
+}

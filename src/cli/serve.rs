@@ -1,0 +1,53 @@
+//! `countersign serve`: the broker, until interrupted.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::net::TcpListener;
+
+use crate::broker::{Broker, Settings};
+use crate::cli::Failure;
+use crate::cli::output::say;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::telemetry;
+
+/// Run the broker from a configuration file, until interrupted.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// The configuration.
+    #[arg(long, default_value = "countersign.toml", value_name = "FILE")]
+    config: PathBuf,
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let config = Config::read(&self.config).map_err(|problems| Failure::Usage(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
+        telemetry::start(config.log_json);
+        serve(config.settings).await
+    }
+}
+
+/// Starts a broker, says that it is ready, and drains when interrupted.
+pub(super) async fn serve(settings: Settings) -> Result<(), Failure> {
+    let listen = settings.server.listen;
+    let listener = TcpListener::bind(listen).await.map_err(|error| Failure::Unreachable(format!("failed to listen on `{listen}`: {error}")))?;
+    let broker = Broker::start(settings, listener, Clock::system()).await.map_err(|error| Failure::Usage(error.to_string()))?;
+    say(&format!("ready http://{}/mcp", broker.address()));
+    interrupted().await;
+    broker.stop().await.map_err(|error| Failure::Unreachable(format!("the server failed: {error}")))
+}
+
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}

@@ -1,0 +1,205 @@
+//! The shape of `countersign.toml`: what users write, with its defaults. Unknown keys are errors.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) server: Server,
+    pub(super) store: Store,
+    pub(super) ledger: Ledger,
+    #[serde(default)]
+    pub(super) issuer: Vec<Spanned<Issuer>>,
+    #[serde(default)]
+    pub(super) target: Vec<Spanned<Target>>,
+    pub(super) policy: Policy,
+    #[serde(default)]
+    pub(super) tools: Tools,
+    #[serde(default)]
+    pub(super) mask: Mask,
+    #[serde(default)]
+    pub(super) approval: Approval,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Server {
+    pub(super) listen: SocketAddr,
+    pub(super) public_url: Option<String>,
+    pub(super) allowed_hosts: Vec<String>,
+    pub(super) allowed_origins: Vec<String>,
+    pub(super) max_body_bytes: usize,
+    pub(super) max_concurrent: usize,
+    pub(super) timeout_s: u64,
+    pub(super) drain_grace_s: u64,
+    pub(super) clock_skew_s: u64,
+    pub(super) log_json: bool,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: crate::cli::LISTEN,
+            public_url: None,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            max_body_bytes: 1 << 20,
+            max_concurrent: 512,
+            timeout_s: 900,
+            drain_grace_s: 10,
+            clock_skew_s: 30,
+            log_json: false,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    pub(super) path: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ledger {
+    pub(super) origin: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Issuer {
+    pub(super) url: String,
+    #[serde(default)]
+    pub(super) namespace: String,
+    pub(super) jwks_file: PathBuf,
+    pub(super) algorithms: Vec<String>,
+    #[serde(default = "groups")]
+    pub(super) teams_claim: String,
+    #[serde(default = "name")]
+    pub(super) name_claim: String,
+    #[serde(default)]
+    pub(super) human_clients: Vec<String>,
+    #[serde(default)]
+    pub(super) accept_plain_jwt: bool,
+}
+
+fn groups() -> String {
+    "groups".to_owned()
+}
+
+fn name() -> String {
+    "name".to_owned()
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Target {
+    pub(super) name: String,
+    pub(super) engine: String,
+    pub(super) environment: String,
+    pub(super) path: Option<PathBuf>,
+    pub(super) host: Option<String>,
+    pub(super) port: Option<u16>,
+    pub(super) database: Option<String>,
+    #[serde(default = "yes")]
+    pub(super) tls: bool,
+    pub(super) search_path: Option<Vec<String>>,
+    #[serde(default = "eight")]
+    pub(super) max_concurrent: usize,
+    #[serde(default = "five")]
+    pub(super) connect_timeout_s: u64,
+    #[serde(default)]
+    pub(super) login: Vec<Login>,
+    pub(super) service: Option<Service>,
+    #[serde(default)]
+    pub(super) role: Vec<Role>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+const fn eight() -> usize {
+    8
+}
+
+const fn five() -> u64 {
+    5
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Login {
+    pub(super) issuer: Option<String>,
+    pub(super) human: String,
+    pub(super) user: String,
+    pub(super) password: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Service {
+    pub(super) user: String,
+    pub(super) password: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Role {
+    pub(super) issuer: Option<String>,
+    pub(super) human: Option<String>,
+    pub(super) team: Option<String>,
+    pub(super) role: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Policy {
+    pub(super) path: Spanned<PathBuf>,
+    #[serde(default)]
+    pub(super) teams: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tools {
+    pub(super) path: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mask {
+    #[serde(default)]
+    pub(super) column: Vec<Spanned<MaskColumn>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MaskColumn {
+    pub(super) target: Option<String>,
+    pub(super) schema: Option<String>,
+    pub(super) table: String,
+    pub(super) column: String,
+    pub(super) mode: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Approval {
+    pub(super) hold_s: u64,
+    pub(super) hold_with_progress_s: u64,
+    pub(super) ttl_s: u64,
+    pub(super) grant_ttl_s: u64,
+    pub(super) denied_memory_s: u64,
+    pub(super) max_open: u64,
+}
+
+impl Default for Approval {
+    fn default() -> Self {
+        Self { hold_s: 45, hold_with_progress_s: 240, ttl_s: 3_600, grant_ttl_s: 900, denied_memory_s: 300, max_open: 20 }
+    }
+}
