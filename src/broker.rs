@@ -100,7 +100,10 @@ pub fn target_facts(target: &Target) -> (TargetFacts, Engine) {
         Endpoint::Sqlite { .. } => (Engine::Sqlite, vec!["main".to_owned()]),
         Endpoint::Postgres { search_path, .. } => (Engine::Postgres, search_path.clone()),
     };
-    (TargetFacts { name: target.settings.name.clone(), engine: engine.as_str(), environment: target.environment.clone(), search_path }, engine)
+    (
+        TargetFacts { name: target.settings.name.clone(), engine: engine.as_str(), environment: target.environment.clone(), search_path },
+        engine,
+    )
 }
 
 /// The policy's settings.
@@ -109,7 +112,12 @@ pub fn policy_settings(settings: &Settings) -> policy::Settings {
     policy::Settings {
         schema: policy::load::SCHEMA.to_owned(),
         files: settings.policies.clone(),
-        namespaces: settings.identity.issuers.iter().map(|issuer| (issuer.url.clone(), issuer.namespace.clone())).collect::<BTreeMap<_, _>>(),
+        namespaces: settings
+            .identity
+            .issuers
+            .iter()
+            .map(|issuer| (issuer.url.clone(), issuer.namespace.clone()))
+            .collect::<BTreeMap<_, _>>(),
         targets: settings.targets.iter().map(|target| target.settings.name.clone()).collect(),
         environments: settings.targets.iter().map(|target| target.environment.clone()).collect(),
         teams: settings.teams.clone(),

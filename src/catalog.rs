@@ -115,7 +115,11 @@ impl Catalog {
         for file in declared {
             match Declared::parse(file, &targets) {
                 Ok(declared) if tools.contains_key(&declared.name) => {
-                    problems.push(Problem { file: file.path.clone(), line: 1, message: format!("there is another tool named `{}`", declared.name) });
+                    problems.push(Problem {
+                        file: file.path.clone(),
+                        line: 1,
+                        message: format!("there is another tool named `{}`", declared.name),
+                    });
                 }
                 Ok(declared) => {
                     let (listing, definition) = (declared.listing(), declared.definition());
@@ -147,7 +151,13 @@ impl Tool {
             .build(&Value::Object((*listing.input_schema).clone()))
             .map_err(|error| format!("the input schema of `{}` is not valid: {error}", listing.name))?;
         let hashed = serde_json::json!([
-            listing.name, listing.title, listing.description, *listing.input_schema, *listing.output_schema, listing.annotations, definition,
+            listing.name,
+            listing.title,
+            listing.description,
+            *listing.input_schema,
+            *listing.output_schema,
+            listing.annotations,
+            definition,
         ]);
         let facts = ToolFacts {
             name: listing.name.clone(),
@@ -165,7 +175,8 @@ fn sorted(value: &Value) -> String {
         Value::Object(members) => {
             let mut members: Vec<_> = members.iter().collect();
             members.sort_by_key(|(name, _)| *name);
-            let members: Vec<String> = members.into_iter().map(|(name, member)| format!("{}:{}", Value::from(name.as_str()), sorted(member))).collect();
+            let members: Vec<String> =
+                members.into_iter().map(|(name, member)| format!("{}:{}", Value::from(name.as_str()), sorted(member))).collect();
             format!("{{{}}}", members.join(","))
         }
         Value::Array(items) => format!("[{}]", items.iter().map(sorted).collect::<Vec<_>>().join(",")),

@@ -50,13 +50,18 @@ impl Failure {
 /// The broker between AI agents and your systems: typed database tools over MCP, every call in a human's name, judged by policy, held for
 /// approval when risky, masked, and recorded in a ledger that verifies offline.
 #[derive(Debug, Parser)]
-#[command(name = "countersign", version, max_term_width = 110, after_help = "\
+#[command(
+    name = "countersign",
+    version,
+    max_term_width = 110,
+    after_help = "\
 Exit codes: 0 done; 1 the answer is no (refused, not in order, verification failed); 2 wrong arguments or configuration; 3 a file, the network or the broker could not be reached.
 
 Start here:
   countersign quickstart                  a broker with a seeded shop, tokens and policies, on this machine
   countersign approvals list --token-file countersign-data/approver.token
-  countersign verify countersign-data     does the trail hold? (works with the broker stopped)")]
+  countersign verify countersign-data     does the trail hold? (works with the broker stopped)"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

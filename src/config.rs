@@ -131,7 +131,11 @@ fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
     let tools = match &file.tools.path {
         None => Vec::new(),
         Some(path) => read_declared(&reader.beside(path.get_ref())).unwrap_or_else(|found| {
-            reader.problems.extend(found.into_iter().map(|problem| Problem { file: problem.file, line: problem.line, message: problem.message }));
+            reader.problems.extend(found.into_iter().map(|problem| Problem {
+                file: problem.file,
+                line: problem.line,
+                message: problem.message,
+            }));
             Vec::new()
         }),
     };
@@ -226,7 +230,13 @@ fn issuer(reader: &mut Reader<'_>, issuer: Spanned<file::Issuer>) -> IssuerSetti
         accept_plain_jwt: issuer.accept_plain_jwt,
     };
     // The room judges it; its words come with the place.
-    let probe = identity::Settings { resource: "a".into(), inbox_resource: "b".into(), public_url: String::new(), issuers: vec![settings.clone()], skew: Duration::ZERO };
+    let probe = identity::Settings {
+        resource: "a".into(),
+        inbox_resource: "b".into(),
+        public_url: String::new(),
+        issuers: vec![settings.clone()],
+        skew: Duration::ZERO,
+    };
     if let Err(problems) = identity::Identity::new(probe, clock::Clock::system()) {
         for message in problems {
             reader.problem(span.clone(), message);
@@ -240,7 +250,11 @@ fn policies(reader: &mut Reader<'_>, policy: &file::Policy) -> Vec<PolicyFile> {
     let dir = reader.beside(policy.path.get_ref());
     let mut paths: Vec<PathBuf> = if dir.is_dir() {
         match std::fs::read_dir(&dir) {
-            Ok(entries) => entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|kind| kind == "cedar")).collect(),
+            Ok(entries) => entries
+                .filter_map(Result::ok)
+                .map(|entry| entry.path())
+                .filter(|path| path.extension().is_some_and(|kind| kind == "cedar"))
+                .collect(),
             Err(error) => {
                 reader.problem(span.clone(), format!("failed to read `{}`: {error}", dir.display()));
                 Vec::new()

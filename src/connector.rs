@@ -110,9 +110,11 @@ impl Connectors {
             access.insert(settings.name.clone(), settings.access);
             let target = match settings.endpoint {
                 Endpoint::Sqlite { path } => Target::Sqlite(sqlite::Sqlite::new(path)),
-                Endpoint::Postgres { host, port, database, tls, search_path } => {
-                    Target::Postgres(Box::new(postgres::Postgres::new(postgres::Server { host, port, database, tls, search_path }, settings.concurrency, settings.connect_timeout)))
-                }
+                Endpoint::Postgres { host, port, database, tls, search_path } => Target::Postgres(Box::new(postgres::Postgres::new(
+                    postgres::Server { host, port, database, tls, search_path },
+                    settings.concurrency,
+                    settings.connect_timeout,
+                ))),
             };
             slots.insert(settings.name, Slot { target, turns: Semaphore::new(settings.concurrency), patience: settings.connect_timeout });
         }

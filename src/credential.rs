@@ -80,7 +80,11 @@ impl Credentials {
     pub fn issue(&self, permit: &Permit) -> Result<Credential, Refusal> {
         let refuse = |why: &str| Refusal::new(Code::TargetRefused).detail(why);
         let call = permit.call();
-        let target = call.target.as_ref().and_then(|target| self.targets.get(&target.name)).ok_or_else(|| refuse("the target has no access configured"))?;
+        let target = call
+            .target
+            .as_ref()
+            .and_then(|target| self.targets.get(&target.name))
+            .ok_or_else(|| refuse("the target has no access configured"))?;
         let human: &Human = call.facts.delegation.human();
         let key = (human.issuer.clone(), human.subject.clone());
         match target {
@@ -93,12 +97,15 @@ impl Credentials {
                 let role = match humans.get(&key) {
                     Some(role) => role,
                     None => {
-                        let found: BTreeSet<&String> = human.teams.iter().filter_map(|team| teams.get(&(human.issuer.clone(), team.clone()))).collect();
+                        let found: BTreeSet<&String> =
+                            human.teams.iter().filter_map(|team| teams.get(&(human.issuer.clone(), team.clone()))).collect();
                         let mut found = found.into_iter();
                         match (found.next(), found.next()) {
                             (Some(role), None) => role,
                             (None, _) => return Err(refuse("no role is mapped for this human or their teams")),
-                            (Some(_), Some(_)) => return Err(refuse("several roles are mapped by this human's teams; map one to the human")),
+                            (Some(_), Some(_)) => {
+                                return Err(refuse("several roles are mapped by this human's teams; map one to the human"));
+                            }
                         }
                     }
                 };

@@ -86,7 +86,9 @@ impl From<Unavailable> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = |refusal: &Refusal| Json(json!({ "error": { "code": refusal.code().as_str(), "message": refusal.message(), "hint": refusal.advice() } }));
+        let body = |refusal: &Refusal| {
+            Json(json!({ "error": { "code": refusal.code().as_str(), "message": refusal.message(), "hint": refusal.advice() } }))
+        };
         match self {
             Self::Challenge(challenge) => {
                 let body = body(&challenge.refusal);

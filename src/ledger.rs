@@ -53,7 +53,9 @@ pub enum OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Locked(path) => write!(f, "another broker has the data folder `{}`: stop it first, or choose another folder", path.display()),
+            Self::Locked(path) => {
+                write!(f, "another broker has the data folder `{}`: stop it first, or choose another folder", path.display())
+            }
             Self::Damaged(what) => write!(f, "the ledger does not hold: {what}"),
             Self::Io(what) => write!(f, "failed to open the ledger: {what}"),
         }
@@ -198,8 +200,16 @@ impl Ledger {
         let Settings { dir, origin } = settings;
         std::fs::create_dir_all(&dir).map_err(|error| OpenError::Io(format!("`{}`: {error}", dir.display())))?;
         let lock = lock(&dir)?;
-        let keys = Keys::open(&dir.join("keys"), &origin).map_err(OpenError::Damaged)?;
         let database = dir.join(store::FILE);
+        let keys_dir = dir.join("keys");
+        // A log without its keys, or keys without their log, is no fresh start: somebody removed the other half.
+        let keys = match (database.exists(), keys_dir.join("log.key").exists()) {
+            (false, false) => Keys::open(&keys_dir, &origin),
+            (true, true) => Keys::open_existing(&keys_dir, &origin),
+            (true, false) => Err(format!("there is a log, but no key `{}`", keys_dir.join("log.key").display())),
+            (false, true) => Err(format!("there are keys, but no log `{}`", database.display())),
+        }
+        .map_err(OpenError::Damaged)?;
         let committer = commit::Committer::open(&database, &origin, keys.clone(), clock)?;
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         std::thread::Builder::new()

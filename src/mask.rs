@@ -13,7 +13,7 @@ mod shadow;
 #[cfg(test)]
 mod tests;
 
-pub use apply::{Done, Masked, MaskedColumn, MaskedPiece, Masks, Unmasked};
 pub(crate) use apply::{Column, Piece};
+pub use apply::{Done, Masked, MaskedColumn, MaskedPiece, Masks, Unmasked};
 pub use report::MaskReport;
 pub use rules::{ColumnRule, Mode, Rules};

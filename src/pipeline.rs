@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::approval::{Desk, Found, Outcome, Shown};
 use crate::audit::{Audit, Reply, Unavailable};
-use crate::call::{Answer, Request, Stop};
+use crate::call::{Answer, Request, Stop, TargetFacts};
 use crate::catalog::{Catalog, Listing};
 use crate::connector::Connectors;
 use crate::identity::Delegation;
@@ -59,8 +59,20 @@ impl Pipeline {
     async fn path(&self, request: Request) -> Result<Reply, Unavailable> {
         match self.authorize(request).await? {
             Step::Go(authorized) => self.perform(authorized).await,
-            Step::Stop(stop) => self.audit.refuse(stop).await,
+            Step::Stop(stop) => self.audit.refuse(self.veil(stop)).await,
         }
+    }
+
+    /// A tool that no policy lets this caller use looks like one that is not there, whatever else was wrong with the call.
+    fn veil(&self, mut stop: Box<Stop>) -> Box<Stop> {
+        let may_know =
+            self.catalog.listings().iter().find(|listing| listing.name == stop.facts.tool).is_some_and(|listing| {
+                self.on_any_target(listing, |tool, target| self.policy.could_see(&stop.facts.delegation, tool, target))
+            });
+        if !may_know && matches!(stop.answer, Answer::Refused(_)) {
+            stop.answer = Answer::Refused(Refusal::new(Code::UnknownTool));
+        }
+        stop
     }
 
     async fn perform(&self, authorized: Box<Authorized>) -> Result<Reply, Unavailable> {
@@ -123,14 +135,14 @@ impl Pipeline {
     /// The tools that this delegation may know of, by name.
     #[must_use]
     pub fn list(&self, delegation: &Delegation) -> Vec<Listing> {
-        let visible = |listing: &&Listing| {
-            let tool = ToolAtLeast { name: &listing.name, kind: listing.kind, verb: listing.verb, risk: listing.min_risk };
-            if listing.targets.is_empty() {
-                return listing.kind == "local" && self.policy.sees(delegation, tool, None);
-            }
-            listing.targets.iter().any(|target| self.policy.sees(delegation, tool, Some(target)))
-        };
+        let visible = |listing: &&Listing| self.on_any_target(listing, |tool, target| self.policy.sees(delegation, tool, target));
         self.catalog.listings().iter().filter(visible).cloned().collect()
+    }
+
+    /// Whether a tool passes on any of its targets; the broker's own have none.
+    fn on_any_target(&self, listing: &Listing, passes: impl Fn(ToolAtLeast<'_>, Option<&TargetFacts>) -> bool) -> bool {
+        let tool = ToolAtLeast { name: &listing.name, kind: listing.kind, verb: listing.verb, risk: listing.min_risk };
+        if listing.kind == "local" { passes(tool, None) } else { listing.targets.iter().any(|target| passes(tool, Some(target))) }
     }
 }
 

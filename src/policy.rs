@@ -76,9 +76,12 @@ impl Policy {
     /// Whether any policy could let this delegation use that tool on that target (`None` for the broker's own tools) at all.
     #[must_use]
     pub fn sees(&self, delegation: &Delegation, tool: ToolAtLeast<'_>, target: Option<&TargetFacts>) -> bool {
-        if tool.risk > delegation.cap() {
-            return false;
-        }
+        tool.risk <= delegation.cap() && self.could_see(delegation, tool, target)
+    }
+
+    /// The same, whatever the token's scope reaches: a scope can be stepped up, a policy cannot.
+    #[must_use]
+    pub fn could_see(&self, delegation: &Delegation, tool: ToolAtLeast<'_>, target: Option<&TargetFacts>) -> bool {
         let touch = Touch { path: Vec::new(), verb: tool.verb, risk: tool.risk };
         let mut resources = vec![self.names.resource(target, &touch, &[])];
         if let Some(target) = target {
@@ -97,7 +100,14 @@ impl Policy {
         let principal = self.names.human(human);
         resource
             .and_then(|resource| {
-                let request = Request::new(principal?, entities::uid("Action", "review")?, resource, cedar_policy::Context::empty(), Some(&self.schema)).ok()?;
+                let request = Request::new(
+                    principal?,
+                    entities::uid("Action", "review")?,
+                    resource,
+                    cedar_policy::Context::empty(),
+                    Some(&self.schema),
+                )
+                .ok()?;
                 let entities = Entities::from_entities(self.names.human_entities(human)?, Some(&self.schema)).ok()?;
                 self.ask(&request, &entities).ok()
             })
@@ -145,10 +155,10 @@ impl Policy {
 
     /// The strictest of the terms that these policies set.
     fn terms(&self, ids: &[String]) -> Terms {
-        ids.iter().filter_map(|id| self.terms.get(id)).fold(None, |strictest: Option<Terms>, terms| {
-            Some(strictest.map_or_else(|| terms.clone(), |known| known.strictest(terms)))
-        })
-        .unwrap_or_default()
+        ids.iter()
+            .filter_map(|id| self.terms.get(id))
+            .fold(None, |strictest: Option<Terms>, terms| Some(strictest.map_or_else(|| terms.clone(), |known| known.strictest(terms))))
+            .unwrap_or_default()
     }
 }
 

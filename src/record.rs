@@ -120,7 +120,10 @@ impl Recorder {
         }
         body.insert("human".to_owned(), json!({ "sub_id": human, "idp": self.opaque("idp", &[&delegation.human().issuer]) }));
         body.insert("agent".to_owned(), json!({ "id": agent, "depth": delegation.agent().chain.len() }));
-        body.insert("dlg".to_owned(), json!({ "exp": rfc3339(delegation.expires_at()), "scopes_hash": self.opaque("scp", &[&delegation.scopes().join(" ")]) }));
+        body.insert(
+            "dlg".to_owned(),
+            json!({ "exp": rfc3339(delegation.expires_at()), "scopes_hash": self.opaque("scp", &[&delegation.scopes().join(" ")]) }),
+        );
         Draft::new(kind, body).of_agent(agent).of_human(human)
     }
 

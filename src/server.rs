@@ -51,7 +51,8 @@ struct Gate {
 }
 
 fn refused(status: StatusCode, refusal: &Refusal) -> Response {
-    (status, Json(json!({ "error": { "code": refusal.code().as_str(), "message": refusal.message(), "hint": refusal.advice() } }))).into_response()
+    (status, Json(json!({ "error": { "code": refusal.code().as_str(), "message": refusal.message(), "hint": refusal.advice() } })))
+        .into_response()
 }
 
 /// All routes within all layers.
@@ -111,7 +112,13 @@ async fn bound(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> R
 ///
 /// # Errors
 /// The listener failed.
-pub async fn serve(listener: TcpListener, router: Router, draining: CancellationToken, closing: CancellationToken, grace: Duration) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    draining: CancellationToken,
+    closing: CancellationToken,
+    grace: Duration,
+) -> std::io::Result<()> {
     // Without it every event of a stream waits for the acknowledgment of the one before.
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {

@@ -42,7 +42,13 @@ impl Desk {
     ///
     /// # Errors
     /// Outer: the ledger cannot record it, so nothing was decided. Inner: the refusal, recorded.
-    pub async fn decide(&self, person: &Person, id: &ApprovalId, decision: Decision, electorate: &dyn Electorate) -> Result<Result<Decided, Refusal>, Unavailable> {
+    pub async fn decide(
+        &self,
+        person: &Person,
+        id: &ApprovalId,
+        decision: Decision,
+        electorate: &dyn Electorate,
+    ) -> Result<Result<Decided, Refusal>, Unavailable> {
         for _ in 0..VOTE_TRIES {
             let Some(view) = self.view(id).await? else { return Ok(Err(Refusal::new(Code::ApprovalUnknown))) };
             let policies = match self.check(person, &view, &decision, electorate) {
@@ -83,7 +89,8 @@ impl Desk {
     pub async fn list(&self, person: &Person, states: &[State], electorate: &dyn Electorate) -> Result<Vec<View>, Unavailable> {
         let names: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
         let rows = self.ledger.list(Filed::KIND, &names, LIST_MAX).await?;
-        let visible = |view: &View| view.filed.is_by(person.human()) || electorate.may_decide(person.human(), &view.filed.subject()).is_ok();
+        let visible =
+            |view: &View| view.filed.is_by(person.human()) || electorate.may_decide(person.human(), &view.filed.subject()).is_ok();
         Ok(rows.iter().filter_map(View::from_row).filter(visible).collect())
     }
 
@@ -92,7 +99,8 @@ impl Desk {
     /// # Errors
     /// The store cannot be read.
     pub async fn show(&self, person: &Person, id: &ApprovalId, electorate: &dyn Electorate) -> Result<Option<View>, Unavailable> {
-        let visible = |view: &View| view.filed.is_by(person.human()) || electorate.may_decide(person.human(), &view.filed.subject()).is_ok();
+        let visible =
+            |view: &View| view.filed.is_by(person.human()) || electorate.may_decide(person.human(), &view.filed.subject()).is_ok();
         Ok(self.view(id).await?.filter(visible))
     }
 
@@ -109,7 +117,13 @@ impl Desk {
                 let mut body = appr(&view.filed);
                 body.insert("res".to_owned(), json!({ "status": "expired", "was": state.as_str() }));
                 let leaf = Draft::new("approval.expired", body);
-                let write = Write::Move { kind: Filed::KIND.to_owned(), id: row.id.clone(), from: state.as_str().to_owned(), to: State::Expired.as_str().to_owned(), body: None };
+                let write = Write::Move {
+                    kind: Filed::KIND.to_owned(),
+                    id: row.id.clone(),
+                    from: state.as_str().to_owned(),
+                    to: State::Expired.as_str().to_owned(),
+                    body: None,
+                };
                 match self.ledger.commit(Change { leaves: vec![leaf], writes: vec![write], payloads: Vec::new() }).await {
                     Ok(_) => swept += 1,
                     // Decided or claimed in this very moment.
@@ -136,7 +150,8 @@ impl Desk {
             _ => return Err(Refusal::new(Code::ApprovalDecided).detail(format!("it is {}", view.state.as_str()))),
         }
         if decision.approve && view.filed.is_by(person.human()) && !view.filed.self_approval {
-            return Err(Refusal::new(Code::ApprovalNotAllowed).detail("the call is made in your own name, and no policy allows self-approval for it"));
+            return Err(Refusal::new(Code::ApprovalNotAllowed)
+                .detail("the call is made in your own name, and no policy allows self-approval for it"));
         }
         if view.filed.votes.iter().any(|vote| vote.by.issuer == person.human().issuer && vote.by.id == person.human().subject) {
             return Err(Refusal::new(Code::ApprovalDecided).detail("you have voted already; another human must"));
@@ -146,7 +161,11 @@ impl Desk {
             return Err(Refusal::new(Code::TooLarge).detail(format!("a reason has at most {REASON_MAX_BYTES} bytes")));
         }
         if reason.is_empty() && (!decision.approve || view.filed.justification) {
-            return Err(Refusal::new(Code::Malformed).detail(if decision.approve { "the policy wants a justification: give a `reason`" } else { "a denial needs a `reason`" }));
+            return Err(Refusal::new(Code::Malformed).detail(if decision.approve {
+                "the policy wants a justification: give a `reason`"
+            } else {
+                "a denial needs a `reason`"
+            }));
         }
         Ok(policies)
     }
@@ -185,7 +204,10 @@ impl Desk {
 
     async fn record_refused(&self, person: &Person, view: &View, decision: &Decision, refusal: &Refusal) -> Result<(), Unavailable> {
         let mut body = appr(&view.filed);
-        body.insert("res".to_owned(), json!({ "status": "refused", "code": refusal.code().as_str(), "wanted": if decision.approve { "approved" } else { "denied" } }));
+        body.insert(
+            "res".to_owned(),
+            json!({ "status": "refused", "code": refusal.code().as_str(), "wanted": if decision.approve { "approved" } else { "denied" } }),
+        );
         let leaf = self.recorder.personal("approval.refused", person, body);
         self.ledger.commit(Change { leaves: vec![leaf], writes: Vec::new(), payloads: Vec::new() }).await?;
         Ok(())

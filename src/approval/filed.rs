@@ -46,7 +46,9 @@ impl State {
     /// From its name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Pending, Self::Approved, Self::Denied, Self::Expired, Self::Spent, Self::Withdrawn].into_iter().find(|state| state.as_str() == name)
+        [Self::Pending, Self::Approved, Self::Denied, Self::Expired, Self::Spent, Self::Withdrawn]
+            .into_iter()
+            .find(|state| state.as_str() == name)
     }
 }
 
@@ -177,7 +179,12 @@ impl Filed {
     pub fn subject(&self) -> Subject {
         Subject {
             id: self.id.clone(),
-            human: Human { issuer: self.human.issuer.clone(), subject: self.human.id.clone(), name: self.human.name.clone(), teams: Vec::new() },
+            human: Human {
+                issuer: self.human.issuer.clone(),
+                subject: self.human.id.clone(),
+                name: self.human.name.clone(),
+                teams: Vec::new(),
+            },
             agent: Agent { issuer: self.agent.issuer.clone(), id: self.agent.id.clone(), chain: Vec::new() },
             target: self.target.as_ref().map(|(name, engine, environment)| TargetFacts {
                 name: name.clone(),
@@ -193,7 +200,14 @@ impl Filed {
     }
 
     /// A new request, without digest and salt yet.
-    pub(super) fn new(id: &str, asking: Asking<'_>, shown: Value, max_rows: Option<u64>, asked_at: Timestamp, expires_at: Timestamp) -> Self {
+    pub(super) fn new(
+        id: &str,
+        asking: Asking<'_>,
+        shown: Value,
+        max_rows: Option<u64>,
+        asked_at: Timestamp,
+        expires_at: Timestamp,
+    ) -> Self {
         let Asking { call, judgement, terms } = asking;
         let delegation = &call.facts.delegation;
         let (human, agent) = (delegation.human(), delegation.agent());

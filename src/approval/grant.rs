@@ -101,7 +101,13 @@ impl Desk {
         }
         let mut spent = filed.clone();
         spent.claimed_by = Some(asking.call.facts.id.to_string());
-        Ok(Approval { id: ApprovalId::parse(&filed.id).map_err(|_| unknown())?, call: asking.call.facts.id.clone(), commit: filed.commit.clone(), max_rows: filed.max_rows, spent })
+        Ok(Approval {
+            id: ApprovalId::parse(&filed.id).map_err(|_| unknown())?,
+            call: asking.call.facts.id.clone(),
+            commit: filed.commit.clone(),
+            max_rows: filed.max_rows,
+            spent,
+        })
     }
 }
 

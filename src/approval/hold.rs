@@ -115,21 +115,29 @@ impl Desk {
         let agent_key = format!("{}:{}", self.recorder.human(facts.delegation.human()), self.recorder.agent(facts.delegation.agent()));
         let mut body = Map::new();
         body.insert("tool".to_owned(), json!({ "name": asking.call.tool.name, "schema_hash": asking.call.tool.schema_hash }));
-        body.insert("appr".to_owned(), json!({ "id": filed.id, "commit": filed.commit, "quorum": filed.quorum, "exp": rfc3339(expires_at) }));
+        body.insert(
+            "appr".to_owned(),
+            json!({ "id": filed.id, "commit": filed.commit, "quorum": filed.quorum, "exp": rfc3339(expires_at) }),
+        );
         body.insert("policy".to_owned(), crate::record::policy(asking.judgement));
         let leaf = self.recorder.draft("approval.requested", facts, body);
-        let row = Row::new(Filed::KIND, id.as_str(), State::Pending.as_str(), &digest, Some(expires_at), filed.to_bytes()).grouped(&agent_key);
+        let row =
+            Row::new(Filed::KIND, id.as_str(), State::Pending.as_str(), &digest, Some(expires_at), filed.to_bytes()).grouped(&agent_key);
         let open = [State::Pending.as_str().to_owned()];
-        let writes = vec![
-            Write::InsertUnlessKey { row, states: vec!["pending".to_owned(), "approved".to_owned()], group_max: Some((open.to_vec(), self.settings.open_max)) },
-        ];
+        let writes = vec![Write::InsertUnlessKey {
+            row,
+            states: vec!["pending".to_owned(), "approved".to_owned()],
+            group_max: Some((open.to_vec(), self.settings.open_max)),
+        }];
         match self.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await {
             Ok(_) => Ok(Ok(id)),
             Err(CommitError::Conflict { .. }) => match self.find(asking).await? {
                 Found::Open(id) => Ok(Ok(id)),
                 Found::Denied(refusal) => Ok(Err(refusal)),
                 Found::Granted(approval) => Ok(Ok(approval.id().clone())),
-                Found::Nothing => Ok(Err(Refusal::new(Code::ApprovalsFull).detail(format!("at most {} may be open", self.settings.open_max)))),
+                Found::Nothing => {
+                    Ok(Err(Refusal::new(Code::ApprovalsFull).detail(format!("at most {} may be open", self.settings.open_max))))
+                }
             },
             Err(error) => Err(error.into()),
         }
@@ -186,7 +194,11 @@ impl Desk {
             decisions.mark_unchanged();
             let Some(view) = self.view(id).await? else { return Ok(None) };
             let left = longest.saturating_sub(began.elapsed());
-            if view.state_at(self.clock.now()) != State::Pending || left.is_zero() || line.gone.is_cancelled() || line.draining.is_cancelled() {
+            if view.state_at(self.clock.now()) != State::Pending
+                || left.is_zero()
+                || line.gone.is_cancelled()
+                || line.draining.is_cancelled()
+            {
                 return Ok(Some(view));
             }
             if Instant::now() >= tell_at {
@@ -226,6 +238,10 @@ fn denied(reason: Option<&str>) -> Refusal {
 }
 
 fn deciders(filed: &Filed) -> String {
-    let who = if filed.self_approval { "a human whom the policy allows, the delegating human included" } else { "a human other than the delegating one" };
+    let who = if filed.self_approval {
+        "a human whom the policy allows, the delegating human included"
+    } else {
+        "a human other than the delegating one"
+    };
     if filed.quorum > 1 { format!("{} of: {who}", filed.quorum) } else { who.to_owned() }
 }

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::audit::{Audit, Entry, OPEN_CALL, Reply, Unavailable, references, reply};
 use crate::ledger::{Change, Write};
-use crate::mask::{MaskReport, Masked, MaskedColumn, MaskedPiece};
 use crate::mask::Done;
+use crate::mask::{MaskReport, Masked, MaskedColumn, MaskedPiece};
 use crate::record;
 use crate::refusal::{Code, Refusal};
 
@@ -37,10 +37,13 @@ impl Audit {
             Err(_) => "error",
         };
         let mut envelope = reply::envelope(status, &entry.facts);
-        let mut res = Map::from_iter([("status".to_owned(), Value::from(match &drained.outcome {
-            Err(refusal) if refusal.code() == Code::TargetCancelled => "cancelled",
-            _ => status,
-        }))]);
+        let mut res = Map::from_iter([(
+            "status".to_owned(),
+            Value::from(match &drained.outcome {
+                Err(refusal) if refusal.code() == Code::TargetCancelled => "cancelled",
+                _ => status,
+            }),
+        )]);
         match &drained.outcome {
             Ok(done) => {
                 envelope.insert("result".to_owned(), drained.result.clone());
@@ -127,7 +130,8 @@ async fn drain(mut masked: Masked, bytes_max: u64) -> Drained {
 fn table(columns: Option<&[MaskedColumn]>, rows: Vec<Value>, done: Option<&Done>) -> Value {
     let mut result = Map::new();
     if let Some(columns) = columns {
-        let columns: Value = columns.iter().map(|column| json!({ "name": column.name, "type": column.type_name, "masked": column.masked })).collect();
+        let columns: Value =
+            columns.iter().map(|column| json!({ "name": column.name, "type": column.type_name, "masked": column.masked })).collect();
         result.insert("columns".to_owned(), columns);
         result.insert("row_count".to_owned(), Value::from(rows.len()));
         result.insert("rows".to_owned(), Value::Array(rows));

@@ -95,7 +95,14 @@ impl Audit {
                 self.recorder.forget();
                 let code = if approval.is_some() { Code::ApprovalSpent } else { Code::LedgerUnavailable };
                 let risk = Some(call.risk());
-                Ok(Err(Box::new(Stop { facts: call.facts, tool: Some(call.tool), target: call.target, risk, judgement: Some(judgement), answer: Answer::Refused(Refusal::new(code)) })))
+                Ok(Err(Box::new(Stop {
+                    facts: call.facts,
+                    tool: Some(call.tool),
+                    target: call.target,
+                    risk,
+                    judgement: Some(judgement),
+                    answer: Answer::Refused(Refusal::new(code)),
+                })))
             }
             Err(error) => {
                 self.recorder.forget();

@@ -29,11 +29,14 @@ impl Audit {
                 unresolved += 1;
             }
         }
-        let started = Draft::new("broker.started", Map::from_iter([
-            ("clean".to_owned(), Value::from(unresolved == 0)),
-            ("unresolved".to_owned(), Value::from(unresolved)),
-            ("version".to_owned(), Value::from(env!("CARGO_PKG_VERSION"))),
-        ]));
+        let started = Draft::new(
+            "broker.started",
+            Map::from_iter([
+                ("clean".to_owned(), Value::from(unresolved == 0)),
+                ("unresolved".to_owned(), Value::from(unresolved)),
+                ("version".to_owned(), Value::from(env!("CARGO_PKG_VERSION"))),
+            ]),
+        );
         self.ledger.commit(Change { leaves: vec![started], writes: Vec::new(), payloads: Vec::new() }).await?;
         self.record_policy(policy_hash, policy_text).await?;
         Ok(unresolved)
@@ -42,7 +45,8 @@ impl Audit {
     async fn close_unresolved(&self, row: &Row) -> Result<(), Unavailable> {
         let body: Value = serde_json::from_slice(&row.body).map_err(Unavailable::because)?;
         let text = |path: &str| body.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let human = self.recorder.human(&Human { issuer: text("/human/issuer"), subject: text("/human/subject"), name: None, teams: Vec::new() });
+        let human =
+            self.recorder.human(&Human { issuer: text("/human/issuer"), subject: text("/human/subject"), name: None, teams: Vec::new() });
         let agent = self.recorder.agent(&Agent { issuer: text("/agent/issuer"), id: text("/agent/id"), chain: Vec::new() });
         let mut leaf = Map::from_iter([
             ("call".to_owned(), Value::from(row.id.as_str())),

@@ -46,7 +46,8 @@ impl Audit {
         body.insert("pay".to_owned(), references(&payloads));
         let leaf = self.recorder.draft("call.refused", &facts, body);
         let writes = self.recorder.subjects(facts.delegation.human(), Some(facts.delegation.agent()));
-        let committed = self.ledger.commit(Change { leaves: vec![leaf], writes, payloads }).await.inspect_err(|_| self.recorder.forget())?;
+        let committed =
+            self.ledger.commit(Change { leaves: vec![leaf], writes, payloads }).await.inspect_err(|_| self.recorder.forget())?;
         let receipt = reply::receipt(self.ledger.origin(), committed.receipts.first());
         Ok(Reply::mint(envelope, refusal, risk, None, receipt))
     }

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::clock::rfc3339;
 use crate::call::{Facts, Waiting};
+use crate::clock::rfc3339;
 use crate::ledger::Receipt;
 use crate::operation::Risk;
 use crate::refusal::{Code, Refusal};
@@ -55,7 +55,13 @@ impl Reply {
         &self.receipt
     }
 
-    pub(super) fn mint(envelope: Map<String, Value>, refusal: Option<&Refusal>, needed: Option<Risk>, preview_rows: Option<u64>, receipt: Value) -> Self {
+    pub(super) fn mint(
+        envelope: Map<String, Value>,
+        refusal: Option<&Refusal>,
+        needed: Option<Risk>,
+        preview_rows: Option<u64>,
+        receipt: Value,
+    ) -> Self {
         let code = refusal.map(Refusal::code);
         let needed = needed.filter(|_| code == Some(Code::InsufficientScope));
         Self { envelope, code, needed, preview_rows, receipt }

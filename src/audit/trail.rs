@@ -44,14 +44,16 @@ impl Audit {
     /// # Errors
     /// As with [`Audit::search`], or a payload that does not hold.
     pub async fn call(&self, person: &Person, reviews: bool, call: &str) -> Result<Option<Value>, Unavailable> {
-        let question = Question { entries: Entries { call: Some(call.to_owned()), limit: 100, ..Entries::default() }, ..Question::default() };
+        let question =
+            Question { entries: Entries { call: Some(call.to_owned()), limit: 100, ..Entries::default() }, ..Question::default() };
         self.record_reading(person, &question).await?;
         let Some(entries) = self.entries(person, true, question).await? else { return Ok(None) };
         let mut found = self.ledger.entries(entries).await?;
         found.reverse();
         // A leaf about the call may be an approver's; whose call it is, its own leaves say.
         let own = self.recorder.human(person.human());
-        let is_own = found.iter().any(|stored| field(stored, "/human/sub_id").as_deref() == Some(&own) && field(stored, "/agent/id").is_some());
+        let is_own =
+            found.iter().any(|stored| field(stored, "/human/sub_id").as_deref() == Some(&own) && field(stored, "/agent/id").is_some());
         if found.is_empty() || !(reviews || is_own) {
             return Ok(None);
         }
@@ -60,9 +62,13 @@ impl Audit {
         for stored in &found {
             let leaf: Value = serde_json::from_str(&stored.leaf).map_err(Unavailable::because)?;
             for pay in leaf.pointer("/pay").and_then(Value::as_array).into_iter().flatten() {
-                let (Some(role), Some(commit)) = (pay.get("role").and_then(Value::as_str), pay.get("commit").and_then(Value::as_str)) else { continue };
+                let (Some(role), Some(commit)) = (pay.get("role").and_then(Value::as_str), pay.get("commit").and_then(Value::as_str))
+                else {
+                    continue;
+                };
                 let opened = self.ledger.open_payload(commit).await?;
-                let value = opened.map_or_else(|| json!("erased"), |bytes| serde_json::from_slice(&bytes).unwrap_or_else(|_| json!("not JSON")));
+                let value =
+                    opened.map_or_else(|| json!("erased"), |bytes| serde_json::from_slice(&bytes).unwrap_or_else(|_| json!("not JSON")));
                 payloads.insert(role.to_owned(), value);
             }
         }
@@ -111,7 +117,8 @@ impl Audit {
             .into_iter()
             .find(|row| {
                 let body: Value = serde_json::from_slice(&row.body).unwrap_or_default();
-                row.id == name || (body.get("kind").and_then(Value::as_str) == Some(kind) && body.get("id").and_then(Value::as_str) == Some(name))
+                row.id == name
+                    || (body.get("kind").and_then(Value::as_str) == Some(kind) && body.get("id").and_then(Value::as_str) == Some(name))
             })
             .map(|row| row.id))
     }
@@ -122,7 +129,9 @@ impl Audit {
             for pointer in ["/human/sub_id", "/agent/id"] {
                 let Some(id) = field(stored, pointer).filter(|id| !names.contains_key(id)) else { continue };
                 let row = self.ledger.get(Recorder::SUBJECT, &id).await?;
-                let name = row.and_then(|row| serde_json::from_slice::<Value>(&row.body).ok()).and_then(|body| body.get("id").and_then(Value::as_str).map(ToOwned::to_owned));
+                let name = row
+                    .and_then(|row| serde_json::from_slice::<Value>(&row.body).ok())
+                    .and_then(|body| body.get("id").and_then(Value::as_str).map(ToOwned::to_owned));
                 names.insert(id.clone(), name.unwrap_or(id));
             }
         }

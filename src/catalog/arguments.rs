@@ -23,7 +23,6 @@ const fn hundred() -> u32 {
     100
 }
 
-
 /// No arguments.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

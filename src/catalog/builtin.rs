@@ -61,7 +61,9 @@ impl Builtin {
 
     const fn description(self) -> &'static str {
         match self {
-            Self::ListTargets => "Lists the databases that you may use, with their engine and environment, and whether you may read or write there. Call it first.",
+            Self::ListTargets => {
+                "Lists the databases that you may use, with their engine and environment, and whether you may read or write there. Call it first."
+            }
             Self::Whoami => "Says in whose name you act: the human, the agent, the scopes, and until when.",
             Self::DbQuery => {
                 "Runs one SQL statement that only reads (SELECT, VALUES, WITH … SELECT) and returns columns and rows. Bind values as params instead of writing them into the statement. Personal data and secrets come back masked, whatever expression they are in; do not try to get around that. A statement that changes anything, or calls a function that is not known to only read, is refused: use db_execute for changes."
@@ -69,10 +71,16 @@ impl Builtin {
             Self::DbExecute => {
                 "Runs one SQL statement that changes data or definitions, in a transaction of its own. It may need a human's approval and may then answer status approval_pending: call approval_wait with the approval's id, then repeat this exact same call. The approver sees the exact statement and the rows it would touch, so keep it narrow: a WHERE by key, and expect_max_rows. Never split or rephrase a statement to avoid approval."
             }
-            Self::DbSearchObjects => "Finds schemas, tables, views, columns or indexes by name pattern (LIKE). Names only by default, which is cheap; ask for summary or full when you need more. Use it before writing SQL against a database that you do not know.",
+            Self::DbSearchObjects => {
+                "Finds schemas, tables, views, columns or indexes by name pattern (LIKE). Names only by default, which is cheap; ask for summary or full when you need more. Use it before writing SQL against a database that you do not know."
+            }
             Self::DbDescribe => "Describes one table or view: columns with types and defaults, primary key, foreign keys, indexes.",
-            Self::ApprovalStatus => "Says how an approval stands: pending, approved, denied, expired, spent or withdrawn. It decides nothing: only humans do, elsewhere.",
-            Self::ApprovalWait => "Waits until a human has decided an approval, or until max_wait_s, and says how it stands. When it says approved, repeat the exact same call as before; this tool does not execute it.",
+            Self::ApprovalStatus => {
+                "Says how an approval stands: pending, approved, denied, expired, spent or withdrawn. It decides nothing: only humans do, elsewhere."
+            }
+            Self::ApprovalWait => {
+                "Waits until a human has decided an approval, or until max_wait_s, and says how it stands. When it says approved, repeat the exact same call as before; this tool does not execute it."
+            }
         }
     }
 

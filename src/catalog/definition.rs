@@ -58,7 +58,11 @@ const PATTERN_MAX: usize = 500;
 pub fn read_declared(dir: &Path) -> Result<Vec<DeclaredFile>, Vec<Problem>> {
     let problem = |path: &Path, message: String| vec![Problem { file: path.display().to_string(), line: 1, message }];
     let entries = std::fs::read_dir(dir).map_err(|error| problem(dir, format!("failed to read the folder: {error}")))?;
-    let mut paths: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|kind| kind == "toml")).collect();
+    let mut paths: Vec<_> = entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "toml"))
+        .collect();
     paths.sort();
     if paths.len() > FILES_MAX {
         return Err(problem(dir, format!("it holds more than {FILES_MAX} tools")));
@@ -148,15 +152,21 @@ impl Declared {
     pub(super) fn parse(file: &DeclaredFile, targets: &BTreeMap<String, Target>) -> Result<Self, Vec<Problem>> {
         let line_at = |at: usize| file.text.get(..at).map_or(1, |before| before.matches('\n').count() + 1);
         let problem = |span: Range<usize>, message: String| Problem { file: file.path.clone(), line: line_at(span.start), message };
-        let raw: File = toml::from_str(&file.text).map_err(|error| vec![problem(error.span().unwrap_or(0..0), error.message().to_owned())])?;
+        let raw: File =
+            toml::from_str(&file.text).map_err(|error| vec![problem(error.span().unwrap_or(0..0), error.message().to_owned())])?;
         let mut problems = Vec::new();
         let name = raw.name.get_ref().clone();
-        let well_named = |name: &str| !name.is_empty() && name.len() < 50 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        let well_named = |name: &str| {
+            !name.is_empty() && name.len() < 50 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        };
         if !well_named(&name) {
             problems.push(problem(raw.name.span(), format!("the name `{name}` must be lower-case letters, digits and `_`, below 50")));
         }
         if raw.description.get_ref().trim().len() < 10 || raw.description.get_ref().len() > 1_024 {
-            problems.push(problem(raw.description.span(), "the description must tell an agent what the tool is for, in 10 to 1024 bytes".to_owned()));
+            problems.push(problem(
+                raw.description.span(),
+                "the description must tell an agent what the tool is for, in 10 to 1024 bytes".to_owned(),
+            ));
         }
         if !(1..=ROWS_MAX).contains(raw.row_limit.get_ref()) {
             problems.push(problem(raw.row_limit.span(), format!("`row_limit` must be 1 to {ROWS_MAX}")));
@@ -165,7 +175,9 @@ impl Declared {
         for parameter in &raw.parameter {
             let span = parameter.span();
             match parameter.get_ref().check(&well_named) {
-                Ok(checked) if parameters.iter().any(|known: &Parameter| known.name == checked.name) => problems.push(problem(span, format!("the parameter `{}` stands twice", checked.name))),
+                Ok(checked) if parameters.iter().any(|known: &Parameter| known.name == checked.name) => {
+                    problems.push(problem(span, format!("the parameter `{}` stands twice", checked.name)))
+                }
                 Ok(checked) => parameters.push(checked),
                 Err(message) => problems.push(problem(span, message)),
             }
@@ -182,7 +194,10 @@ impl Declared {
             }
         };
         if statement.placeholders() != parameters.len() {
-            problems.push(problem(raw.statement.span(), format!("the statement has {} placeholders and the tool {} parameters", statement.placeholders(), parameters.len())));
+            problems.push(problem(
+                raw.statement.span(),
+                format!("the statement has {} placeholders and the tool {} parameters", statement.placeholders(), parameters.len()),
+            ));
         }
         let raised = match raw.risk.as_ref().map(|risk| (risk.span(), Risk::parse(risk.get_ref()))) {
             None => None,
@@ -191,7 +206,13 @@ impl Declared {
                 None
             }
             Some((span, Some(risk))) if risk < statement.risk() => {
-                problems.push(problem(span, format!("`risk` is {risk}, and the statement is {}: a declaration can raise the risk, never lower it", statement.risk())));
+                problems.push(problem(
+                    span,
+                    format!(
+                        "`risk` is {risk}, and the statement is {}: a declaration can raise the risk, never lower it",
+                        statement.risk()
+                    ),
+                ));
                 None
             }
             Some((_, Some(risk))) => Some(risk).filter(|risk| *risk > statement.risk()),
@@ -200,7 +221,16 @@ impl Declared {
             return Err(problems);
         }
         let title = raw.title.unwrap_or_else(|| name.replace('_', " "));
-        Ok(Self { name, title, description: raw.description.into_inner(), target: target.clone(), statement, row_limit: raw.row_limit.into_inner(), raised, parameters })
+        Ok(Self {
+            name,
+            title,
+            description: raw.description.into_inner(),
+            target: target.clone(),
+            statement,
+            row_limit: raw.row_limit.into_inner(),
+            raised,
+            parameters,
+        })
     }
 
     /// The risk of its calls.
@@ -214,10 +244,12 @@ impl Declared {
     }
 
     pub(super) fn listing(&self) -> Listing {
-        let mut properties: Map<String, Value> = self.parameters.iter().map(|parameter| (parameter.name.clone(), parameter.schema.clone())).collect();
+        let mut properties: Map<String, Value> =
+            self.parameters.iter().map(|parameter| (parameter.name.clone(), parameter.schema.clone())).collect();
         properties.insert("reason".to_owned(), json!({ "type": "string", "maxLength": 1000, "description": "Why you need it; shown to humans as your own words, never trusted." }));
         properties.insert("timeout_ms".to_owned(), json!({ "type": "integer", "minimum": 100, "maximum": 300_000, "description": "The target's work is stopped after this many milliseconds." }));
-        let required: Vec<&str> = self.parameters.iter().filter(|parameter| parameter.required).map(|parameter| parameter.name.as_str()).collect();
+        let required: Vec<&str> =
+            self.parameters.iter().filter(|parameter| parameter.required).map(|parameter| parameter.name.as_str()).collect();
         let input = Map::from_iter([
             ("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema")),
             ("type".to_owned(), json!("object")),
@@ -226,7 +258,11 @@ impl Declared {
             ("additionalProperties".to_owned(), json!(false)),
         ]);
         let reads = self.statement.is_read();
-        let note = if reads { "Personal data comes back masked." } else { "May need a human's approval and may answer approval_pending; then call approval_wait and repeat the exact same call." };
+        let note = if reads {
+            "Personal data comes back masked."
+        } else {
+            "May need a human's approval and may answer approval_pending; then call approval_wait and repeat the exact same call."
+        };
         Listing {
             name: self.name.clone(),
             title: self.title.clone(),

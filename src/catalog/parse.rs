@@ -55,7 +55,10 @@ impl Catalog {
         let value = Value::Object(arguments.clone());
         let length = value.to_string().len();
         if length > ARGUMENTS_MAX_BYTES {
-            return Err((Refusal::new(Code::TooLarge).detail(format!("the arguments have {length} bytes, and {ARGUMENTS_MAX_BYTES} are the most")), None));
+            return Err((
+                Refusal::new(Code::TooLarge).detail(format!("the arguments have {length} bytes, and {ARGUMENTS_MAX_BYTES} are the most")),
+                None,
+            ));
         }
         if let Some(error) = tool.validator.iter_errors(&value).next() {
             return Err((Refusal::new(Code::InvalidArguments).detail(describe(&error)), None));
@@ -72,12 +75,20 @@ impl Catalog {
             Builtin::Whoami => self.local(Local::Whoami, read::<Nothing>(value)?, Duration::ZERO),
             Builtin::ApprovalStatus => {
                 let (read, arguments) = read::<ApprovalStatus>(value)?;
-                self.local(Local::ApprovalStatus { approval: approval(&read.approval_id)? }, (Nothing { reason: None }, arguments), Duration::ZERO)
+                self.local(
+                    Local::ApprovalStatus { approval: approval(&read.approval_id)? },
+                    (Nothing { reason: None }, arguments),
+                    Duration::ZERO,
+                )
             }
             Builtin::ApprovalWait => {
                 let (read, arguments) = read::<ApprovalWait>(value)?;
                 let wait = Duration::from_secs(read.max_wait_s);
-                self.local(Local::ApprovalWait { approval: approval(&read.approval_id)?, wait }, (Nothing { reason: None }, arguments), wait)
+                self.local(
+                    Local::ApprovalWait { approval: approval(&read.approval_id)?, wait },
+                    (Nothing { reason: None }, arguments),
+                    wait,
+                )
             }
             Builtin::DbQuery => self.query(read(value)?),
             Builtin::DbExecute => self.execute(read(value)?),
@@ -102,13 +113,27 @@ impl Catalog {
                     },
                     limit: search.limit,
                 });
-                Ok(Parsed { target: Some(target), operation, raised: None, arguments, reason: search.reason, limits: self.limits(search.timeout_ms, search.limit, None) })
+                Ok(Parsed {
+                    target: Some(target),
+                    operation,
+                    raised: None,
+                    arguments,
+                    reason: search.reason,
+                    limits: self.limits(search.timeout_ms, search.limit, None),
+                })
             }
             Builtin::DbDescribe => {
                 let (describe, arguments): (Describe, Value) = read(value)?;
                 let target = self.target(&describe.target)?;
                 let operation = Operation::SqlObjects(Objects::Describe { schema: describe.schema, name: describe.name });
-                Ok(Parsed { target: Some(target), operation, raised: None, arguments, reason: describe.reason, limits: self.limits(describe.timeout_ms, 1, None) })
+                Ok(Parsed {
+                    target: Some(target),
+                    operation,
+                    raised: None,
+                    arguments,
+                    reason: describe.reason,
+                    limits: self.limits(describe.timeout_ms, 1, None),
+                })
             }
         }
     }
@@ -178,7 +203,17 @@ impl Catalog {
 
 fn call(facts: Facts, line: Line, tool: &Tool, parsed: Parsed) -> Call {
     let Parsed { target, operation, raised, arguments, reason, limits } = parsed;
-    Call { facts, tool: tool.facts.clone(), target: target.map(|target| target.facts), operation, raised_risk: raised, arguments, reason, limits, line }
+    Call {
+        facts,
+        tool: tool.facts.clone(),
+        target: target.map(|target| target.facts),
+        operation,
+        raised_risk: raised,
+        arguments,
+        reason,
+        limits,
+        line,
+    }
 }
 
 /// The arguments as their type, and in canonical form: after defaults, without `reason`.
@@ -198,7 +233,11 @@ fn approval(text: &str) -> Result<ApprovalId, Refused> {
 
 fn params(statement: &Statement, values: &[Value]) -> Result<Vec<Param>, Refusal> {
     if values.len() != statement.placeholders() {
-        return Err(Refusal::new(Code::InvalidParameters).detail(format!("the statement has {} placeholders and `params` {} values", statement.placeholders(), values.len())));
+        return Err(Refusal::new(Code::InvalidParameters).detail(format!(
+            "the statement has {} placeholders and `params` {} values",
+            statement.placeholders(),
+            values.len()
+        )));
     }
     values.iter().map(param).collect()
 }
@@ -214,7 +253,9 @@ fn param(value: &Value) -> Result<Param, Refusal> {
         },
         Value::String(text) if text.contains('\0') => Err(Refusal::new(Code::InvalidParameters).detail("a string holds a NUL character")),
         Value::String(text) => Ok(Param::Text(text.clone())),
-        Value::Array(_) | Value::Object(_) => Err(Refusal::new(Code::InvalidParameters).detail("a parameter must be null, boolean, number or string")),
+        Value::Array(_) | Value::Object(_) => {
+            Err(Refusal::new(Code::InvalidParameters).detail("a parameter must be null, boolean, number or string"))
+        }
     }
 }
 

@@ -15,15 +15,46 @@ fn delegation() -> Arc<Delegation> {
     let url = "http://127.0.0.1:1/issuer";
     let clock = crate::clock::Clock::system();
     let issuer = DevelopmentIssuer::open(dir.path(), url, clock.clone()).unwrap();
-    let settings = IssuerSettings { url: url.into(), namespace: String::new(), jwks_file: issuer.jwks_file().into(), algorithms: vec![Algorithm::EdDsa], teams_claim: "groups".into(), name_claim: "name".into(), human_clients: vec![], accept_plain_jwt: false };
-    let identity = Identity::new(crate::identity::Settings { resource: "r".into(), inbox_resource: "i".into(), public_url: "u".into(), issuers: vec![settings], skew: Duration::ZERO }, clock).unwrap_or_else(|problems| panic!("{problems:?}"));
-    let token = issuer.mint(&TokenRequest { subject: "alice".into(), name: None, teams: vec![], audience: "r".into(), client: "c".into(), actor: Some("a".into()), scope: "mcp:read".into(), lifetime: chrono::TimeDelta::minutes(5) });
+    let settings = IssuerSettings {
+        url: url.into(),
+        namespace: String::new(),
+        jwks_file: issuer.jwks_file().into(),
+        algorithms: vec![Algorithm::EdDsa],
+        teams_claim: "groups".into(),
+        name_claim: "name".into(),
+        human_clients: vec![],
+        accept_plain_jwt: false,
+    };
+    let identity = Identity::new(
+        crate::identity::Settings {
+            resource: "r".into(),
+            inbox_resource: "i".into(),
+            public_url: "u".into(),
+            issuers: vec![settings],
+            skew: Duration::ZERO,
+        },
+        clock,
+    )
+    .unwrap_or_else(|problems| panic!("{problems:?}"));
+    let token = issuer.mint(&TokenRequest {
+        subject: "alice".into(),
+        name: None,
+        teams: vec![],
+        audience: "r".into(),
+        client: "c".into(),
+        actor: Some("a".into()),
+        scope: "mcp:read".into(),
+        lifetime: chrono::TimeDelta::minutes(5),
+    });
     let bearer = format!("Bearer {}", secrecy::ExposeSecret::expose_secret(&token));
     identity.agent(&http::HeaderMap::from_iter([(http::header::AUTHORIZATION, bearer.parse().unwrap())])).unwrap()
 }
 
 fn target(name: &str) -> Target {
-    Target { facts: TargetFacts { name: name.into(), engine: "sqlite", environment: "test".into(), search_path: vec!["main".into()] }, engine: Engine::Sqlite }
+    Target {
+        facts: TargetFacts { name: name.into(), engine: "sqlite", environment: "test".into(), search_path: vec!["main".into()] },
+        engine: Engine::Sqlite,
+    }
 }
 
 const TOOL: &str = r#"
@@ -49,7 +80,8 @@ default = "paid"
 "#;
 
 fn catalog(declared: &[(&str, String)]) -> Result<Catalog, Vec<Problem>> {
-    let files: Vec<DeclaredFile> = declared.iter().map(|(path, text)| DeclaredFile { path: (*path).to_owned(), text: text.clone() }).collect();
+    let files: Vec<DeclaredFile> =
+        declared.iter().map(|(path, text)| DeclaredFile { path: (*path).to_owned(), text: text.clone() }).collect();
     Catalog::new(vec![target("shop")], &files, Bounds::default())
 }
 
@@ -72,7 +104,12 @@ fn bad_arguments_each_say_what_is_wrong() {
         ("db_query", json!({"target": "shop", "sql": "SELECT 1", "params": [[1]]}), Code::InvalidArguments, "/params/0"),
         ("db_query", json!({"target": "other", "sql": "SELECT 1"}), Code::UnknownTarget, ""),
         ("db_query", json!({"target": "shop", "sql": "SELECT ?1"}), Code::InvalidParameters, "1 placeholders"),
-        ("db_query", json!({"target": "shop", "sql": "SELECT ?1", "params": [18_446_744_073_709_551_615_u64]}), Code::InvalidParameters, "64 bits"),
+        (
+            "db_query",
+            json!({"target": "shop", "sql": "SELECT ?1", "params": [18_446_744_073_709_551_615_u64]}),
+            Code::InvalidParameters,
+            "64 bits",
+        ),
         ("db_query", json!({"target": "shop", "sql": "DELETE FROM t"}), Code::NotRead, "DELETE removes rows"),
         ("db_query", json!({"target": "shop", "sql": "SELECT evil()"}), Code::NotRead, "evil"),
         ("db_query", json!({"target": "shop", "sql": "SELECT 1; SELECT 2"}), Code::SeveralStatements, ""),
@@ -111,7 +148,15 @@ fn declared_tools_name_file_and_line() {
         (with("SELECT id, status", "SELEC id"), 5, "parsed"),
         (with("row_limit = 50", "row_limit = 0"), 6, "row_limit"),
         (with("row_limit = 50", "row_limit = 50\nrisk = \"low\""), 7, "risk"),
-        (with("SELECT id, status FROM orders WHERE customer_id = ?1 AND status = ?2", "DELETE FROM orders WHERE id = ?1 AND status = ?2").replace("row_limit = 50", "row_limit = 50\nrisk = \"read\""), 7, "never lower"),
+        (
+            with(
+                "SELECT id, status FROM orders WHERE customer_id = ?1 AND status = ?2",
+                "DELETE FROM orders WHERE id = ?1 AND status = ?2",
+            )
+            .replace("row_limit = 50", "row_limit = 50\nrisk = \"read\""),
+            7,
+            "never lower",
+        ),
         (with("name = \"customer_orders\"", "name = \"Customer Orders\""), 2, "lower-case"),
         (with("type = \"integer\"", "type = \"date\""), 8, "type must be"),
         (with("row_limit = 50", "row_limit = 50\nunknown = 1"), 7, "unknown"),
@@ -127,7 +172,13 @@ fn declared_tools_name_file_and_line() {
 fn a_changed_definition_has_another_hash() {
     let hash = |text: String| catalog(&[("a", text)]).ok().unwrap().tools["customer_orders"].facts.schema_hash.clone();
     let base = hash(TOOL.to_owned());
-    for changed in [TOOL.replace("Lists the", "Shows the"), TOOL.replace("row_limit = 50", "row_limit = 51"), TOOL.replace("id, status FROM", "id FROM"), TOOL.replace("min = 1", "min = 2"), TOOL.replace("row_limit = 50", "row_limit = 50\nrisk = \"write\"")] {
+    for changed in [
+        TOOL.replace("Lists the", "Shows the"),
+        TOOL.replace("row_limit = 50", "row_limit = 51"),
+        TOOL.replace("id, status FROM", "id FROM"),
+        TOOL.replace("min = 1", "min = 2"),
+        TOOL.replace("row_limit = 50", "row_limit = 50\nrisk = \"write\""),
+    ] {
         assert_ne!(hash(changed), base);
     }
     assert_eq!(hash(TOOL.to_owned()), base);

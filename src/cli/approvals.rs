@@ -77,7 +77,12 @@ async fn list(remote: &Remote, state: String) -> Result<(), Failure> {
     }
     let rows: Vec<Vec<String>> = approvals
         .iter()
-        .map(|approval| ["/approval_id", "/state", "/risk", "/human/id", "/agent/id", "/target/name", "/operation/statement", "/expires_at"].iter().map(|pointer| cell(approval, pointer)).collect())
+        .map(|approval| {
+            ["/approval_id", "/state", "/risk", "/human/id", "/agent/id", "/target/name", "/operation/statement", "/expires_at"]
+                .iter()
+                .map(|pointer| cell(approval, pointer))
+                .collect()
+        })
         .collect();
     table(&["ID", "STATE", "RISK", "HUMAN", "AGENT", "TARGET", "STATEMENT", "EXPIRES"], &rows);
     Ok(())
@@ -118,7 +123,8 @@ fn describe(approval: &Value) {
         say("\nas it is now (masked, up to five rows):");
         let heading: Vec<String> = columns.iter().map(|column| inert(&cell(column, "/name"))).collect();
         let heading: Vec<&str> = heading.iter().map(String::as_str).collect();
-        let rows: Vec<Vec<String>> = rows.iter().map(|row| (0..heading.len()).map(|index| cell(row, &format!("/{index}"))).collect()).collect();
+        let rows: Vec<Vec<String>> =
+            rows.iter().map(|row| (0..heading.len()).map(|index| cell(row, &format!("/{index}"))).collect()).collect();
         table(&heading, &rows);
     }
     let reason = cell(approval, "/reason_of_the_agent_unverified");
@@ -140,5 +146,9 @@ async fn decide(remote: &Remote, id: &str, decision: &str, reason: Option<String
 
 /// An id as it may stand in a path.
 pub(super) fn path_segment(id: &str) -> Result<&str, Failure> {
-    if !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') { Ok(id) } else { Err(Failure::Usage(format!("`{}` is no id", inert(id)))) }
+    if !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        Ok(id)
+    } else {
+        Err(Failure::Usage(format!("`{}` is no id", inert(id))))
+    }
 }

@@ -141,7 +141,17 @@ fn print(entries: &[Value]) {
                 code => format!("{status} {code}"),
             };
             let time: String = cell(entry, "/leaf/ts").chars().take(19).collect();
-            vec![cell(entry, "/index"), time, cell(entry, "/leaf/t"), cell(entry, "/human"), cell(entry, "/agent"), cell(entry, "/leaf/tool/name"), cell(entry, "/leaf/target/id"), outcome, cell(entry, "/leaf/call")]
+            vec![
+                cell(entry, "/index"),
+                time,
+                cell(entry, "/leaf/t"),
+                cell(entry, "/human"),
+                cell(entry, "/agent"),
+                cell(entry, "/leaf/tool/name"),
+                cell(entry, "/leaf/target/id"),
+                outcome,
+                cell(entry, "/leaf/call"),
+            ]
         })
         .collect();
     table(&["#", "TIME (UTC)", "EVENT", "HUMAN", "AGENT", "TOOL", "TARGET", "OUTCOME", "CALL"], &rows);

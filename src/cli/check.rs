@@ -24,7 +24,8 @@ impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
         let problems = Config::read(&self.config).err().unwrap_or_default();
         if self.json {
-            let listed: Vec<_> = problems.iter().map(|problem| json!({ "file": problem.file, "line": problem.line, "message": problem.message })).collect();
+            let listed: Vec<_> =
+                problems.iter().map(|problem| json!({ "file": problem.file, "line": problem.line, "message": problem.message })).collect();
             print_json(&json!({ "ok": problems.is_empty(), "problems": listed }));
         } else {
             for problem in &problems {

@@ -32,7 +32,8 @@ impl Client {
     }
 
     pub(super) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, Failure> {
-        let mut url = reqwest::Url::parse(&format!("{}{path}", self.base)).map_err(|error| Failure::Usage(format!("`--url {}`: {error}", self.base)))?;
+        let mut url = reqwest::Url::parse(&format!("{}{path}", self.base))
+            .map_err(|error| Failure::Usage(format!("`--url {}`: {error}", self.base)))?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query.iter().map(|(name, value)| (*name, value.as_str())));
         }
@@ -49,8 +50,10 @@ impl Client {
 
     /// An answer that is no JSON.
     pub(super) async fn text(&self, path: &str) -> Result<String, Failure> {
-        let unreachable = |error: reqwest::Error| Failure::Unreachable(format!("failed to reach the broker at `{}`: {}", self.base, root_cause(&error)));
-        let response = self.http.get(format!("{}{path}", self.base)).bearer_auth(self.token.expose_secret()).send().await.map_err(unreachable)?;
+        let unreachable =
+            |error: reqwest::Error| Failure::Unreachable(format!("failed to reach the broker at `{}`: {}", self.base, root_cause(&error)));
+        let response =
+            self.http.get(format!("{}{path}", self.base)).bearer_auth(self.token.expose_secret()).send().await.map_err(unreachable)?;
         let status = response.status();
         let text = response.text().await.map_err(unreachable)?;
         if status.is_success() { Ok(text) } else { Err(Failure::Negative(format!("the broker answered {status}"))) }

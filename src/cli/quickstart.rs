@@ -99,14 +99,23 @@ fn tokens(issuer: &DevelopmentIssuer, base: &str, agent: &Path, approver: &Path)
     if fresh {
         return Ok(());
     }
-    let for_agent = TokenRequest { client: "quickstart".to_owned(), actor: Some("demo-agent".to_owned()), scope: "mcp:read mcp:write".to_owned(), ..request("alice", "Alice", "support", "mcp") };
+    let for_agent = TokenRequest {
+        client: "quickstart".to_owned(),
+        actor: Some("demo-agent".to_owned()),
+        scope: "mcp:read mcp:write".to_owned(),
+        ..request("alice", "Alice", "support", "mcp")
+    };
     write_secret(agent, &issuer.mint(&for_agent))?;
     write_secret(approver, &issuer.mint(&request("bob", "Bob", "approvers", "inbox")))
 }
 
 fn is_fresh(path: &Path, base: &str) -> bool {
     use base64::Engine as _;
-    let young = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok().and_then(|at| SystemTime::now().duration_since(at).ok()).is_some_and(|age| age < TOKEN_FRESH);
+    let young = std::fs::metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .ok()
+        .and_then(|at| SystemTime::now().duration_since(at).ok())
+        .is_some_and(|age| age < TOKEN_FRESH);
     let claims = std::fs::read_to_string(path)
         .ok()
         .and_then(|token| token.split('.').nth(1).map(ToOwned::to_owned))
@@ -139,7 +148,13 @@ fn settings(data: PathBuf, listen: SocketAddr, base: &str, issuer_url: &str, jwk
         human_clients: vec!["countersign-cli".to_owned()],
         accept_plain_jwt: false,
     };
-    let target = TargetSettings { name: "shop".to_owned(), endpoint: Endpoint::Sqlite { path: shop }, access: Access::File, concurrency: 8, connect_timeout: Duration::from_secs(5) };
+    let target = TargetSettings {
+        name: "shop".to_owned(),
+        endpoint: Endpoint::Sqlite { path: shop },
+        access: Access::File,
+        concurrency: 8,
+        connect_timeout: Duration::from_secs(5),
+    };
     Settings {
         server: server::Settings {
             listen,
@@ -165,7 +180,13 @@ fn settings(data: PathBuf, listen: SocketAddr, base: &str, issuer_url: &str, jwk
         bounds: catalog::Bounds::default(),
         policies: vec![PolicyFile { path: "examples/quickstart/policies/quickstart.cedar".to_owned(), text: POLICY.to_owned() }],
         teams: ["support", "approvers"].map(ToOwned::to_owned).into(),
-        masks: vec![ColumnRule { target: Some("shop".to_owned()), schema: None, table: "customers".to_owned(), column: "name".to_owned(), mode: Mode::Partial }],
+        masks: vec![ColumnRule {
+            target: Some("shop".to_owned()),
+            schema: None,
+            table: "customers".to_owned(),
+            column: "name".to_owned(),
+            mode: Mode::Partial,
+        }],
         approval: approval::Settings::new(format!("{base}/approvals")),
     }
 }

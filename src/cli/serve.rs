@@ -22,7 +22,8 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let config = Config::read(&self.config).map_err(|problems| Failure::Usage(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
+        let config = Config::read(&self.config)
+            .map_err(|problems| Failure::Usage(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
         telemetry::start(config.log_json);
         serve(config.settings).await
     }
@@ -31,7 +32,8 @@ impl Serve {
 /// Starts a broker, says that it is ready, and drains when interrupted.
 pub(super) async fn serve(settings: Settings) -> Result<(), Failure> {
     let listen = settings.server.listen;
-    let listener = TcpListener::bind(listen).await.map_err(|error| Failure::Unreachable(format!("failed to listen on `{listen}`: {error}")))?;
+    let listener =
+        TcpListener::bind(listen).await.map_err(|error| Failure::Unreachable(format!("failed to listen on `{listen}`: {error}")))?;
     let broker = Broker::start(settings, listener, Clock::system()).await.map_err(|error| Failure::Usage(error.to_string()))?;
     say(&format!("ready http://{}/mcp", broker.address()));
     interrupted().await;

@@ -51,7 +51,13 @@ impl Tools {
             .flatten()
             .map(|tool| {
                 let hint = |name: &str| tool.pointer(&format!("/annotations/{name}")).and_then(Value::as_bool).unwrap_or(false);
-                let class = if hint("readOnlyHint") { "read" } else if hint("destructiveHint") { "destructive" } else { "write" };
+                let class = if hint("readOnlyHint") {
+                    "read"
+                } else if hint("destructiveHint") {
+                    "destructive"
+                } else {
+                    "write"
+                };
                 vec![cell(tool, "/name"), class.to_owned(), cell(tool, "/description")]
             })
             .collect();

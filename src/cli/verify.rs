@@ -11,7 +11,9 @@ use crate::ledger::verify::{Demands, Report, verify};
 
 /// Verify a ledger offline: every leaf, the tree, the signatures, the payloads, the order of events.
 #[derive(Debug, Args)]
-#[command(after_help = "Keep a checkpoint (`countersign audit checkpoint`) with somebody else and give it as --previous later: only that shows that a tail was cut off or the log was made anew.")]
+#[command(
+    after_help = "Keep a checkpoint (`countersign audit checkpoint`) with somebody else and give it as --previous later: only that shows that a tail was cut off or the log was made anew."
+)]
 pub(super) struct Verify {
     /// A data folder, or the folder of an exported log (`leaves.jsonl`, `checkpoint`, `log.pub`).
     #[arg(default_value = "countersign-data", value_name = "DIR")]
@@ -33,7 +35,9 @@ impl Verify {
         let previous = self
             .previous
             .as_deref()
-            .map(|path| std::fs::read_to_string(path).map_err(|error| Failure::Usage(format!("failed to read `{}`: {error}", path.display()))))
+            .map(|path| {
+                std::fs::read_to_string(path).map_err(|error| Failure::Usage(format!("failed to read `{}`: {error}", path.display())))
+            })
             .transpose()?;
         let report = verify(&self.dir, &Demands { key, previous }).map_err(|error| Failure::Unreachable(error.to_string()))?;
         if self.json {
@@ -47,12 +51,17 @@ impl Verify {
 
 fn key(text: &str) -> Result<VerifierKey, Failure> {
     let from_file = std::fs::read_to_string(text).ok();
-    VerifierKey::parse(from_file.as_deref().unwrap_or(text)).ok_or_else(|| Failure::Usage("`--key` is neither a verifier key nor a file with one".to_owned()))
+    VerifierKey::parse(from_file.as_deref().unwrap_or(text))
+        .ok_or_else(|| Failure::Usage("`--key` is neither a verifier key nor a file with one".to_owned()))
 }
 
 fn print(report: &Report) {
     let yes = if report.ok { "holds" } else { "DOES NOT HOLD" };
-    let from = if report.key_from == "given" { "the key that was given" } else { "the log's own key: give the one that was handed over as --key to prove more" };
+    let from = if report.key_from == "given" {
+        "the key that was given"
+    } else {
+        "the log's own key: give the one that was handed over as --key to prove more"
+    };
     let rows = [
         ("ledger", yes.to_owned()),
         ("origin", report.origin.clone()),
@@ -61,15 +70,30 @@ fn print(report: &Report) {
         ("signed by", from.to_owned()),
         ("payloads", format!("{} checked, {} erased, {} not here", report.payloads, report.erased, report.payloads_unchecked)),
         ("open calls", report.open_calls.to_string()),
-        ("previous", report.previous.map_or_else(|| "none given: a cut tail would not show".to_owned(), |size| format!("the first {size} leaves are unchanged"))),
+        (
+            "previous",
+            report.previous.map_or_else(
+                || "none given: a cut tail would not show".to_owned(),
+                |size| format!("the first {size} leaves are unchanged"),
+            ),
+        ),
     ];
     for (title, value) in rows {
         say(&format!("{title:<12} {value}"));
     }
     if !report.problems.is_empty() {
         say("");
-        let rows: Vec<Vec<String>> =
-            report.problems.iter().map(|problem| vec![problem.index.map_or_else(|| "-".to_owned(), |index| index.to_string()), problem.code.to_owned(), problem.message.clone()]).collect();
+        let rows: Vec<Vec<String>> = report
+            .problems
+            .iter()
+            .map(|problem| {
+                vec![
+                    problem.index.map_or_else(|| "-".to_owned(), |index| index.to_string()),
+                    problem.code.to_owned(),
+                    problem.message.clone(),
+                ]
+            })
+            .collect();
         table(&["LEAF", "PROBLEM", "WHAT"], &rows);
     }
 }

@@ -20,7 +20,9 @@ fn secret(reader: &mut Reader<'_>, span: &Range<usize>, reference: &str) -> Opti
         Some(("env", name)) => std::env::var(name).map_err(|_| format!("the environment has no `{name}`")),
         Some(("file", path)) => {
             let path = reader.beside(path.as_ref());
-            std::fs::read_to_string(&path).map(|text| text.trim_end_matches(['\n', '\r']).to_owned()).map_err(|error| format!("failed to read `{}`: {error}", path.display()))
+            std::fs::read_to_string(&path)
+                .map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
+                .map_err(|error| format!("failed to read `{}`: {error}", path.display()))
         }
         // Not echoed: it may be the secret itself.
         _ => Err("a secret must be a reference, `env:NAME` or `file:PATH`; it must not stand in the configuration".to_owned()),
@@ -41,7 +43,8 @@ fn secret(reader: &mut Reader<'_>, span: &Range<usize>, reference: &str) -> Opti
 pub(super) fn target(reader: &mut Reader<'_>, target: Spanned<file::Target>, default_issuer: &str) -> Option<Target> {
     let span = target.span();
     let target = target.into_inner();
-    let well_named = !target.name.is_empty() && target.name.len() <= 64 && target.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+    let well_named =
+        !target.name.is_empty() && target.name.len() <= 64 && target.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
     if !well_named {
         reader.problem(span.clone(), format!("the target's name `{}` must be letters, digits, `_`, `-` and `.`, at most 64", target.name));
     }
@@ -89,11 +92,15 @@ fn postgres(reader: &mut Reader<'_>, span: &Range<usize>, target: &file::Target,
     let issuer_of = |issuer: &Option<String>| issuer.clone().unwrap_or_else(|| default_issuer.to_owned());
     match (&target.service, target.login.is_empty()) {
         (Some(_), false) => {
-            reader.problem(span.clone(), "a postgres target has either [[target.login]] or [target.service] with [[target.role]], not both");
+            reader
+                .problem(span.clone(), "a postgres target has either [[target.login]] or [target.service] with [[target.role]], not both");
             None
         }
         (None, true) => {
-            reader.problem(span.clone(), "a postgres target needs [[target.login]] (a login for each human) or [target.service] with [[target.role]]");
+            reader.problem(
+                span.clone(),
+                "a postgres target needs [[target.login]] (a login for each human) or [target.service] with [[target.role]]",
+            );
             None
         }
         (None, false) => {

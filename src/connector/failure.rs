@@ -20,7 +20,9 @@ pub(super) fn sqlite(error: &rusqlite::Error) -> Refusal {
         rusqlite::Error::SqliteFailure(code, message) => match code.code {
             E::OperationInterrupted => Refusal::new(Code::TargetCancelled),
             E::DatabaseBusy | E::DatabaseLocked => Refusal::new(Code::TargetBusy).detail("the database is locked by another writer"),
-            E::CannotOpen | E::NotADatabase | E::DatabaseCorrupt | E::SystemIoFailure | E::DiskFull => Refusal::new(Code::TargetUnreachable).cause(error),
+            E::CannotOpen | E::NotADatabase | E::DatabaseCorrupt | E::SystemIoFailure | E::DiskFull => {
+                Refusal::new(Code::TargetUnreachable).cause(error)
+            }
             E::ReadOnly => Refusal::new(Code::TargetRefused).detail("the database is read-only"),
             // `UNIQUE constraint failed: customers.email` names columns and no value; a CHECK names its own text.
             E::ConstraintViolation => failed.detail(cut(message.as_deref().unwrap_or("a constraint failed"))),
@@ -50,14 +52,20 @@ pub(super) fn postgres(error: &sqlx::Error) -> Refusal {
                 "42501" => Refusal::new(Code::TargetRefused).detail(cut(error.message())),
                 code if code.starts_with("28") => Refusal::new(Code::TargetRefused).detail("the login was not accepted"),
                 "3D000" => Refusal::new(Code::TargetUnreachable).detail("the database does not exist"),
-                code if code.starts_with("42") => Refusal::new(Code::TargetFailed).detail(format!("{} (SQLSTATE {code})", cut(error.message()))),
+                code if code.starts_with("42") => {
+                    Refusal::new(Code::TargetFailed).detail(format!("{} (SQLSTATE {code})", cut(error.message())))
+                }
                 "57014" => Refusal::new(Code::TargetTimeout),
                 "53300" | "57P03" | "55P03" => Refusal::new(Code::TargetBusy).detail(format!("SQLSTATE {code}")),
-                code if code.starts_with("08") || code.starts_with("57P") => Refusal::new(Code::TargetUnreachable).detail(format!("SQLSTATE {code}")),
+                code if code.starts_with("08") || code.starts_with("57P") => {
+                    Refusal::new(Code::TargetUnreachable).detail(format!("SQLSTATE {code}"))
+                }
                 code => Refusal::new(Code::TargetFailed).detail(format!("{}{names} (SQLSTATE {code})", condition(code))),
             }
         }
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolClosed => Refusal::new(Code::TargetUnreachable).cause(error),
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolClosed => {
+            Refusal::new(Code::TargetUnreachable).cause(error)
+        }
         sqlx::Error::PoolTimedOut => Refusal::new(Code::TargetUnreachable).detail("no connection was made in time"),
         other => Refusal::new(Code::TargetFailed).cause(other),
     }

@@ -27,7 +27,8 @@ pub(super) fn sqlite(connection: &Connection, wanted: &Objects) -> Result<Value,
             let mut results = Vec::new();
             for mut found in names {
                 let name = found.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-                if *detail != Detail::Names && matches!(object, ObjectType::Table | ObjectType::View)
+                if *detail != Detail::Names
+                    && matches!(object, ObjectType::Table | ObjectType::View)
                     && let Some(described) = describe_sqlite(connection, &name).map_err(fail)?
                 {
                     found = if *detail == Detail::Full { described } else { summary(&described) };
@@ -40,11 +41,23 @@ pub(super) fn sqlite(connection: &Connection, wanted: &Objects) -> Result<Value,
 }
 
 fn summary(described: &Value) -> Value {
-    let columns: Vec<&str> = described.pointer("/columns").and_then(Value::as_array).into_iter().flatten().filter_map(|column| column.get("name").and_then(Value::as_str)).collect();
+    let columns: Vec<&str> = described
+        .pointer("/columns")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|column| column.get("name").and_then(Value::as_str))
+        .collect();
     json!({ "schema": described.get("schema"), "name": described.get("name"), "type": described.get("type"), "columns": columns })
 }
 
-fn search_sqlite(connection: &Connection, object: ObjectType, pattern: &str, table: Option<&str>, limit: u32) -> rusqlite::Result<Vec<Value>> {
+fn search_sqlite(
+    connection: &Connection,
+    object: ObjectType,
+    pattern: &str,
+    table: Option<&str>,
+    limit: u32,
+) -> rusqlite::Result<Vec<Value>> {
     let sql = match object {
         ObjectType::Schema => "SELECT 'main' AS schema, 'main' AS name, NULL AS of WHERE 'main' LIKE ?1 AND ?2 IS NULL LIMIT ?3",
         ObjectType::Table => "SELECT 'main', name, NULL FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name LIKE ?1 AND ?2 IS NULL ORDER BY name LIMIT ?3",
@@ -69,7 +82,9 @@ fn search_sqlite(connection: &Connection, object: ObjectType, pattern: &str, tab
 
 fn describe_sqlite(connection: &Connection, name: &str) -> rusqlite::Result<Option<Value>> {
     let found: Option<(String, String)> = connection
-        .prepare_cached("SELECT name, type FROM sqlite_master WHERE lower(name) = lower(?1) AND type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'")?
+        .prepare_cached(
+            "SELECT name, type FROM sqlite_master WHERE lower(name) = lower(?1) AND type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'",
+        )?
         .query_row([name], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((name, kind)) = found else { return Ok(None) };
@@ -77,17 +92,25 @@ fn describe_sqlite(connection: &Connection, name: &str) -> rusqlite::Result<Opti
         connection.prepare_cached(sql)?.query_map([&name], |row| each(row))?.collect()
     };
     let columns = list("SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_info(?1) ORDER BY cid", &|row| {
-        Ok(json!({ "name": row.get::<_, String>(0)?, "type": row.get::<_, String>(1)?, "nullable": !row.get::<_, bool>(2)?, "default": row.get::<_, Option<String>>(3)? }))
+        Ok(
+            json!({ "name": row.get::<_, String>(0)?, "type": row.get::<_, String>(1)?, "nullable": !row.get::<_, bool>(2)?, "default": row.get::<_, Option<String>>(3)? }),
+        )
     })?;
     let key = list("SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk", &|row| row.get::<_, String>(0).map(Value::from))?;
     let foreign = list("SELECT \"from\", \"table\", \"to\" FROM pragma_foreign_key_list(?1) ORDER BY id, seq", &|row| {
-        Ok(json!({ "column": row.get::<_, String>(0)?, "references": row.get::<_, String>(1)?, "foreign_column": row.get::<_, Option<String>>(2)? }))
+        Ok(
+            json!({ "column": row.get::<_, String>(0)?, "references": row.get::<_, String>(1)?, "foreign_column": row.get::<_, Option<String>>(2)? }),
+        )
     })?;
     let indexes = list(
         "SELECT l.name, l.\"unique\", (SELECT group_concat(i.name, ', ') FROM pragma_index_info(l.name) i) FROM pragma_index_list(?1) l ORDER BY l.name",
-        &|row| Ok(json!({ "name": row.get::<_, String>(0)?, "unique": row.get::<_, bool>(1)?, "columns": row.get::<_, Option<String>>(2)? })),
+        &|row| {
+            Ok(json!({ "name": row.get::<_, String>(0)?, "unique": row.get::<_, bool>(1)?, "columns": row.get::<_, Option<String>>(2)? }))
+        },
     )?;
-    Ok(Some(json!({ "schema": "main", "name": name, "type": kind, "columns": columns, "primary_key": key, "foreign_keys": foreign, "indexes": indexes })))
+    Ok(Some(
+        json!({ "schema": "main", "name": name, "type": kind, "columns": columns, "primary_key": key, "foreign_keys": foreign, "indexes": indexes }),
+    ))
 }
 
 /// On PostgreSQL.
@@ -102,7 +125,8 @@ pub(super) async fn postgres(connection: &mut PgConnection, wanted: &Objects, se
             let mut results = Vec::new();
             for mut found in names {
                 let text = |key: &str| found.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-                if *detail != Detail::Names && matches!(object, ObjectType::Table | ObjectType::View)
+                if *detail != Detail::Names
+                    && matches!(object, ObjectType::Table | ObjectType::View)
                     && let Some(described) = describe_postgres(connection, &[text("schema")], &text("name")).await?
                 {
                     found = if *detail == Detail::Full { described } else { summary(&described) };
@@ -114,7 +138,14 @@ pub(super) async fn postgres(connection: &mut PgConnection, wanted: &Objects, se
     }
 }
 
-async fn search_postgres(connection: &mut PgConnection, object: ObjectType, pattern: &str, schema: Option<&str>, table: Option<&str>, limit: u32) -> Result<Vec<Value>, Refusal> {
+async fn search_postgres(
+    connection: &mut PgConnection,
+    object: ObjectType,
+    pattern: &str,
+    schema: Option<&str>,
+    table: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Value>, Refusal> {
     let fail = |error: sqlx::Error| failure::postgres(&error);
     let sql = match object {
         ObjectType::Schema => {
@@ -143,7 +174,8 @@ async fn search_postgres(connection: &mut PgConnection, object: ObjectType, patt
     let rows = sqlx::query(sql).bind(pattern).bind(schema).bind(table).bind(i64::from(limit)).fetch_all(connection).await.map_err(fail)?;
     rows.iter()
         .map(|row| {
-            let mut found = json!({ "schema": row.try_get::<String, _>(0).map_err(fail)?, "name": row.try_get::<String, _>(1).map_err(fail)? });
+            let mut found =
+                json!({ "schema": row.try_get::<String, _>(0).map_err(fail)?, "name": row.try_get::<String, _>(1).map_err(fail)? });
             if let (Some(of), Some(members)) = (row.try_get::<Option<String>, _>(2).map_err(fail)?, found.as_object_mut()) {
                 members.insert("table".to_owned(), Value::from(of));
             }

@@ -55,7 +55,12 @@ pub(super) struct Postgres {
 
 impl Postgres {
     pub(super) fn new(server: Server, concurrency: usize, connect_timeout: Duration) -> Self {
-        Self { server, concurrency: u32::try_from(concurrency).unwrap_or(u32::MAX).max(1), connect_timeout, pools: Mutex::new(BTreeMap::new()) }
+        Self {
+            server,
+            concurrency: u32::try_from(concurrency).unwrap_or(u32::MAX).max(1),
+            connect_timeout,
+            pools: Mutex::new(BTreeMap::new()),
+        }
     }
 
     fn pool(&self, login: &Login) -> PgPool {
@@ -93,7 +98,8 @@ impl Postgres {
         let pool = self.pool(login);
         let mut connection = pool.acquire().await.map_err(|error| failure::postgres(&error))?;
         let writes = matches!(&call.operation, Operation::Sql(Sql { mode: Mode::Execute, .. }));
-        let stop = Stop { pool: &pool, pid: session::pid(&mut connection).await?, gone: call.line.gone.clone(), timeout: call.limits.timeout };
+        let stop =
+            Stop { pool: &pool, pid: session::pid(&mut connection).await?, gone: call.line.gone.clone(), timeout: call.limits.timeout };
         let outcome = stop.guard(self.transact(&mut connection, permit, credential, writes, out)).await;
         if writes || outcome.is_err() {
             // What a change may have left behind (a temporary table, a setting) goes with the connection. The outcome stands either way.
@@ -102,7 +108,14 @@ impl Postgres {
         outcome
     }
 
-    async fn transact(&self, connection: &mut PgConnection, permit: &Permit, credential: &Credential, writes: bool, out: &Out) -> Result<Done, Refusal> {
+    async fn transact(
+        &self,
+        connection: &mut PgConnection,
+        permit: &Permit,
+        credential: &Credential,
+        writes: bool,
+        out: &Out,
+    ) -> Result<Done, Refusal> {
         let fail = |error: sqlx::Error| failure::postgres(&error);
         let call = permit.call();
         let mut transaction = connection.begin_with(if writes { "BEGIN READ WRITE" } else { "BEGIN READ ONLY" }).await.map_err(fail)?;
@@ -154,7 +167,13 @@ impl Postgres {
         Ok(Done::default())
     }
 
-    async fn change(&self, connection: &mut PgConnection, sql: &Sql, limits: Limits, shown: Option<u64>) -> Result<(Vec<Piece>, Done), Refusal> {
+    async fn change(
+        &self,
+        connection: &mut PgConnection,
+        sql: &Sql,
+        limits: Limits,
+        shown: Option<u64>,
+    ) -> Result<(Vec<Piece>, Done), Refusal> {
         let fail = |error: sqlx::Error| failure::postgres(&error);
         let lineage = session::lineage(connection, &sql.statement, &self.server.search_path).await?;
         let prepared = statement::prepare(connection, &sql.statement).await?;
@@ -197,7 +216,9 @@ impl Postgres {
             Count::Query(sql) => {
                 let prepared = statement::prepare(connection, &sql.statement).await?;
                 let arguments = encode::arguments(&prepared, &sql.params)?;
-                let row = sqlx::Executor::fetch_one(&mut *connection, prepared.query_with(arguments)).await.map_err(|error| failure::postgres(&error))?;
+                let row = sqlx::Executor::fetch_one(&mut *connection, prepared.query_with(arguments))
+                    .await
+                    .map_err(|error| failure::postgres(&error))?;
                 u64::try_from(row.try_get::<i64, _>(0).map_err(|error| failure::postgres(&error))?).unwrap_or(u64::MAX)
             }
         };

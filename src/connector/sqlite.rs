@@ -70,7 +70,10 @@ impl Sqlite {
         }
         outcome.map_err(|refusal| match (refusal.code(), why.load(Ordering::SeqCst)) {
             // The statement came back interrupted: nothing of it runs any more.
-            (Code::TargetCancelled, TIMED_OUT) => Failed { refusal: Refusal::new(Code::TargetTimeout).detail(format!("after {} ms", limits.timeout.as_millis())), stopped: Some(true) },
+            (Code::TargetCancelled, TIMED_OUT) => Failed {
+                refusal: Refusal::new(Code::TargetTimeout).detail(format!("after {} ms", limits.timeout.as_millis())),
+                stopped: Some(true),
+            },
             (Code::TargetCancelled, _) => Failed { refusal, stopped: Some(true) },
             _ => Failed::from(refusal),
         })
@@ -88,7 +91,12 @@ impl Sqlite {
     }
 }
 
-fn watch(handle: InterruptHandle, why: Arc<AtomicU8>, timeout: Duration, gone: tokio_util::sync::CancellationToken) -> tokio::task::JoinHandle<()> {
+fn watch(
+    handle: InterruptHandle,
+    why: Arc<AtomicU8>,
+    timeout: Duration,
+    gone: tokio_util::sync::CancellationToken,
+) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         let cause = tokio::select! {
             () = tokio::time::sleep(timeout) => TIMED_OUT,
@@ -110,7 +118,12 @@ fn open(path: &Path, writes: bool) -> rusqlite::Result<Connection> {
     connection.busy_timeout(BUSY)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    for (limit, most) in [(Limit::SQLITE_LIMIT_ATTACHED, 0), (Limit::SQLITE_LIMIT_LENGTH, VALUE_MAX), (Limit::SQLITE_LIMIT_EXPR_DEPTH, 200), (Limit::SQLITE_LIMIT_SQL_LENGTH, 200_000)] {
+    for (limit, most) in [
+        (Limit::SQLITE_LIMIT_ATTACHED, 0),
+        (Limit::SQLITE_LIMIT_LENGTH, VALUE_MAX),
+        (Limit::SQLITE_LIMIT_EXPR_DEPTH, 200),
+        (Limit::SQLITE_LIMIT_SQL_LENGTH, 200_000),
+    ] {
         connection.set_limit(limit, most)?;
     }
     connection.execute_batch(if writes { "PRAGMA foreign_keys = ON;" } else { "PRAGMA query_only = ON;" })?;

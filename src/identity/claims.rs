@@ -66,11 +66,21 @@ fn text(name: &str, value: &str) -> Result<String, Refusal> {
 }
 
 /// Judges a payload for one audience at one time.
-pub(super) fn judge(payload: &[u8], issuer: &IssuerSettings, audience: &str, others: &[&str], skew: TimeDelta, now: Timestamp) -> Result<Claims, Refusal> {
+pub(super) fn judge(
+    payload: &[u8],
+    issuer: &IssuerSettings,
+    audience: &str,
+    others: &[&str],
+    skew: TimeDelta,
+    now: Timestamp,
+) -> Result<Claims, Refusal> {
     // serde's words name the claim and never its value.
     let raw: Raw = serde_json::from_slice(payload).map_err(|error| {
         let why = error.to_string();
-        invalid(format!("its claims cannot be read: {}", why.split(" at line").next().unwrap_or_default().split('`').take(3).collect::<Vec<_>>().join("`")))
+        invalid(format!(
+            "its claims cannot be read: {}",
+            why.split(" at line").next().unwrap_or_default().split('`').take(3).collect::<Vec<_>>().join("`")
+        ))
     })?;
     if raw.iss != issuer.url {
         return Err(invalid("the claim `iss` is not the issuer that signed it"));
@@ -94,13 +104,21 @@ pub(super) fn judge(payload: &[u8], issuer: &IssuerSettings, audience: &str, oth
     };
     let teams = match raw.more.get(&issuer.teams_claim) {
         None => Vec::new(),
-        Some(Value::Array(teams)) => teams.iter().map(|team| team.as_str().ok_or_else(|| invalid("the teams claim is no list of texts")).and_then(|team| text("teams", team))).collect::<Result<_, _>>()?,
+        Some(Value::Array(teams)) => teams
+            .iter()
+            .map(|team| team.as_str().ok_or_else(|| invalid("the teams claim is no list of texts")).and_then(|team| text("teams", team)))
+            .collect::<Result<_, _>>()?,
         Some(_) => return Err(invalid("the teams claim is no list of texts")),
     };
     if scopes.len() > LIST_MAX || teams.len() > LIST_MAX {
         return Err(invalid(format!("it has more than {LIST_MAX} scopes or teams")));
     }
-    let name = raw.more.get(&issuer.name_claim).and_then(Value::as_str).filter(|name| !name.chars().any(char::is_control)).map(|name| name.chars().take(TEXT_MAX).collect());
+    let name = raw
+        .more
+        .get(&issuer.name_claim)
+        .and_then(Value::as_str)
+        .filter(|name| !name.chars().any(char::is_control))
+        .map(|name| name.chars().take(TEXT_MAX).collect());
     let token_id = raw.jti.as_deref().map(|jti| text("jti", jti)).transpose()?;
     Ok(Claims { subject, client, has_act: raw.act.is_some(), actors, scopes, teams, name, token_id, expires_at })
 }
@@ -109,7 +127,10 @@ pub(super) fn judge(payload: &[u8], issuer: &IssuerSettings, audience: &str, oth
 fn check_audience(claim: &Value, audience: &str, others: &[&str]) -> Result<(), Refusal> {
     let audiences: Vec<&str> = match claim {
         Value::String(one) => vec![one],
-        Value::Array(several) => several.iter().map(|one| one.as_str().ok_or_else(|| invalid("the claim `aud` is no text or list of texts"))).collect::<Result<_, _>>()?,
+        Value::Array(several) => several
+            .iter()
+            .map(|one| one.as_str().ok_or_else(|| invalid("the claim `aud` is no text or list of texts")))
+            .collect::<Result<_, _>>()?,
         _ => return Err(invalid("the claim `aud` is no text or list of texts")),
     };
     if !audiences.contains(&audience) {

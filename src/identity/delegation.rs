@@ -45,7 +45,10 @@ impl Delegation {
     pub(super) fn of(verified: Verified) -> Result<Self, Refusal> {
         let Verified { issuer, claims } = verified;
         let mut actors = claims.actors.into_iter();
-        let id = actors.next().or(claims.client).ok_or_else(|| Refusal::new(Code::InvalidToken).detail("it names no agent: neither `act`, `client_id` nor `azp`"))?;
+        let id = actors
+            .next()
+            .or(claims.client)
+            .ok_or_else(|| Refusal::new(Code::InvalidToken).detail("it names no agent: neither `act`, `client_id` nor `azp`"))?;
         if id == claims.subject {
             return Err(Refusal::new(Code::InvalidToken).detail("its subject is the agent itself, and no human delegated to it"));
         }

@@ -55,10 +55,18 @@ impl DevelopmentIssuer {
         let path = dir.join("issuer.key");
         let at = |why: String| format!("the issuer's key `{}`: {why}", path.display());
         let seed = match std::fs::metadata(&path) {
-            Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => return Err(at("others can read it: `chmod 600` it, or delete it to have a new one made".to_owned())),
+            Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
+                return Err(at("others can read it: `chmod 600` it, or delete it to have a new one made".to_owned()));
+            }
             Ok(_) => Zeroizing::new(std::fs::read(&path).map_err(|error| at(error.to_string()))?),
             Err(_) => {
-                let seed = Zeroizing::new([crate::id::random_128(), crate::id::random_128()].into_iter().collect::<Result<Vec<_>, _>>().map_err(|_| at("no randomness".to_owned()))?.concat());
+                let seed = Zeroizing::new(
+                    [crate::id::random_128(), crate::id::random_128()]
+                        .into_iter()
+                        .collect::<Result<Vec<_>, _>>()
+                        .map_err(|_| at("no randomness".to_owned()))?
+                        .concat(),
+                );
                 let write = || -> std::io::Result<()> {
                     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
                     file.write_all(&seed)?;

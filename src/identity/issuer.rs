@@ -120,7 +120,9 @@ impl Issuer {
     /// Checks a signature with the key that the header names.
     pub(super) fn check_signature(&self, alg: &str, kid: Option<&str>, message: &[u8], signature: &str) -> Result<(), Refusal> {
         let invalid = |why: &str| Refusal::new(Code::InvalidToken).detail(why);
-        let algorithm = Algorithm::parse(alg).filter(|algorithm| self.settings.algorithms.contains(algorithm)).ok_or_else(|| invalid("its algorithm is not on the issuer's list"))?;
+        let algorithm = Algorithm::parse(alg)
+            .filter(|algorithm| self.settings.algorithms.contains(algorithm))
+            .ok_or_else(|| invalid("its algorithm is not on the issuer's list"))?;
         let mut held = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if find(&held.0, algorithm, kid).is_none() && held.1.elapsed() >= REREAD_EVERY {
             held.1 = Instant::now();
@@ -175,7 +177,9 @@ fn read(settings: &IssuerSettings) -> Result<Vec<Key>, String> {
         }
         if let Some(modulus) = member("n") {
             use base64::Engine as _;
-            let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(modulus).map_err(|_| format!("`{path}`: the modulus of `{at}` is not base64url"))?;
+            let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
+                .decode(modulus)
+                .map_err(|_| format!("`{path}`: the modulus of `{at}` is not base64url"))?;
             if bytes.iter().skip_while(|byte| **byte == 0).count() < RSA_MIN_BYTES {
                 return Err(format!("`{path}`: the RSA key `{at}` is shorter than {} bits", RSA_MIN_BYTES * 8));
             }
@@ -183,7 +187,8 @@ fn read(settings: &IssuerSettings) -> Result<Vec<Key>, String> {
         if kid.is_some() && keys.iter().any(|key| key.kid == kid) {
             return Err(format!("`{path}` has two keys `{at}`"));
         }
-        let jwk: Jwk = serde_json::from_value(entry.clone()).map_err(|_| format!("`{path}`: the key `{at}` is of a kind that is not known"))?;
+        let jwk: Jwk =
+            serde_json::from_value(entry.clone()).map_err(|_| format!("`{path}`: the key `{at}` is of a kind that is not known"))?;
         let key = DecodingKey::from_jwk(&jwk).map_err(|_| format!("`{path}`: the key `{at}` cannot be used"))?;
         keys.push(Key { kid, key_type: member("kty").unwrap_or_default(), curve: member("crv"), algorithm: member("alg"), key });
     }

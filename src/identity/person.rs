@@ -21,7 +21,10 @@ impl Person {
         if claims.has_act {
             return Err(no("it has an `act` claim: somebody acts for the human"));
         }
-        let client = claims.client.filter(|client| issuer.human_clients.contains(client)).ok_or_else(|| no("its client is not one that humans sign in with"))?;
+        let client = claims
+            .client
+            .filter(|client| issuer.human_clients.contains(client))
+            .ok_or_else(|| no("its client is not one that humans sign in with"))?;
         if client == claims.subject {
             return Err(no("its subject is a client"));
         }

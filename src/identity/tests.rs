@@ -33,7 +33,13 @@ fn world() -> World {
         human_clients: vec!["cli".to_owned()],
         accept_plain_jwt: false,
     };
-    let settings = Settings { resource: MCP.to_owned(), inbox_resource: INBOX.to_owned(), public_url: "http://127.0.0.1:1".to_owned(), issuers: vec![issuer], skew: Duration::from_secs(30) };
+    let settings = Settings {
+        resource: MCP.to_owned(),
+        inbox_resource: INBOX.to_owned(),
+        public_url: "http://127.0.0.1:1".to_owned(),
+        issuers: vec![issuer],
+        skew: Duration::from_secs(30),
+    };
     World { identity: Identity::new(settings, Clock::system()).unwrap_or_else(|problems| panic!("{problems:?}")), key, _dir: dir }
 }
 
@@ -92,9 +98,21 @@ fn forged_headers_are_refused() {
     let world = world();
     let good = claims().to_string();
     for (name, value) in [
-        ("alg", json!("none")), ("alg", json!("HS256")), ("alg", json!("RS256")), ("alg", json!("EDDSA")), ("typ", json!("JWT")), ("typ", Value::Null), ("kid", json!("k2")),
-        ("kid", json!("../../etc/passwd")), ("kid", json!("' OR 1=1 --")), ("jwk", json!({})), ("jku", json!("https://evil")), ("x5u", json!("https://evil")), ("x5c", json!([])),
-        ("crit", json!(["exp"])), ("b64", json!(false)),
+        ("alg", json!("none")),
+        ("alg", json!("HS256")),
+        ("alg", json!("RS256")),
+        ("alg", json!("EDDSA")),
+        ("typ", json!("JWT")),
+        ("typ", Value::Null),
+        ("kid", json!("k2")),
+        ("kid", json!("../../etc/passwd")),
+        ("kid", json!("' OR 1=1 --")),
+        ("jwk", json!({})),
+        ("jku", json!("https://evil")),
+        ("x5u", json!("https://evil")),
+        ("x5c", json!([])),
+        ("crit", json!(["exp"])),
+        ("b64", json!(false)),
     ] {
         let forged: Value = serde_json::from_str(&with(header(), name, value.clone())).unwrap();
         let challenge = world.identity.agent(&headers(&world.sign(&forged, &good))).unwrap_err();
@@ -102,11 +120,22 @@ fn forged_headers_are_refused() {
     }
     // The public key as an HMAC secret.
     let message = format!("{}.{}", B64.encode(json!({"alg": "HS256", "typ": "at+jwt", "kid": "k1"}).to_string()), B64.encode(&good));
-    let mac = aws_lc_rs::hmac::sign(&aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, world.key.public_key().as_ref()), message.as_bytes());
+    let mac = aws_lc_rs::hmac::sign(
+        &aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, world.key.public_key().as_ref()),
+        message.as_bytes(),
+    );
     assert!(world.identity.agent(&headers(&format!("{message}.{}", B64.encode(mac.as_ref())))).is_err());
     let token = world.sign(&header(), &good);
     let (message, _) = token.rsplit_once('.').unwrap();
-    for forged in [format!("{message}."), format!("{message}.AAAA"), message.to_owned(), format!("{token}.x.y"), format!("{token}="), "a.b.c".to_owned(), "x".repeat(20_000)] {
+    for forged in [
+        format!("{message}."),
+        format!("{message}.AAAA"),
+        message.to_owned(),
+        format!("{token}.x.y"),
+        format!("{token}="),
+        "a.b.c".to_owned(),
+        "x".repeat(20_000),
+    ] {
         assert!(world.identity.agent(&headers(&forged)).is_err(), "{forged:.40}");
     }
 }
@@ -116,14 +145,42 @@ fn forged_claims_are_refused() {
     let world = world();
     let now = Clock::system().now().timestamp();
     for (name, value, code) in [
-        ("iss", json!("http://127.0.0.1:1/other"), Code::InvalidToken), ("iss", Value::Null, Code::InvalidToken), ("sub", json!(""), Code::InvalidToken), ("sub", json!(7), Code::InvalidToken),
-        ("sub", Value::Null, Code::InvalidToken), ("sub", json!("a\u{0}b"), Code::InvalidToken), ("aud", json!("http://127.0.0.1:1/mcp/"), Code::InvalidToken), ("aud", json!("http://127.0.0.1:1/other"), Code::InvalidToken),
-        ("aud", json!([MCP, INBOX]), Code::InvalidToken), ("aud", json!(INBOX), Code::InvalidToken), ("aud", json!([7]), Code::InvalidToken), ("aud", Value::Null, Code::InvalidToken), ("exp", json!(now - 300), Code::TokenExpired),
-        ("exp", json!("never"), Code::InvalidToken), ("exp", json!(1.5), Code::InvalidToken), ("exp", json!(-1), Code::InvalidToken), ("exp", json!(99_999_999_999_i64), Code::InvalidToken),
-        ("exp", Value::Null, Code::InvalidToken), ("nbf", json!("x"), Code::InvalidToken), ("nbf", json!(now + 3_600), Code::InvalidToken), ("iat", json!(now + 3_600), Code::InvalidToken), ("iat", Value::Null, Code::InvalidToken),
-        ("act", json!({"sub": "alice"}), Code::InvalidToken), ("act", json!({"sub": "a", "act": {"sub": "a"}}), Code::InvalidToken), ("act", json!("agent"), Code::InvalidToken), ("act", json!({}), Code::InvalidToken),
-        ("act", json!({"sub": "1", "act": {"sub": "2", "act": {"sub": "3", "act": {"sub": "4", "act": {"sub": "5"}}}}}), Code::InvalidToken), ("may_act", json!({"sub": "other"}), Code::InvalidToken),
-        ("groups", json!("support"), Code::InvalidToken), ("groups", json!([1]), Code::InvalidToken), ("scope", json!("openid"), Code::InsufficientScope), ("scope", json!(["mcp:read"]), Code::InvalidToken),
+        ("iss", json!("http://127.0.0.1:1/other"), Code::InvalidToken),
+        ("iss", Value::Null, Code::InvalidToken),
+        ("sub", json!(""), Code::InvalidToken),
+        ("sub", json!(7), Code::InvalidToken),
+        ("sub", Value::Null, Code::InvalidToken),
+        ("sub", json!("a\u{0}b"), Code::InvalidToken),
+        ("aud", json!("http://127.0.0.1:1/mcp/"), Code::InvalidToken),
+        ("aud", json!("http://127.0.0.1:1/other"), Code::InvalidToken),
+        ("aud", json!([MCP, INBOX]), Code::InvalidToken),
+        ("aud", json!(INBOX), Code::InvalidToken),
+        ("aud", json!([7]), Code::InvalidToken),
+        ("aud", Value::Null, Code::InvalidToken),
+        ("exp", json!(now - 300), Code::TokenExpired),
+        ("exp", json!("never"), Code::InvalidToken),
+        ("exp", json!(1.5), Code::InvalidToken),
+        ("exp", json!(-1), Code::InvalidToken),
+        ("exp", json!(99_999_999_999_i64), Code::InvalidToken),
+        ("exp", Value::Null, Code::InvalidToken),
+        ("nbf", json!("x"), Code::InvalidToken),
+        ("nbf", json!(now + 3_600), Code::InvalidToken),
+        ("iat", json!(now + 3_600), Code::InvalidToken),
+        ("iat", Value::Null, Code::InvalidToken),
+        ("act", json!({"sub": "alice"}), Code::InvalidToken),
+        ("act", json!({"sub": "a", "act": {"sub": "a"}}), Code::InvalidToken),
+        ("act", json!("agent"), Code::InvalidToken),
+        ("act", json!({}), Code::InvalidToken),
+        (
+            "act",
+            json!({"sub": "1", "act": {"sub": "2", "act": {"sub": "3", "act": {"sub": "4", "act": {"sub": "5"}}}}}),
+            Code::InvalidToken,
+        ),
+        ("may_act", json!({"sub": "other"}), Code::InvalidToken),
+        ("groups", json!("support"), Code::InvalidToken),
+        ("groups", json!([1]), Code::InvalidToken),
+        ("scope", json!("openid"), Code::InsufficientScope),
+        ("scope", json!(["mcp:read"]), Code::InvalidToken),
     ] {
         let challenge = world.identity.agent(&headers(&world.sign(&header(), &with(claims(), name, value.clone())))).unwrap_err();
         assert_eq!(challenge.refusal.code(), code, "{name} {value}: {}", challenge.refusal);
@@ -131,7 +188,9 @@ fn forged_claims_are_refused() {
     let twice = claims().to_string().replacen('{', &format!("{{\"exp\":{},", now + 9_999), 1);
     assert!(world.identity.agent(&headers(&world.sign(&header(), &twice))).is_err(), "a claim that stands twice");
     let machine = json!({"iss": ISSUER, "sub": "svc", "client_id": "svc", "aud": MCP, "exp": now + 300, "iat": now, "scope": "mcp:read"});
-    assert!(world.identity.agent(&headers(&world.sign(&header(), &machine.to_string()))).unwrap_err().refusal.message().contains("no human"));
+    assert!(
+        world.identity.agent(&headers(&world.sign(&header(), &machine.to_string()))).unwrap_err().refusal.message().contains("no human")
+    );
 }
 
 #[test]
@@ -152,16 +211,29 @@ fn the_doors_are_apart() {
 fn challenges_say_where_to_get_a_token() {
     let world = world();
     let none = world.identity.agent(&HeaderMap::new()).unwrap_err();
-    assert_eq!(none.www_authenticate, "Bearer resource_metadata=\"http://127.0.0.1:1/.well-known/oauth-protected-resource/mcp\", scope=\"mcp:read\"");
+    assert_eq!(
+        none.www_authenticate,
+        "Bearer resource_metadata=\"http://127.0.0.1:1/.well-known/oauth-protected-resource/mcp\", scope=\"mcp:read\""
+    );
     let bad = world.identity.agent(&headers("x.y.z")).unwrap_err();
     assert!(bad.www_authenticate.to_str().unwrap().contains("error=\"invalid_token\""));
     let mut twice = headers("x.y.z");
     twice.append(header::AUTHORIZATION, "Bearer a.b.c".parse().unwrap());
     assert!(world.identity.agent(&twice).is_err());
     // Headers that proxies set name nobody.
-    let spoofed = HeaderMap::from_iter([("x-user".parse().unwrap(), "alice".parse().unwrap()), ("x-forwarded-user".parse().unwrap(), "alice".parse().unwrap())]);
+    let spoofed = HeaderMap::from_iter([
+        ("x-user".parse().unwrap(), "alice".parse().unwrap()),
+        ("x-forwarded-user".parse().unwrap(), "alice".parse().unwrap()),
+    ]);
     assert_eq!(world.identity.agent(&spoofed).unwrap_err().refusal.code(), Code::MissingToken);
-    assert!(world.identity.insufficient_scope(crate::operation::Risk::Write).to_str().unwrap().contains("error=\"insufficient_scope\", scope=\"mcp:read mcp:write\""));
+    assert!(
+        world
+            .identity
+            .insufficient_scope(crate::operation::Risk::Write)
+            .to_str()
+            .unwrap()
+            .contains("error=\"insufficient_scope\", scope=\"mcp:read mcp:write\"")
+    );
 }
 
 #[test]
@@ -179,5 +251,9 @@ fn key_sets_that_somebody_mixed_up_are_refused() {
     assert!(load(json!({"keys": [{"kty": "oct", "k": "AAAA"}]})).unwrap().contains("symmetric"));
     assert!(load(json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x, "d": x}]})).unwrap().contains("private"));
     assert!(load(json!({"keys": [{"kty": "RSA", "n": B64.encode([255; 128]), "e": "AQAB"}]})).unwrap().contains("shorter"));
-    assert!(load(json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": x}, {"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": x}]})).unwrap().contains("two keys"));
+    assert!(
+        load(json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": x}, {"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": x}]}))
+            .unwrap()
+            .contains("two keys")
+    );
 }

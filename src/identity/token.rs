@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
+use crate::identity::Identity;
 use crate::identity::claims::{Claims, judge};
 use crate::identity::issuer::IssuerSettings;
-use crate::identity::Identity;
 use crate::refusal::{Code, Refusal};
 
 /// The claims of a token that is signed, in time, and for this door; minted by [`verify`] alone.
@@ -50,7 +50,8 @@ pub(super) fn verify(identity: &Identity, token: &str, audience: &str, now: Time
         return Err(invalid(format!("its header has `{foreign}`, which is not accepted")));
     }
     // Read without trust, to choose the key; it is judged again under the signature.
-    let claimed = serde_json::from_slice::<Value>(&payload).ok().and_then(|claims| claims.get("iss").and_then(Value::as_str).map(ToOwned::to_owned));
+    let claimed =
+        serde_json::from_slice::<Value>(&payload).ok().and_then(|claims| claims.get("iss").and_then(Value::as_str).map(ToOwned::to_owned));
     let issuer = identity
         .issuers
         .iter()
@@ -59,7 +60,10 @@ pub(super) fn verify(identity: &Identity, token: &str, audience: &str, now: Time
     check_type(header.typ.as_deref(), issuer.settings())?;
     let message = token.rsplit_once('.').map(|(message, _)| message).unwrap_or_default();
     issuer.check_signature(&header.alg, header.kid.as_deref(), message.as_bytes(), signature)?;
-    let others: Vec<&str> = [identity.settings.resource.as_str(), identity.settings.inbox_resource.as_str()].into_iter().filter(|door| *door != audience).collect();
+    let others: Vec<&str> = [identity.settings.resource.as_str(), identity.settings.inbox_resource.as_str()]
+        .into_iter()
+        .filter(|door| *door != audience)
+        .collect();
     let skew = chrono::TimeDelta::from_std(identity.settings.skew).unwrap_or_default();
     let claims = judge(&payload, issuer.settings(), audience, &others, skew, now)?;
     Ok(Verified { issuer: issuer.settings().clone(), claims })

@@ -45,7 +45,11 @@ pub(super) async fn list(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, wh
     let all = [Standing::Pending, Standing::Approved, Standing::Denied, Standing::Expired, Standing::Spent, Standing::Withdrawn];
     let states: Vec<Standing> = match which.state.as_deref().unwrap_or("pending") {
         "all" => all.to_vec(),
-        name => vec![Standing::parse(name).ok_or_else(|| Problem::refused(Refusal::new(Code::Malformed).detail("`state` must be pending, approved, denied, expired, spent, withdrawn or all")))?],
+        name => vec![Standing::parse(name).ok_or_else(|| {
+            Problem::refused(
+                Refusal::new(Code::Malformed).detail("`state` must be pending, approved, denied, expired, spent, withdrawn or all"),
+            )
+        })?],
     };
     let now = inbox.clock.now();
     let views = inbox.desk.list(&person, &states, &*inbox.policy).await?;
@@ -73,7 +77,10 @@ pub(super) async fn decide(
     let person = person(&inbox, &headers)?;
     let id = approval_id(&id)?;
     let Json(said) = said.map_err(|rejection| {
-        Problem::refused(Refusal::new(Code::Malformed).detail(format!("the body must be {{\"decision\": \"approve\" | \"deny\", \"reason\": …}}: {}", rejection.body_text())))
+        Problem::refused(
+            Refusal::new(Code::Malformed)
+                .detail(format!("the body must be {{\"decision\": \"approve\" | \"deny\", \"reason\": …}}: {}", rejection.body_text())),
+        )
     })?;
     let decision = Decision { approve: matches!(said.decision, Verdict::Approve), reason: said.reason };
     let decided = inbox.desk.decide(&person, &id, decision, &*inbox.policy).await?.map_err(Problem::refused)?;

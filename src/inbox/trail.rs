@@ -39,13 +39,19 @@ pub(super) struct Filters {
     limit: Option<usize>,
 }
 
-pub(super) async fn list(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, filters: Result<Query<Filters>, axum::extract::rejection::QueryRejection>) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(
+    State(inbox): State<Arc<Inbox>>,
+    headers: HeaderMap,
+    filters: Result<Query<Filters>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Value>, Problem> {
     let person = person(&inbox, &headers)?;
     let malformed = |why: String| Problem::refused(Refusal::new(Code::Malformed).detail(why));
     let Query(filters) = filters.map_err(|rejection| malformed(rejection.body_text()))?;
     let risk = match filters.risk.as_deref() {
         None => None,
-        Some(name) => Some(Risk::parse(name).ok_or_else(|| malformed("`risk` must be read, write, destructive or admin".to_owned()))?.level()),
+        Some(name) => {
+            Some(Risk::parse(name).ok_or_else(|| malformed("`risk` must be read, write, destructive or admin".to_owned()))?.level())
+        }
     };
     let entries = Entries {
         call: filters.call,

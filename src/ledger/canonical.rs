@@ -48,7 +48,8 @@ fn write(value: &Value, out: &mut Vec<u8>, depth: usize) -> Result<(), NotCanoni
         Value::Null => return no("null"),
         Value::Bool(truth) => out.extend_from_slice(if *truth { b"true" } else { b"false" }),
         Value::Number(number) => {
-            let small = number.as_u64().map_or_else(|| number.as_i64().is_some_and(|n| n.unsigned_abs() <= INTEGER_MAX), |n| n <= INTEGER_MAX);
+            let small =
+                number.as_u64().map_or_else(|| number.as_i64().is_some_and(|n| n.unsigned_abs() <= INTEGER_MAX), |n| n <= INTEGER_MAX);
             if !small {
                 return no("a number that is no integer within 2^53-1");
             }
@@ -116,7 +117,15 @@ mod tests {
 
     #[test]
     fn other_spellings_are_told_apart() {
-        for (bytes, good) in [(r#"{"a":1}"#, true), (r#"{"a": 1}"#, false), (r#"{"a":1,"a":1}"#, false), (r#"{"b":1,"a":1}"#, false), (r#"{"a":1.0}"#, false), (r#"{"a":"\u0041"}"#, false), ("{", false)] {
+        for (bytes, good) in [
+            (r#"{"a":1}"#, true),
+            (r#"{"a": 1}"#, false),
+            (r#"{"a":1,"a":1}"#, false),
+            (r#"{"b":1,"a":1}"#, false),
+            (r#"{"a":1.0}"#, false),
+            (r#"{"a":"\u0041"}"#, false),
+            ("{", false),
+        ] {
             assert_eq!(is_canonical(bytes.as_bytes()), good, "{bytes}");
         }
     }

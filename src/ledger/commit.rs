@@ -63,7 +63,17 @@ impl Committer {
         let connection = store::open(path).map_err(OpenError::Io)?;
         let state = replay(&connection, &keys)?;
         let boot = ulid::Ulid::generate().to_string();
-        Ok(Self { connection, state, origin: origin.to_owned(), keys, clock, boot, started: Instant::now(), remembered: None, poisoned: None })
+        Ok(Self {
+            connection,
+            state,
+            origin: origin.to_owned(),
+            keys,
+            clock,
+            boot,
+            started: Instant::now(),
+            remembered: None,
+            poisoned: None,
+        })
     }
 
     /// Works until the last handle is gone.
@@ -224,9 +234,16 @@ fn replay(connection: &Connection, keys: &Keys) -> Result<State, OpenError> {
             Err(OpenError::Damaged("there are leaves but no signed head".to_owned()))
         };
     };
-    let signed = keys.verifier().open(&note).ok_or_else(|| OpenError::Damaged("the head is not signed by this ledger's key under this origin".to_owned()))?;
+    let signed = keys
+        .verifier()
+        .open(&note)
+        .ok_or_else(|| OpenError::Damaged("the head is not signed by this ledger's key under this origin".to_owned()))?;
     if signed.size != size || signed.size != frontier.size() || signed.root != frontier.root() {
-        return Err(OpenError::Damaged(format!("the signed head is of {} leaves, and the {} leaves that are there have another root", signed.size, frontier.size())));
+        return Err(OpenError::Damaged(format!(
+            "the signed head is of {} leaves, and the {} leaves that are there have another root",
+            signed.size,
+            frontier.size()
+        )));
     }
     let ts = ts.parse().map_err(|_| OpenError::Damaged("the head has no time".to_owned()))?;
     Ok(State { frontier, ts, rs })

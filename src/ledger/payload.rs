@@ -93,7 +93,8 @@ impl PayloadWriter {
         let key = UnboundKey::new(&AES_256_GCM, &*dek).map_err(|_| failed("key"))?;
         let mut wrapped = dek.to_vec();
         let nonce_bytes = crate::id::random_128().map_err(|_| failed("key"))?;
-        let nonce_bytes: [u8; NONCE_LEN] = nonce_bytes.get(..NONCE_LEN).and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| failed("key"))?;
+        let nonce_bytes: [u8; NONCE_LEN] =
+            nonce_bytes.get(..NONCE_LEN).and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| failed("key"))?;
         keys.payload()
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce_bytes), Aad::from(salt), &mut wrapped)
             .map_err(|_| failed("key"))?;
@@ -137,9 +138,7 @@ impl PayloadWriter {
     }
 
     fn seal(&mut self, mut chunk: Vec<u8>, last: bool) -> Result<(), StoreError> {
-        self.key
-            .seal_in_place_append_tag(nonce(self.chunks.len(), last), Aad::from(self.salt), &mut chunk)
-            .map_err(|_| failed("seal"))?;
+        self.key.seal_in_place_append_tag(nonce(self.chunks.len(), last), Aad::from(self.salt), &mut chunk).map_err(|_| failed("seal"))?;
         self.ciphertext.update(&chunk);
         self.chunks.push(chunk);
         Ok(())
@@ -180,7 +179,8 @@ pub(super) fn open(keys: &Keys, commit: &str, salt: &[u8], wrapped: &[u8], chunk
     let (nonce_bytes, body) = wrapped.split_at_checked(NONCE_LEN).ok_or(Broken::Key)?;
     let nonce_bytes: [u8; NONCE_LEN] = nonce_bytes.try_into().map_err(|_| Broken::Key)?;
     let mut body = Zeroizing::new(body.to_vec());
-    let dek = keys.payload().open_in_place(Nonce::assume_unique_for_key(nonce_bytes), Aad::from(salt), &mut body).map_err(|_| Broken::Key)?;
+    let dek =
+        keys.payload().open_in_place(Nonce::assume_unique_for_key(nonce_bytes), Aad::from(salt), &mut body).map_err(|_| Broken::Key)?;
     let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, dek).map_err(|_| Broken::Key)?);
     let count = chunks.len();
     let mut plaintext = Vec::new();

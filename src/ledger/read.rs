@@ -61,7 +61,10 @@ const PAGE_MAX: usize = 1_000;
 static IDLE: Mutex<Vec<(std::path::PathBuf, Connection)>> = Mutex::new(Vec::new());
 
 impl Ledger {
-    async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static) -> Result<T, StoreError> {
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let fail = |error: &dyn std::fmt::Display| StoreError(format!("failed to read the store: {error}"));
         let _turn = self.shared.readers.acquire().await.map_err(|error| fail(&error))?;
         let path = self.shared.database.clone();
@@ -102,7 +105,10 @@ impl Ledger {
     pub async fn by_key(&self, kind: &str, key: &str) -> Result<Vec<Row>, StoreError> {
         let (kind, key) = (kind.to_owned(), key.to_owned());
         self.read(move |connection| {
-            connection.prepare_cached(&format!("{ROW} WHERE kind = ?1 AND key = ?2 AND key <> '' ORDER BY seq"))?.query_map(params![kind, key], row)?.collect()
+            connection
+                .prepare_cached(&format!("{ROW} WHERE kind = ?1 AND key = ?2 AND key <> '' ORDER BY seq"))?
+                .query_map(params![kind, key], row)?
+                .collect()
         })
         .await
     }
@@ -156,7 +162,9 @@ impl Ledger {
         let name = commit.to_owned();
         let stored = self.read(move |connection| sealed(connection, &name)).await?;
         let Some((salt, wrapped, chunks)) = stored else { return Ok(None) };
-        payload::open(self.keys(), commit, &salt, &wrapped, chunks).map(Some).map_err(|broken| StoreError(format!("the payload `{commit}` does not hold: {broken:?}")))
+        payload::open(self.keys(), commit, &salt, &wrapped, chunks)
+            .map(Some)
+            .map_err(|broken| StoreError(format!("the payload `{commit}` does not hold: {broken:?}")))
     }
 }
 

@@ -29,7 +29,16 @@ impl Row {
     /// A new row, version 0.
     #[must_use]
     pub fn new(kind: &str, id: &str, state: &str, key: &str, expires_at: Option<Timestamp>, body: Vec<u8>) -> Self {
-        Self { kind: kind.to_owned(), id: id.to_owned(), state: state.to_owned(), key: key.to_owned(), group: String::new(), expires_at, version: 0, body }
+        Self {
+            kind: kind.to_owned(),
+            id: id.to_owned(),
+            state: state.to_owned(),
+            key: key.to_owned(),
+            group: String::new(),
+            expires_at,
+            version: 0,
+            body,
+        }
     }
 
     /// Counted in this group.

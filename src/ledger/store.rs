@@ -72,7 +72,8 @@ fn insert(transaction: &Connection, row: &Row, or_ignore: bool) -> rusqlite::Res
 
 /// Live rows of this kind in one of these states with this value of `column` (`key` or `grp`).
 fn live(transaction: &Connection, column: &str, row: &Row, value: &str, states: &[String], now: Timestamp) -> rusqlite::Result<u64> {
-    let sql = format!("SELECT count(*) FROM row WHERE kind = ?1 AND {column} = ?2 AND state = ?3 AND (expires_us IS NULL OR expires_us > ?4)");
+    let sql =
+        format!("SELECT count(*) FROM row WHERE kind = ?1 AND {column} = ?2 AND state = ?3 AND (expires_us IS NULL OR expires_us > ?4)");
     let mut statement = transaction.prepare_cached(&sql)?;
     let mut count = 0;
     for state in states {
@@ -123,15 +124,20 @@ pub(super) fn payload(transaction: &Connection, payload: &SealedPayload) -> rusq
     for (sequence, chunk) in payload.chunks.iter().enumerate() {
         chunks.execute(params![reference.commit, sequence, chunk])?;
     }
-    transaction
-        .prepare_cached("INSERT INTO payload_key (commitment, salt, wrapped, kek) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![reference.commit, payload.salt, payload.wrapped, payload.kek])?;
+    transaction.prepare_cached("INSERT INTO payload_key (commitment, salt, wrapped, kek) VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+        reference.commit,
+        payload.salt,
+        payload.wrapped,
+        payload.kek
+    ])?;
     Ok(())
 }
 
 /// Appends a leaf.
 pub(super) fn append(transaction: &Connection, index: u64, id: &str, hash: &[u8; 32], leaf: &str) -> rusqlite::Result<()> {
-    transaction.prepare_cached("INSERT INTO entry (idx, id, hash, leaf) VALUES (?1, ?2, ?3, ?4)")?.execute(params![index, id, hash, leaf])?;
+    transaction
+        .prepare_cached("INSERT INTO entry (idx, id, hash, leaf) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![index, id, hash, leaf])?;
     Ok(())
 }
 
@@ -144,7 +150,9 @@ pub(super) fn count(transaction: &Connection, subject: &str) -> rusqlite::Result
 
 /// The head as stored: size, signed note, last time, last replica sequence.
 pub(super) fn head(connection: &Connection) -> rusqlite::Result<Option<(u64, String, String, u64)>> {
-    connection.query_row("SELECT size, note, ts, rs FROM head WHERE one = 1", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).optional()
+    connection
+        .query_row("SELECT size, note, ts, rs FROM head WHERE one = 1", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .optional()
 }
 
 /// Replaces the head, and keeps the checkpoint if it is to be remembered.

@@ -117,14 +117,28 @@ pub(super) fn problem(problems: &mut Vec<Problem>, index: Option<u64>, code: &'s
 
 impl Verifier {
     const fn new(key: VerifierKey) -> Self {
-        Self { key, frontier: Frontier::empty(), hashes: Vec::new(), problems: Vec::new(), payloads: 0, erased: 0, unchecked: 0, previous: None }
+        Self {
+            key,
+            frontier: Frontier::empty(),
+            hashes: Vec::new(),
+            problems: Vec::new(),
+            payloads: 0,
+            erased: 0,
+            unchecked: 0,
+            previous: None,
+        }
     }
 
     fn leaf(&mut self, order: &mut order::Order, found: &Found) {
         let expected = self.frontier.size();
         let at = Some(found.index);
         if found.index != expected {
-            problem(&mut self.problems, Some(expected), "leaf.missing", format!("leaf {expected} is not there; the next one says it is {}", found.index));
+            problem(
+                &mut self.problems,
+                Some(expected),
+                "leaf.missing",
+                format!("leaf {expected} is not there; the next one says it is {}", found.index),
+            );
         }
         let hash = tree::leaf_hash(&found.leaf);
         if found.hash.as_ref().is_some_and(|stored| stored.as_slice() != hash) {
@@ -149,10 +163,18 @@ impl Verifier {
         match self.key.open(&head) {
             None => problem(&mut self.problems, None, "head.signature", "the head is not signed by the key"),
             Some(signed) if signed.size != self.frontier.size() => {
-                let (code, at) = if signed.size > self.frontier.size() { ("head.size", self.frontier.size()) } else { ("leaf.unsigned", signed.size) };
-                problem(&mut self.problems, Some(at), code, format!("the signed head is of {} leaves, and {} are there", signed.size, self.frontier.size()));
+                let (code, at) =
+                    if signed.size > self.frontier.size() { ("head.size", self.frontier.size()) } else { ("leaf.unsigned", signed.size) };
+                problem(
+                    &mut self.problems,
+                    Some(at),
+                    code,
+                    format!("the signed head is of {} leaves, and {} are there", signed.size, self.frontier.size()),
+                );
             }
-            Some(signed) if signed.root != self.frontier.root() => self.wrong_root(source, "head.root", "the signed head has another root")?,
+            Some(signed) if signed.root != self.frontier.root() => {
+                self.wrong_root(source, "head.root", "the signed head has another root")?
+            }
             Some(_) => {}
         }
         for note in source.checkpoints()? {
@@ -190,7 +212,12 @@ impl Verifier {
             }
             None => {
                 let size = self.frontier.size();
-                problem(&mut self.problems, Some(size), "log.truncated", format!("a signed checkpoint is of {} leaves, and {size} are there: the tail from {size} on is gone", signed.size));
+                problem(
+                    &mut self.problems,
+                    Some(size),
+                    "log.truncated",
+                    format!("a signed checkpoint is of {} leaves, and {size} are there: the tail from {size} on is gone", signed.size),
+                );
                 false
             }
         }
@@ -217,10 +244,20 @@ impl Verifier {
             match source.payload(commit)? {
                 Some((salt, wrapped, chunks)) => match payload::open(keys, commit, &salt, &wrapped, chunks) {
                     Ok(_) => self.payloads += 1,
-                    Err(broken) => problem(&mut self.problems, Some(*index), "payload.changed", format!("the payload `{commit}` is not what the leaf commits to ({broken:?})")),
+                    Err(broken) => problem(
+                        &mut self.problems,
+                        Some(*index),
+                        "payload.changed",
+                        format!("the payload `{commit}` is not what the leaf commits to ({broken:?})"),
+                    ),
                 },
                 None if order.erased.contains(commit) => self.erased += 1,
-                None => problem(&mut self.problems, Some(*index), "payload.missing", format!("the payload `{commit}` is gone, and no leaf says that it was erased")),
+                None => problem(
+                    &mut self.problems,
+                    Some(*index),
+                    "payload.missing",
+                    format!("the payload `{commit}` is gone, and no leaf says that it was erased"),
+                ),
             }
         }
         Ok(())

@@ -138,7 +138,14 @@ impl Masks {
     #[must_use]
     pub fn apply(&self, unmasked: Unmasked) -> Masked {
         let Unmasked { pieces, target } = unmasked;
-        Masked { pieces, target, rules: Arc::clone(&self.rules), columns: Vec::new(), report: MaskReport::new(self.rules.hash().to_owned()), ended: false }
+        Masked {
+            pieces,
+            target,
+            rules: Arc::clone(&self.rules),
+            columns: Vec::new(),
+            report: MaskReport::new(self.rules.hash().to_owned()),
+            ended: false,
+        }
     }
 }
 
@@ -185,7 +192,11 @@ impl Masked {
             let decision = self.rules.column(self.target.as_deref(), &column.name, position, width, lineage, column.origin.as_ref());
             // A name may be made of data: `SELECT 1 AS "a@b.c"`.
             let name = self.text("/columns", &column.name);
-            masked.push(MaskedColumn { name: name.clone(), type_name: column.type_name, masked: decision.as_ref().map(|decision| decision.rule.clone()) });
+            masked.push(MaskedColumn {
+                name: name.clone(),
+                type_name: column.type_name,
+                masked: decision.as_ref().map(|decision| decision.rule.clone()),
+            });
             self.columns.push((name, decision));
         }
         MaskedPiece::Header { columns: masked }
@@ -256,7 +267,8 @@ impl Masked {
     /// A text that is itself a JSON document is masked as one.
     fn nested(&mut self, path: &str, text: &str, depth: usize, by_key: bool) -> String {
         let looks = matches!(text.trim_start().as_bytes().first(), Some(b'{' | b'['));
-        if looks && text.len() <= JSON_MAX_BYTES
+        if looks
+            && text.len() <= JSON_MAX_BYTES
             && let Ok(value @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str::<Value>(text)
         {
             let before = self.report.counts.clone();

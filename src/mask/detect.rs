@@ -109,7 +109,8 @@ fn email(bytes: &[u8], sign: usize) -> Option<Hit> {
     let host = bytes.get(sign + 1..end)?;
     let dot = host.iter().rposition(|b| *b == b'.')?;
     let top = host.get(dot + 1..)?;
-    let plausible = start < sign && dot > 0 && top.len() >= 2 && !top.iter().all(u8::is_ascii_digit) && !host.windows(2).any(|pair| pair == b"..");
+    let plausible =
+        start < sign && dot > 0 && top.len() >= 2 && !top.iter().all(u8::is_ascii_digit) && !host.windows(2).any(|pair| pair == b"..");
     plausible.then_some(Hit { kind: "email", start, end })
 }
 
@@ -152,7 +153,9 @@ fn digits(bytes: &[u8], hits: &mut Vec<Hit>) {
             }
             index += 1;
         }
-        let joined = |at_index: Option<usize>| at_index.and_then(|index| at(bytes, index)).is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80);
+        let joined = |at_index: Option<usize>| {
+            at_index.and_then(|index| at(bytes, index)).is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80)
+        };
         if !joined(start.checked_sub(1)) && !joined(Some(end)) {
             run(bytes, &found, hits);
         }
@@ -162,7 +165,9 @@ fn digits(bytes: &[u8], hits: &mut Vec<Hit>) {
 /// A run may hold a card between other numbers, so every stretch that begins and ends at a separator is tried, longest first.
 fn run(bytes: &[u8], found: &[(u8, usize)], hits: &mut Vec<Hit>) {
     let boundary = |index: usize| {
-        index == 0 || index == found.len() || matches!((found.get(index - 1), found.get(index)), (Some((_, before)), Some((_, after))) if after - before > 1)
+        index == 0
+            || index == found.len()
+            || matches!((found.get(index - 1), found.get(index)), (Some((_, before)), Some((_, after))) if after - before > 1)
     };
     let starts: Vec<usize> = (0..found.len()).filter(|index| boundary(*index)).collect();
     let mut taken = 0;
@@ -200,7 +205,13 @@ fn is_card(digits: &[(u8, usize)]) -> bool {
         .enumerate()
         .map(|(place, (digit, _))| {
             let digit = u32::from(*digit);
-            if place % 2 == 0 { digit } else if digit > 4 { digit * 2 - 9 } else { digit * 2 }
+            if place % 2 == 0 {
+                digit
+            } else if digit > 4 {
+                digit * 2 - 9
+            } else {
+                digit * 2
+            }
         })
         .sum();
     let same = digits.iter().all(|(digit, _)| digits.first().is_some_and(|(first, _)| first == digit));
@@ -209,12 +220,25 @@ fn is_card(digits: &[(u8, usize)]) -> bool {
 
 /// Three, two and four digits with dashes or spaces between, and no area, group or serial that was never given out.
 fn is_ssn(bytes: &[u8], digits: &[(u8, usize)]) -> bool {
-    let value = |range: std::ops::Range<usize>| digits.get(range).unwrap_or_default().iter().fold(0_u32, |value, (digit, _)| value * 10 + u32::from(*digit));
+    let value = |range: std::ops::Range<usize>| {
+        digits.get(range).unwrap_or_default().iter().fold(0_u32, |value, (digit, _)| value * 10 + u32::from(*digit))
+    };
     let separated = |left: usize, right: usize| match (digits.get(left), digits.get(right)) {
         (Some((_, left)), Some((_, right))) => right - left == 2 && matches!(at(bytes, left + 1), Some(b'-' | b' ')),
         _ => false,
     };
-    let close = |range: std::ops::Range<usize>| digits.get(range).unwrap_or_default().windows(2).all(|pair| matches!(pair, [(_, a), (_, b)] if b - a == 1));
+    let close = |range: std::ops::Range<usize>| {
+        digits.get(range).unwrap_or_default().windows(2).all(|pair| matches!(pair, [(_, a), (_, b)] if b - a == 1))
+    };
     let (area, group, serial) = (value(0..3), value(3..5), value(5..9));
-    separated(2, 3) && separated(4, 5) && close(0..3) && close(3..5) && close(5..9) && area != 0 && area != 666 && area < 900 && group != 0 && serial != 0
+    separated(2, 3)
+        && separated(4, 5)
+        && close(0..3)
+        && close(3..5)
+        && close(5..9)
+        && area != 0
+        && area != 666
+        && area < 900
+        && group != 0
+        && serial != 0
 }

@@ -14,25 +14,67 @@ const EVIDENCE: [Evidence; 9] = [
     Evidence {
         id: "secret",
         words: &[
-            &["password"], &["passwd"], &["pwd"], &["passphrase"], &["secret"], &["token"], &["api", "key"], &["apikey"], &["access", "key"], &["private", "key"], &["credential"],
-            &["credentials"], &["otp"], &["pin"], &["cvv"], &["cvc"], &["security", "answer"], &["session", "id"], &["connection", "string"], &["dsn"],
+            &["password"],
+            &["passwd"],
+            &["pwd"],
+            &["passphrase"],
+            &["secret"],
+            &["token"],
+            &["api", "key"],
+            &["apikey"],
+            &["access", "key"],
+            &["private", "key"],
+            &["credential"],
+            &["credentials"],
+            &["otp"],
+            &["pin"],
+            &["cvv"],
+            &["cvc"],
+            &["security", "answer"],
+            &["session", "id"],
+            &["connection", "string"],
+            &["dsn"],
         ],
         partial: false,
     },
-    Evidence { id: "ssn", words: &[&["ssn"], &["social", "security"], &["tax", "id"], &["national", "id"], &["passport"], &["sin"], &["nino"]], partial: false },
+    Evidence {
+        id: "ssn",
+        words: &[&["ssn"], &["social", "security"], &["tax", "id"], &["national", "id"], &["passport"], &["sin"], &["nino"]],
+        partial: false,
+    },
     Evidence { id: "email", words: &[&["email"], &["e", "mail"], &["mail"], &["emailaddress"]], partial: true },
-    Evidence { id: "phone", words: &[&["phone"], &["mobile"], &["telephone"], &["msisdn"], &["cell"], &["fax"], &["phonenumber"]], partial: true },
-    Evidence { id: "card", words: &[&["card", "number"], &["card", "no"], &["cardnumber"], &["credit", "card"], &["creditcard"], &["pan"], &["card"]], partial: true },
-    Evidence { id: "bank", words: &[&["iban"], &["account", "number"], &["routing", "number"], &["sort", "code"], &["bic"]], partial: true },
-    Evidence { id: "birth", words: &[&["dob"], &["birth", "date"], &["date", "of", "birth"], &["birthdate"], &["birthday"], &["birth", "day"]], partial: false },
-    Evidence { id: "address", words: &[&["street"], &["postal", "address"], &["home", "address"], &["address", "line"], &["address"]], partial: false },
+    Evidence {
+        id: "phone",
+        words: &[&["phone"], &["mobile"], &["telephone"], &["msisdn"], &["cell"], &["fax"], &["phonenumber"]],
+        partial: true,
+    },
+    Evidence {
+        id: "card",
+        words: &[&["card", "number"], &["card", "no"], &["cardnumber"], &["credit", "card"], &["creditcard"], &["pan"], &["card"]],
+        partial: true,
+    },
+    Evidence {
+        id: "bank",
+        words: &[&["iban"], &["account", "number"], &["routing", "number"], &["sort", "code"], &["bic"]],
+        partial: true,
+    },
+    Evidence {
+        id: "birth",
+        words: &[&["dob"], &["birth", "date"], &["date", "of", "birth"], &["birthdate"], &["birthday"], &["birth", "day"]],
+        partial: false,
+    },
+    Evidence {
+        id: "address",
+        words: &[&["street"], &["postal", "address"], &["home", "address"], &["address", "line"], &["address"]],
+        partial: false,
+    },
     Evidence { id: "salary", words: &[&["salary"], &["wage"], &["income"]], partial: false },
 ];
 
 /// Words after which a name speaks about a value and does not hold it.
 const TURNS: [&str; 24] = [
-    "verified", "count", "type", "kind", "at", "status", "required", "enabled", "ttl", "expiry", "expires", "length", "policy", "valid", "sent", "opt", "brand", "network", "present", "format", "version", "id",
-    "label", "template",
+    "verified", "count", "type", "kind", "at", "status", "required", "enabled", "ttl", "expiry", "expires", "length", "policy", "valid",
+    "sent", "opt", "brand", "network", "present", "format", "version", "id", "label", "template",
 ];
 
 /// The words of a name, lower case.
@@ -72,10 +114,16 @@ pub(super) fn evidence(name: &str) -> Option<(&'static str, bool)> {
     EVIDENCE.iter().find_map(|evidence| {
         let hit = evidence.words.iter().any(|wanted| {
             words.windows(wanted.len()).enumerate().any(|(at, window)| {
-                let same = window.iter().zip(*wanted).all(|(word, wanted)| word == wanted.strip_suffix('s').filter(|_| wanted.len() > 4 && !wanted.ends_with("ss")).unwrap_or(wanted));
+                let same = window.iter().zip(*wanted).all(|(word, wanted)| {
+                    word == wanted.strip_suffix('s').filter(|_| wanted.len() > 4 && !wanted.ends_with("ss")).unwrap_or(wanted)
+                });
                 let turned = words.get(at + wanted.len()).is_some_and(|next| TURNS.contains(&next.as_str()));
                 // `ip_address` and `mac_address` are where a machine lives.
-                let machine = *wanted == ["address"] && at.checked_sub(1).and_then(|before| words.get(before)).is_some_and(|before| ["ip", "mac", "remote", "server", "email"].contains(&before.as_str()));
+                let machine = *wanted == ["address"]
+                    && at
+                        .checked_sub(1)
+                        .and_then(|before| words.get(before))
+                        .is_some_and(|before| ["ip", "mac", "remote", "server", "email"].contains(&before.as_str()));
                 same && !turned && !machine
             })
         });
@@ -90,10 +138,33 @@ mod tests {
     #[test]
     fn names_and_what_they_say() {
         for (name, expected) in [
-            ("email", Some("email")), ("E-Mail", Some("email")), ("customerEmail", Some("email")), ("contact_emails", Some("email")), ("email_verified", None), ("email_sent_at", None),
-            ("password_hash", Some("secret")), ("compass", None), ("api_key", Some("secret")), ("apiKey", Some("secret")), ("key", None), ("token_count", None), ("tokens", Some("secret")),
-            ("ssn", Some("ssn")), ("social_security_number", Some("ssn")), ("phone2", Some("phone")), ("card_number", Some("card")), ("card_type", None), ("company", None),
-            ("date_of_birth", Some("birth")), ("dob", Some("birth")), ("ip_address", None), ("address", Some("address")), ("spin", None), ("panel", None), ("id", None), ("name", None),
+            ("email", Some("email")),
+            ("E-Mail", Some("email")),
+            ("customerEmail", Some("email")),
+            ("contact_emails", Some("email")),
+            ("email_verified", None),
+            ("email_sent_at", None),
+            ("password_hash", Some("secret")),
+            ("compass", None),
+            ("api_key", Some("secret")),
+            ("apiKey", Some("secret")),
+            ("key", None),
+            ("token_count", None),
+            ("tokens", Some("secret")),
+            ("ssn", Some("ssn")),
+            ("social_security_number", Some("ssn")),
+            ("phone2", Some("phone")),
+            ("card_number", Some("card")),
+            ("card_type", None),
+            ("company", None),
+            ("date_of_birth", Some("birth")),
+            ("dob", Some("birth")),
+            ("ip_address", None),
+            ("address", Some("address")),
+            ("spin", None),
+            ("panel", None),
+            ("id", None),
+            ("name", None),
             ("credentials", Some("secret")),
         ] {
             assert_eq!(evidence(name).map(|(id, _)| id), expected, "{name}");

@@ -84,16 +84,29 @@ impl Rules {
     }
 
     /// What is done to the values of a result column.
-    pub(super) fn column(&self, target: Option<&str>, name: &str, position: usize, width: usize, lineage: &Lineage, origin: Option<&BaseColumn>) -> Option<Decision> {
+    pub(super) fn column(
+        &self,
+        target: Option<&str>,
+        name: &str,
+        position: usize,
+        width: usize,
+        lineage: &Lineage,
+        origin: Option<&BaseColumn>,
+    ) -> Option<Decision> {
         let column = match lineage {
             Lineage::Columns(columns) if columns.len() == width => columns.get(position).cloned().unwrap_or_default(),
             // The parser and the database disagree about the columns: any of them may hold anything.
-            Lineage::Columns(columns) => ColumnLineage { sources: columns.iter().flat_map(|column| column.sources.iter().cloned()).collect(), direct: false },
+            Lineage::Columns(columns) => {
+                ColumnLineage { sources: columns.iter().flat_map(|column| column.sources.iter().cloned()).collect(), direct: false }
+            }
             Lineage::Any(sources) => ColumnLineage { sources: sources.clone(), direct: false },
         };
         let ColumnLineage { mut sources, direct } = column;
         sources.extend(origin.cloned());
-        let found = sources.iter().filter_map(|source| self.source(target, source)).reduce(|a, b| Decision { partial: a.partial && b.partial, rule: a.rule });
+        let found = sources
+            .iter()
+            .filter_map(|source| self.source(target, source))
+            .reduce(|a, b| Decision { partial: a.partial && b.partial, rule: a.rule });
         if let Some(decision) = found {
             return Some(Decision { partial: decision.partial && direct, ..decision });
         }

@@ -38,9 +38,28 @@ fn what_is_found() {
 #[test]
 fn what_is_left_alone() {
     for text in [
-        "4111111111111112", "order 1234567890123456", "2026-11-23T22:13:00.123456Z", "1700000000000", "da39a3ee5e6b4b0d3255bfef95601890afd80709", "550e8400-e29b-41d4-a716-446655440000",
-        "10.1.2.3", "v1.2.3-rc.4", "978-3-16-148410-0", "000-12-3456", "666-12-3456", "900-12-3456", "123456789", "@user", "a@b", "name@localhost", "eyJub3QiOiJqd3QifQ.x", "-----BEGIN PUBLIC KEY-----",
-        "0000000000000000", "a***@***.com", "**** **** **** 1111", "[redacted:email]",
+        "4111111111111112",
+        "order 1234567890123456",
+        "2026-11-23T22:13:00.123456Z",
+        "1700000000000",
+        "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+        "550e8400-e29b-41d4-a716-446655440000",
+        "10.1.2.3",
+        "v1.2.3-rc.4",
+        "978-3-16-148410-0",
+        "000-12-3456",
+        "666-12-3456",
+        "900-12-3456",
+        "123456789",
+        "@user",
+        "a@b",
+        "name@localhost",
+        "eyJub3QiOiJqd3QifQ.x",
+        "-----BEGIN PUBLIC KEY-----",
+        "0000000000000000",
+        "a***@***.com",
+        "**** **** **** 1111",
+        "[redacted:email]",
     ] {
         assert_eq!(kinds(text), Vec::<&str>::new(), "{text}");
     }
@@ -100,15 +119,28 @@ async fn columns_by_lineage_origin_and_name() {
     assert_eq!(one("a", None, lineage(&[x.clone()], true), secret(), vec![rule("t", "other", Mode::Redact)]).await, secret());
     // Unknown lineage, and a parser that disagrees with the database, count as everything.
     assert_eq!(one("a", None, Lineage::Any([x.clone()].into()), secret(), vec![rule("t", "x", Mode::Redact)]).await, redacted);
-    assert_eq!(one("a", None, Lineage::Columns(vec![from(&[], true), from(&[x.clone()], true)]), secret(), vec![rule("t", "x", Mode::Redact)]).await, redacted);
+    assert_eq!(
+        one("a", None, Lineage::Columns(vec![from(&[], true), from(&[x.clone()], true)]), secret(), vec![rule("t", "x", Mode::Redact)])
+            .await,
+        redacted
+    );
     assert_eq!(one("a", None, lineage(&[base("u", "*")], false), secret(), vec![]).await, redacted);
     // By name of the source column, and of the result column.
     assert_eq!(one("a", None, lineage(&[base("t", "password")], true), secret(), vec![]).await, json!("[redacted:secret]"));
     assert_eq!(one("ssn", None, lineage(&[x.clone()], false), secret(), vec![]).await, json!("[redacted:ssn]"));
     assert_eq!(one("email", None, lineage(&[base("t", "email")], true), json!("alice@example.com"), vec![]).await, json!("a***@***.com"));
-    assert_eq!(one("email", None, lineage(&[base("t", "email")], true), json!("opt-in"), vec![rule("t", "email", Mode::Clear)]).await, json!("opt-in"));
-    assert_eq!(one("email", None, lineage(&[base("t", "email")], true), json!("a@b.com"), vec![rule("t", "email", Mode::Clear)]).await, json!("[redacted:email]"));
-    assert_eq!(one("card_number", None, lineage(&[base("t", "card_number")], true), json!(4_111_111_111_111_111_u64), vec![]).await, json!("**** **** **** 1111"));
+    assert_eq!(
+        one("email", None, lineage(&[base("t", "email")], true), json!("opt-in"), vec![rule("t", "email", Mode::Clear)]).await,
+        json!("opt-in")
+    );
+    assert_eq!(
+        one("email", None, lineage(&[base("t", "email")], true), json!("a@b.com"), vec![rule("t", "email", Mode::Clear)]).await,
+        json!("[redacted:email]")
+    );
+    assert_eq!(
+        one("card_number", None, lineage(&[base("t", "card_number")], true), json!(4_111_111_111_111_111_u64), vec![]).await,
+        json!("**** **** **** 1111")
+    );
     assert_eq!(one("email", None, lineage(&[base("t", "email")], true), Value::Null, vec![]).await, Value::Null);
 }
 
@@ -117,7 +149,10 @@ async fn contents_keys_and_nested_json() {
     let plain = || Lineage::Columns(vec![from(&[base("t", "data")], true)]);
     for (value, expected) in [
         (json!("write to a@b.com or 4111 1111 1111 1111"), json!("write to [redacted:email] or [redacted:card]")),
-        (json!({"user": {"password": "x", "n": 1}, "a@b.com": [1, "c@d.org"]}), json!({"user": {"password": "[redacted:secret]", "n": 1}, "[redacted:email]": [1, "[redacted:email]"]})),
+        (
+            json!({"user": {"password": "x", "n": 1}, "a@b.com": [1, "c@d.org"]}),
+            json!({"user": {"password": "[redacted:secret]", "n": 1}, "[redacted:email]": [1, "[redacted:email]"]}),
+        ),
         (json!("{\"email\": \"a@b.com\", \"n\": 5}"), json!("{\"email\":\"a***@***.com\",\"n\":5}")),
         (json!("{\"n\": 5}"), json!("{\"n\": 5}")),
         (json!({"ssn": {"deep": 1}}), json!({"ssn": "[redacted:ssn]"})),
@@ -132,7 +167,11 @@ async fn contents_keys_and_nested_json() {
 async fn errors_names_and_broken_streams() {
     let (sender, unmasked) = Unmasked::seal(None);
     let mut masked = Masks::new(Rules::new(vec![])).apply(unmasked);
-    sender.send(Piece::Failed { refusal: Refusal::new(Code::TargetFailed).detail("Key (email)=(a@b.com) exists"), stopped: None }).await.ok().unwrap();
+    sender
+        .send(Piece::Failed { refusal: Refusal::new(Code::TargetFailed).detail("Key (email)=(a@b.com) exists"), stopped: None })
+        .await
+        .ok()
+        .unwrap();
     let Some(MaskedPiece::Failed { refusal, .. }) = masked.next().await else { panic!("no failure") };
     assert!(refusal.message().contains("[redacted:email]") && !refusal.message().contains("a@b.com"));
     assert_eq!(masked.next().await, None);
@@ -143,7 +182,8 @@ async fn errors_names_and_broken_streams() {
     assert!(matches!(masked.next().await, Some(MaskedPiece::Failed { refusal, .. }) if refusal.code() == Code::MaskFailed));
     assert_eq!(masked.next().await, None);
 
-    let (pieces, report) = through(vec![column("a@b.com", None)], Lineage::Columns(vec![ColumnLineage::default()]), vec![json!(1)], vec![]).await;
+    let (pieces, report) =
+        through(vec![column("a@b.com", None)], Lineage::Columns(vec![ColumnLineage::default()]), vec![json!(1)], vec![]).await;
     assert!(matches!(&pieces[0], MaskedPiece::Header { columns } if columns[0].name == "[redacted:email]"));
     assert_eq!(report.counts.get("content:email"), Some(&1));
 

@@ -41,7 +41,8 @@ pub(super) async fn metadata(State(identity): State<Arc<Identity>>) -> Json<Valu
 }
 
 fn refused(status: StatusCode, refusal: &Refusal) -> Response {
-    (status, Json(json!({ "error": { "code": refusal.code().as_str(), "message": refusal.message(), "hint": refusal.advice() } }))).into_response()
+    (status, Json(json!({ "error": { "code": refusal.code().as_str(), "message": refusal.message(), "hint": refusal.advice() } })))
+        .into_response()
 }
 
 fn challenged(challenge: Challenge) -> Response {
@@ -58,7 +59,10 @@ fn unreadable(code: i64, message: &str) -> Response {
 pub(super) async fn admit(State(admission): State<Arc<Admission>>, mut request: Request, next: Next) -> Response {
     let token_in_query = request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("access_token=")));
     if token_in_query {
-        return refused(StatusCode::BAD_REQUEST, &Refusal::new(Code::InvalidToken).detail("a token must never be in the address: send it as a header"));
+        return refused(
+            StatusCode::BAD_REQUEST,
+            &Refusal::new(Code::InvalidToken).detail("a token must never be in the address: send it as a header"),
+        );
     }
     let delegation = match admission.identity.agent(request.headers()) {
         Ok(delegation) => delegation,

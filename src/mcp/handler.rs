@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use rmcp::ServerHandler;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorCode, ErrorData, Implementation, ListToolsResult, MetaObject, PaginatedRequestParams,
-    ProgressNotificationParam, ProtocolVersion, ServerCapabilities, ServerConfig, SubscriptionFilter,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorCode, ErrorData, Implementation,
+    ListToolsResult, MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion, ServerCapabilities, ServerConfig,
+    SubscriptionFilter,
 };
 use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
-use rmcp::ServerHandler;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -102,11 +103,16 @@ impl ServerHandler for Handler {
     }
 
     fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
-        const SPOKEN: &[ProtocolVersion] = &[ProtocolVersion::V_2025_03_26, ProtocolVersion::V_2025_06_18, ProtocolVersion::V_2025_11_25, ProtocolVersion::V_2026_07_28];
+        const SPOKEN: &[ProtocolVersion] =
+            &[ProtocolVersion::V_2025_03_26, ProtocolVersion::V_2025_06_18, ProtocolVersion::V_2025_11_25, ProtocolVersion::V_2026_07_28];
         Cow::Borrowed(SPOKEN)
     }
 
-    async fn list_tools(&self, request: Option<PaginatedRequestParams>, context: RequestContext<RoleServer>) -> Result<ListToolsResult, ErrorData> {
+    async fn list_tools(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
         if request.is_some_and(|request| request.cursor.is_some()) {
             return Err(ErrorData::invalid_params("there is one page only: no cursor is valid", None));
         }
@@ -121,7 +127,8 @@ impl ServerHandler for Handler {
         let _hangs_up = gone.clone().drop_guard();
         let progress_token = context.meta.get_progress_token();
         let (progress, mut told) = mpsc::channel::<Progress>(PROGRESS_MAX);
-        let line = Line { gone: gone.clone(), draining: self.inner.draining.clone(), progress: progress_token.is_some().then_some(progress) };
+        let line =
+            Line { gone: gone.clone(), draining: self.inner.draining.clone(), progress: progress_token.is_some().then_some(progress) };
         let name = request.name.to_string();
         let call = Request::new(delegation, name.clone(), request.arguments.unwrap_or_default(), origin(&context), line);
         let running = self.inner.pipeline.run(call);

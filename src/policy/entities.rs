@@ -86,8 +86,7 @@ impl Names {
 
     /// The human and their teams.
     pub(super) fn human_entities(&self, human: &Human) -> Option<Vec<Entity>> {
-        let teams: Option<HashSet<EntityUid>> =
-            human.teams.iter().map(|team| uid("Team", &self.scoped(&human.issuer, team))).collect();
+        let teams: Option<HashSet<EntityUid>> = human.teams.iter().map(|team| uid("Team", &self.scoped(&human.issuer, team))).collect();
         let teams = teams?;
         let mut entities: Vec<Entity> = teams.iter().cloned().map(bare).collect();
         entities.push(Entity::new_no_attrs(self.human(human)?, teams));

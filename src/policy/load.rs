@@ -78,11 +78,12 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
     while let Some((at, c)) = chars.next() {
         match c {
             '\n' => line += 1,
-            '/' if chars.peek().is_some_and(|(_, next)| *next == '/') => {
-                while chars.next_if(|(_, c)| *c != '\n').is_some() {}
-            }
+            '/' if chars.peek().is_some_and(|(_, next)| *next == '/') => while chars.next_if(|(_, c)| *c != '\n').is_some() {},
             '"' => {
-                start.get_or_insert_with(|| { start_line = line; at });
+                start.get_or_insert_with(|| {
+                    start_line = line;
+                    at
+                });
                 while let Some((_, c)) = chars.next() {
                     match c {
                         '\\' => drop(chars.next()),
@@ -97,7 +98,10 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
                 pieces.push(Piece { line: start_line, text: text.get(from..=at).unwrap_or_default() });
             }
             c if c.is_whitespace() => {}
-            _ => drop(start.get_or_insert_with(|| { start_line = line; at })),
+            _ => drop(start.get_or_insert_with(|| {
+                start_line = line;
+                at
+            })),
         }
     }
     if let Some(from) = start {
@@ -124,7 +128,14 @@ impl Policy {
     pub fn load(settings: &Settings, clock: Clock) -> Result<Self, Vec<Problem>> {
         let at_schema = |message: String| vec![Problem { path: "schema".to_owned(), line: 1, message }];
         let (schema, _warnings) = Schema::from_cedarschema_str(&settings.schema).map_err(|error| at_schema(error.to_string()))?;
-        let mut loader = Loader { settings, policies: Vec::new(), terms: BTreeMap::new(), named: BTreeMap::new(), places: BTreeMap::new(), problems: Vec::new() };
+        let mut loader = Loader {
+            settings,
+            policies: Vec::new(),
+            terms: BTreeMap::new(),
+            named: BTreeMap::new(),
+            places: BTreeMap::new(),
+            problems: Vec::new(),
+        };
         for file in &settings.files {
             loader.read(file);
         }
@@ -201,7 +212,9 @@ impl Loader<'_> {
         self.check_names(path, line, policy);
         let asks = names_action(policy, "request");
         match terms(policy) {
-            Ok(Some(_)) if !asks => self.problem(path, line, format!("`{id}` has terms of approval, but is no policy for `Action::\"request\"`")),
+            Ok(Some(_)) if !asks => {
+                self.problem(path, line, format!("`{id}` has terms of approval, but is no policy for `Action::\"request\"`"))
+            }
             Ok(terms) if asks => drop(self.terms.insert(id.clone(), terms.unwrap_or_default())),
             Ok(_) => {}
             Err(message) => self.problem(path, line, message),
@@ -252,9 +265,15 @@ fn terms(policy: &CedarPolicy) -> Result<Option<Terms>, String> {
         match key {
             "id" | "description" => continue,
             "quorum" => {
-                terms.quorum = value.parse().ok().filter(|quorum| (1..=9).contains(quorum)).ok_or_else(|| format!("`@quorum(\"{value}\")` must be 1 to 9"))?;
+                terms.quorum = value
+                    .parse()
+                    .ok()
+                    .filter(|quorum| (1..=9).contains(quorum))
+                    .ok_or_else(|| format!("`@quorum(\"{value}\")` must be 1 to 9"))?;
             }
-            "ttl" => terms.ttl = Some(duration(value).ok_or_else(|| format!("`@ttl(\"{value}\")` must be a number of s, m or h, at most 168h"))?),
+            "ttl" => {
+                terms.ttl = Some(duration(value).ok_or_else(|| format!("`@ttl(\"{value}\")` must be a number of s, m or h, at most 168h"))?)
+            }
             "justification" => {
                 terms.justification = match value {
                     "required" => true,
@@ -269,7 +288,11 @@ fn terms(policy: &CedarPolicy) -> Result<Option<Terms>, String> {
                     _ => return Err(format!("`@self_approval(\"{value}\")` must be allowed or refused")),
                 };
             }
-            other => return Err(format!("the annotation `@{other}` is not known; known are id, description, quorum, ttl, justification, self_approval")),
+            other => {
+                return Err(format!(
+                    "the annotation `@{other}` is not known; known are id, description, quorum, ttl, justification, self_approval"
+                ));
+            }
         }
         any = true;
     }
@@ -283,6 +306,11 @@ fn terms(policy: &CedarPolicy) -> Result<Option<Terms>, String> {
 pub(crate) fn duration(text: &str) -> Option<Duration> {
     let unit = text.chars().last()?;
     let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
-    let seconds = number.checked_mul(match unit { 's' => 1, 'm' => 60, 'h' => 3_600, _ => return None })?;
+    let seconds = number.checked_mul(match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        _ => return None,
+    })?;
     (1..=604_800).contains(&seconds).then(|| Duration::from_secs(seconds))
 }

@@ -157,7 +157,10 @@ impl Policy {
             }
         }
         if risk > delegation.cap() {
-            return Err((Some(judgement(self, ids, "denied", risk)), Refusal::new(Code::InsufficientScope).detail(format!("this call's risk is {risk}"))));
+            return Err((
+                Some(judgement(self, ids, "denied", risk)),
+                Refusal::new(Code::InsufficientScope).detail(format!("this call's risk is {risk}")),
+            ));
         }
         if asks.is_empty() {
             return Ok((judgement(self, ids, "allowed", risk), None));
@@ -170,16 +173,17 @@ impl Policy {
     /// A denial that says no more than the caller may know: a tool or target out of reach looks like one that is not there.
     fn denial(&self, call: &Call, touch: &Touch, path: &[String]) -> Refusal {
         let delegation = &call.facts.delegation;
-        let mildest = ToolAtLeast { name: &call.tool.name, kind: call.operation.kind(), verb: call.tool.mildest.0, risk: call.tool.mildest.1 };
-        if !self.sees(delegation, mildest, call.target.as_ref()) {
-            let reading = ToolAtLeast { name: "db_query", kind: "sql", verb: "select", risk: Risk::Read };
-            return match &call.target {
-                Some(target) if !self.sees(delegation, reading, Some(target)) => Refusal::new(Code::UnknownTarget),
-                _ if call.tool.mildest.1 > delegation.cap() => Refusal::new(Code::InsufficientScope),
-                _ => Refusal::new(Code::UnknownTool),
-            };
+        let reading = ToolAtLeast { name: "db_query", kind: "sql", verb: "select", risk: Risk::Read };
+        let mildest =
+            ToolAtLeast { name: &call.tool.name, kind: call.operation.kind(), verb: call.tool.mildest.0, risk: call.tool.mildest.1 };
+        match &call.target {
+            Some(target) if !self.could_see(delegation, reading, Some(target)) && !self.could_see(delegation, mildest, Some(target)) => {
+                return Refusal::new(Code::UnknownTarget);
+            }
+            _ => {}
         }
         let what = if path.is_empty() { "the target".to_owned() } else { format!("`{}`", path.join(".")) };
-        Refusal::new(Code::PolicyDenied).detail(format!("`{}` on {what} is {} and neither allowed nor open to approval", touch.verb, touch.risk))
+        Refusal::new(Code::PolicyDenied)
+            .detail(format!("`{}` on {what} is {} and neither allowed nor open to approval", touch.verb, touch.risk))
     }
 }

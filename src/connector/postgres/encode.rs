@@ -28,7 +28,12 @@ pub(super) fn arguments(statement: &PgStatement, params: &[Param]) -> Result<PgA
     Ok(arguments)
 }
 
-fn push<'q, T: Encode<'q, Postgres> + Type<Postgres> + 'q>(arguments: &mut PgArguments, number: usize, name: &str, value: Option<T>) -> Result<(), Refusal>
+fn push<'q, T: Encode<'q, Postgres> + Type<Postgres> + 'q>(
+    arguments: &mut PgArguments,
+    number: usize,
+    name: &str,
+    value: Option<T>,
+) -> Result<(), Refusal>
 where
     Option<T>: Encode<'q, Postgres> + Type<Postgres>,
 {
@@ -71,7 +76,11 @@ fn add(arguments: &mut PgArguments, number: usize, param: &Param, name: &str) ->
                 Param::Integer(number) => Some(number.to_string().parse::<f64>().map_err(|_| wrong())?),
                 _ => return Err(wrong()),
             };
-            if name == "FLOAT8" { push(arguments, number, name, float) } else { push(arguments, number, name, float.map(|float| float.to_string().parse::<f32>()).transpose().map_err(|_| wrong())?) }
+            if name == "FLOAT8" {
+                push(arguments, number, name, float)
+            } else {
+                push(arguments, number, name, float.map(|float| float.to_string().parse::<f32>()).transpose().map_err(|_| wrong())?)
+            }
         }
         "NUMERIC" => {
             let decimal = match param {
@@ -86,7 +95,12 @@ fn add(arguments: &mut PgArguments, number: usize, param: &Param, name: &str) ->
         "UUID" => push::<uuid::Uuid>(arguments, number, name, parsed(text()?).map_err(|()| wrong())?),
         "DATE" => push::<NaiveDate>(arguments, number, name, parsed(text()?).map_err(|()| wrong())?),
         "TIME" => push::<NaiveTime>(arguments, number, name, parsed(text()?).map_err(|()| wrong())?),
-        "TIMESTAMP" => push::<NaiveDateTime>(arguments, number, name, text()?.map(|text| text.replacen(' ', "T", 1).parse()).transpose().map_err(|_| wrong())?),
+        "TIMESTAMP" => push::<NaiveDateTime>(
+            arguments,
+            number,
+            name,
+            text()?.map(|text| text.replacen(' ', "T", 1).parse()).transpose().map_err(|_| wrong())?,
+        ),
         "TIMESTAMPTZ" => push::<DateTime<Utc>>(arguments, number, name, parsed(text()?).map_err(|()| wrong())?),
         "JSON" | "JSONB" => {
             let document: Option<serde_json::Value> = match param {
@@ -107,9 +121,15 @@ fn add(arguments: &mut PgArguments, number: usize, param: &Param, name: &str) ->
             push(arguments, number, name, text)
         }
         "BYTEA" => {
-            let bytes = text()?.map(|text| text.strip_prefix("\\x").ok_or(()).and_then(|digits| hex::decode(digits).map_err(|_| ()))).transpose().map_err(|()| wrong())?;
+            let bytes = text()?
+                .map(|text| text.strip_prefix("\\x").ok_or(()).and_then(|digits| hex::decode(digits).map_err(|_| ())))
+                .transpose()
+                .map_err(|()| wrong())?;
             push(arguments, number, name, bytes)
         }
-        other => Err(Refusal::new(Code::InvalidParameters).detail(format!("parameter {number} is of type {}, which cannot be bound; cast it in the statement: `CAST($n AS text)::…`", other.to_lowercase()))),
+        other => Err(Refusal::new(Code::InvalidParameters).detail(format!(
+            "parameter {number} is of type {}, which cannot be bound; cast it in the statement: `CAST($n AS text)::…`",
+            other.to_lowercase()
+        ))),
     }
 }

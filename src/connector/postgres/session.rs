@@ -30,7 +30,13 @@ pub(super) async fn cancel(pool: &PgPool, pid: i32) {
 }
 
 /// Settings of the transaction, in one round trip: role, limits, and whose call it is. All are local: they end with the transaction.
-pub(super) async fn settle(connection: &mut PgConnection, call: &Call, credential: &Credential, search_path: &[String], read_only: bool) -> Result<(), Refusal> {
+pub(super) async fn settle(
+    connection: &mut PgConnection,
+    call: &Call,
+    credential: &Credential,
+    search_path: &[String],
+    read_only: bool,
+) -> Result<(), Refusal> {
     let delegation = &call.facts.delegation;
     let timeout = call.limits.timeout.as_millis().max(1).to_string();
     let path: Vec<String> = search_path.iter().map(|schema| format!("\"{}\"", schema.replace('"', "\"\""))).collect();
@@ -77,7 +83,11 @@ pub(super) async fn columns(connection: &mut PgConnection, columns: &[PgColumn])
         .map_err(fail)?;
         for row in rows {
             let oid: Oid = row.try_get(0).map_err(fail)?;
-            let base = BaseColumn { schema: Some(row.try_get(2).map_err(fail)?), table: row.try_get(3).map_err(fail)?, column: row.try_get(4).map_err(fail)? };
+            let base = BaseColumn {
+                schema: Some(row.try_get(2).map_err(fail)?),
+                table: row.try_get(3).map_err(fail)?,
+                column: row.try_get(4).map_err(fail)?,
+            };
             names.insert((oid.0, row.try_get(1).map_err(fail)?), base);
         }
     }
@@ -96,7 +106,10 @@ fn origin(names: &BTreeMap<(u32, i16), BaseColumn>, oid: u32, attribute: Option<
     let exact = attribute.and_then(|attribute| names.get(&(oid, attribute)));
     exact.cloned().unwrap_or_else(|| {
         let any = names.iter().find(|((of, _), _)| *of == oid).map(|(_, base)| base.clone());
-        any.map_or_else(|| BaseColumn { schema: None, table: String::new(), column: "*".to_owned() }, |base| BaseColumn { column: "*".to_owned(), ..base })
+        any.map_or_else(
+            || BaseColumn { schema: None, table: String::new(), column: "*".to_owned() },
+            |base| BaseColumn { column: "*".to_owned(), ..base },
+        )
     })
 }
 

@@ -71,12 +71,16 @@ impl Order {
                 }
             }
         }
-        for commit in leaf.pointer("/pay").and_then(Value::as_array).into_iter().flatten().filter_map(|pay| pay.get("commit").and_then(Value::as_str)) {
+        for commit in
+            leaf.pointer("/pay").and_then(Value::as_array).into_iter().flatten().filter_map(|pay| pay.get("commit").and_then(Value::as_str))
+        {
             self.payloads.entry(commit.to_owned()).or_insert(found.index);
         }
         let kind = text("/t").unwrap_or_default();
         if kind == "payload.erased" {
-            self.erased.extend(leaf.pointer("/ids").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(ToOwned::to_owned));
+            self.erased.extend(
+                leaf.pointer("/ids").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(ToOwned::to_owned),
+            );
         }
         self.approval(found.index, kind, &leaf, problems);
         if let Some(call) = text("/call") {
@@ -96,11 +100,21 @@ impl Order {
             "call.completed" | "exec.unresolved" => match self.open.remove(call) {
                 Some(open) => {
                     if par.is_some_and(|par| par != hex::encode(open.last)) || (kind == "call.completed" && par.is_none()) {
-                        problem(problems, at, "call.parent", format!("it does not follow on leaf {}, which admitted the call `{call}`", open.index));
+                        problem(
+                            problems,
+                            at,
+                            "call.parent",
+                            format!("it does not follow on leaf {}, which admitted the call `{call}`", open.index),
+                        );
                     }
                     self.ended.insert(call.to_owned(), index);
                 }
-                None => problem(problems, at, "call.without_intent", format!("the call `{call}` ends without having been admitted, or a second time")),
+                None => problem(
+                    problems,
+                    at,
+                    "call.without_intent",
+                    format!("the call `{call}` ends without having been admitted, or a second time"),
+                ),
             },
             "call.refused" => {
                 if self.open.contains_key(call) || self.ended.insert(call.to_owned(), index).is_some() {

@@ -82,7 +82,9 @@ impl Source {
     /// The keys, where they are at hand and readable.
     pub(super) fn keys(&self, origin: &str) -> Option<Keys> {
         match self {
-            Self::Store { dir, .. } if dir.join("keys").join("payload.key").is_file() => Keys::open_existing(&dir.join("keys"), origin).ok(),
+            Self::Store { dir, .. } if dir.join("keys").join("payload.key").is_file() => {
+                Keys::open_existing(&dir.join("keys"), origin).ok()
+            }
             _ => None,
         }
     }
@@ -95,7 +97,12 @@ impl Source {
                 let mut rows = statement.query([])?;
                 while let Some(row) = rows.next()? {
                     let leaf = row.get_ref(3)?.as_bytes().unwrap_or_default().to_vec();
-                    take(Found { index: row.get(0)?, id: row.get(1).ok(), hash: Some(row.get_ref(2)?.as_bytes().unwrap_or_default().to_vec()), leaf });
+                    take(Found {
+                        index: row.get(0)?,
+                        id: row.get(1).ok(),
+                        hash: Some(row.get_ref(2)?.as_bytes().unwrap_or_default().to_vec()),
+                        leaf,
+                    });
                 }
             }
             Self::Export { dir } => {

@@ -4,18 +4,20 @@
 //! own visitor) counts expressions, queries and relations: if it finds more than the first one judged, something was overlooked, and that too is
 //! the highest risk.
 
+mod change;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Assignment, Expr, FromTable, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, ObjectName, OnConflictAction, OnInsert, OrderByKind, Query,
-    Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement as Ast, TableFactor, TableObject, TableWithJoins, UpdateTableFromKind, Value, Visit, Visitor,
+    Expr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, ObjectName, OrderByKind, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, Statement as Ast, TableFactor, TableWithJoins, Value, Visit, Visitor,
 };
 
+use crate::operation::Risk;
 use crate::operation::sql::Engine;
 use crate::operation::sql::expr::{Part, Unknown, arguments, function, order, parts, window};
 use crate::operation::sql::function as known;
-use crate::operation::Risk;
 
 /// What was found.
 #[derive(Debug, Clone, Default)]
@@ -93,7 +95,9 @@ impl Classifier {
     }
 
     fn path(&self, name: &ObjectName) -> Result<Vec<String>, Unknown> {
-        known::folded(self.engine, name).filter(|parts| matches!(parts.len(), 1 | 2)).ok_or(Unknown("a table name of a form that is not known"))
+        known::folded(self.engine, name)
+            .filter(|parts| matches!(parts.len(), 1 | 2))
+            .ok_or(Unknown("a table name of a form that is not known"))
     }
 
     fn relation(&mut self, name: &ObjectName, scope: &Scope) -> Result<(), Unknown> {
@@ -123,84 +127,6 @@ impl Classifier {
             Ast::Delete(delete) => self.delete(delete, scope),
             _ => Err(Unknown("a statement inside the statement")),
         }
-    }
-
-    fn insert(&mut self, insert: &sqlparser::ast::Insert, scope: &Scope) -> Result<(), Unknown> {
-        let exotic = insert.overwrite || !insert.assignments.is_empty() || insert.partitioned.is_some() || insert.output.is_some() || insert.insert_alias.is_some();
-        if exotic || insert.multi_table_insert_type.is_some() || !insert.optimizer_hints.is_empty() || insert.settings.is_some() || insert.format_clause.is_some() {
-            return Err(Unknown("an INSERT of a form that is not known"));
-        }
-        let TableObject::TableName(name) = &insert.table else { return Err(Unknown("an INSERT into something that is no table")) };
-        let path = self.path(name)?;
-        let replaces = insert.replace_into || insert.or.is_some();
-        self.found.relations.push(path.clone());
-        self.raise(Risk::Write, "INSERT changes data");
-        self.touch(path.clone(), "insert", Risk::Write);
-        if replaces {
-            self.raise(Risk::Destructive, "REPLACE and INSERT OR … can remove rows");
-            self.touch(path.clone(), "delete", Risk::Destructive);
-        }
-        if let Some(source) = &insert.source {
-            self.query(source, scope)?;
-        }
-        match &insert.on {
-            None => {}
-            Some(OnInsert::OnConflict(conflict)) => {
-                if let OnConflictAction::DoUpdate(update) = &conflict.action {
-                    self.touch(path, "update", Risk::Write);
-                    self.assignments(&update.assignments, scope)?;
-                    self.exprs(update.selection.iter(), scope)?;
-                }
-            }
-            Some(_) => return Err(Unknown("an INSERT of a form that is not known")),
-        }
-        self.items(insert.returning.as_deref().unwrap_or_default(), scope)
-    }
-
-    fn update(&mut self, update: &sqlparser::ast::Update, scope: &Scope) -> Result<(), Unknown> {
-        if update.output.is_some() || update.limit.is_some() || !update.order_by.is_empty() || !update.optimizer_hints.is_empty() || !update.table.joins.is_empty() {
-            return Err(Unknown("an UPDATE of a form that is not known"));
-        }
-        let TableFactor::Table { name, .. } = &update.table.relation else { return Err(Unknown("an UPDATE of something that is no table")) };
-        self.plain_table(&update.table.relation)?;
-        let path = self.path(name)?;
-        let all = update.selection.as_ref().is_none_or(is_constant);
-        let risk = if all || update.or.is_some() { Risk::Destructive } else { Risk::Write };
-        self.raise(risk, if all { "UPDATE without a condition changes every row" } else { "UPDATE changes data" });
-        self.found.relations.push(path.clone());
-        self.touch(path, "update", risk);
-        match &update.from {
-            None => {}
-            Some(UpdateTableFromKind::AfterSet(tables)) => self.from(tables, scope)?,
-            Some(UpdateTableFromKind::BeforeSet(_)) => return Err(Unknown("an UPDATE of a form that is not known")),
-        }
-        self.assignments(&update.assignments, scope)?;
-        self.exprs(update.selection.iter(), scope)?;
-        self.items(update.returning.as_deref().unwrap_or_default(), scope)
-    }
-
-    fn delete(&mut self, delete: &sqlparser::ast::Delete, scope: &Scope) -> Result<(), Unknown> {
-        if delete.output.is_some() || delete.limit.is_some() || !delete.order_by.is_empty() || !delete.tables.is_empty() || !delete.optimizer_hints.is_empty() {
-            return Err(Unknown("a DELETE of a form that is not known"));
-        }
-        let FromTable::WithFromKeyword(tables) = &delete.from else { return Err(Unknown("a DELETE without FROM")) };
-        let [TableWithJoins { relation, joins }] = tables.as_slice() else { return Err(Unknown("a DELETE from several tables")) };
-        let TableFactor::Table { name, .. } = relation else { return Err(Unknown("a DELETE from something that is no table")) };
-        if !joins.is_empty() {
-            return Err(Unknown("a DELETE with a join"));
-        }
-        self.plain_table(relation)?;
-        let path = self.path(name)?;
-        self.raise(Risk::Destructive, "DELETE removes rows");
-        self.found.relations.push(path.clone());
-        self.touch(path, "delete", Risk::Destructive);
-        self.from(delete.using.as_deref().unwrap_or_default(), scope)?;
-        self.exprs(delete.selection.iter(), scope)?;
-        self.items(delete.returning.as_deref().unwrap_or_default(), scope)
-    }
-
-    fn assignments(&mut self, assignments: &[Assignment], scope: &Scope) -> Result<(), Unknown> {
-        self.exprs(assignments.iter().map(|assignment| &assignment.value), scope)
     }
 
     fn query(&mut self, query: &Query, scope: &Scope) -> Result<(), Unknown> {
@@ -266,8 +192,16 @@ impl Classifier {
             self.raise(Risk::Write, "SELECT INTO makes a table");
             return Err(Unknown("SELECT INTO"));
         }
-        let exotic = select.top.is_some() || select.exclude.is_some() || !select.lateral_views.is_empty() || select.prewhere.is_some() || !select.connect_by.is_empty();
-        let more = !select.cluster_by.is_empty() || !select.distribute_by.is_empty() || !select.sort_by.is_empty() || select.qualify.is_some() || select.value_table_mode.is_some();
+        let exotic = select.top.is_some()
+            || select.exclude.is_some()
+            || !select.lateral_views.is_empty()
+            || select.prewhere.is_some()
+            || !select.connect_by.is_empty();
+        let more = !select.cluster_by.is_empty()
+            || !select.distribute_by.is_empty()
+            || !select.sort_by.is_empty()
+            || select.qualify.is_some()
+            || select.value_table_mode.is_some();
         if exotic || more || select.select_modifiers.is_some() || !select.optimizer_hints.is_empty() {
             return Err(Unknown("a SELECT of a form that is not known"));
         }
@@ -296,8 +230,14 @@ impl Classifier {
             for join in &table.joins {
                 self.factor(&join.relation, scope)?;
                 match &join.join_operator {
-                    JoinOperator::Join(on) | JoinOperator::Inner(on) | JoinOperator::Left(on) | JoinOperator::LeftOuter(on) | JoinOperator::Right(on)
-                    | JoinOperator::RightOuter(on) | JoinOperator::FullOuter(on) | JoinOperator::CrossJoin(on) => {
+                    JoinOperator::Join(on)
+                    | JoinOperator::Inner(on)
+                    | JoinOperator::Left(on)
+                    | JoinOperator::LeftOuter(on)
+                    | JoinOperator::Right(on)
+                    | JoinOperator::RightOuter(on)
+                    | JoinOperator::FullOuter(on)
+                    | JoinOperator::CrossJoin(on) => {
                         if let JoinConstraint::On(expr) = on {
                             self.expr(expr, scope)?;
                         }
@@ -311,17 +251,34 @@ impl Classifier {
 
     fn plain_table(&self, factor: &TableFactor) -> Result<(), Unknown> {
         match factor {
-            TableFactor::Table { args: None, with_hints, version: None, with_ordinality: false, partitions, json_path: None, sample: None, index_hints, .. }
-                if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() => Ok(()),
+            TableFactor::Table {
+                args: None,
+                with_hints,
+                version: None,
+                with_ordinality: false,
+                partitions,
+                json_path: None,
+                sample: None,
+                index_hints,
+                ..
+            } if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() => Ok(()),
             _ => Err(Unknown("a table of a form that is not known")),
         }
     }
 
     fn factor(&mut self, factor: &TableFactor, scope: &Scope) -> Result<(), Unknown> {
         match factor {
-            TableFactor::Table { name, args: Some(args), with_hints, version: None, partitions, json_path: None, sample: None, index_hints, .. }
-                if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() && args.settings.is_none() =>
-            {
+            TableFactor::Table {
+                name,
+                args: Some(args),
+                with_hints,
+                version: None,
+                partitions,
+                json_path: None,
+                sample: None,
+                index_hints,
+                ..
+            } if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() && args.settings.is_none() => {
                 self.table_function(name, &args.args, scope)
             }
             TableFactor::Table { name, .. } => {
@@ -390,12 +347,18 @@ impl Classifier {
                 }
             }
             Expr::Overlay { .. } => growing = true,
-            Expr::BinaryOp { op, .. } | Expr::AnyOp { compare_op: op, .. } | Expr::AllOp { compare_op: op, .. } if !known::known_binary(op) => {
+            Expr::BinaryOp { op, .. } | Expr::AnyOp { compare_op: op, .. } | Expr::AllOp { compare_op: op, .. }
+                if !known::known_binary(op) =>
+            {
                 self.raise(Risk::Admin, format!("the operator `{op}` is not known to only read"));
             }
-            Expr::UnaryOp { op, .. } if !known::known_unary(*op) => self.raise(Risk::Admin, format!("the operator `{op}` is not known to only read")),
+            Expr::UnaryOp { op, .. } if !known::known_unary(*op) => {
+                self.raise(Risk::Admin, format!("the operator `{op}` is not known to only read"))
+            }
             Expr::Cast { data_type, .. } if !known::known_type(data_type) => self.raise(Risk::Admin, "a cast to a type that is not known"),
-            Expr::TypedString(typed) if !known::known_type(&typed.data_type) => self.raise(Risk::Admin, "a literal of a type that is not known"),
+            Expr::TypedString(typed) if !known::known_type(&typed.data_type) => {
+                self.raise(Risk::Admin, "a literal of a type that is not known")
+            }
             Expr::Value(value) if self.growth > 0 => {
                 if let Value::SingleQuotedString(text) = &value.value
                     && text.len() > known::GROWTH_LITERAL_MAX
@@ -438,7 +401,11 @@ fn is_constant(expr: &Expr) -> bool {
     impl Visitor for Column {
         type Break = ();
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            if matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         }
     }
     expr.visit(&mut Column).is_continue()

@@ -4,8 +4,8 @@
 //! not listed is unknown, and the unknown is the highest risk.
 
 use sqlparser::ast::{
-    AccessExpr, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, ObjectName, OrderByExpr, Query, Subscript,
-    WindowSpec, WindowType,
+    AccessExpr, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, ObjectName,
+    OrderByExpr, Query, Subscript, WindowSpec, WindowType,
 };
 
 /// Something inside an expression.
@@ -36,23 +36,37 @@ pub(super) fn parts(expr: &Expr) -> Result<Vec<Part<'_>>, Unknown> {
         | Expr::IsUnknown(expr)
         | Expr::IsNotUnknown(expr)
         | Expr::Nested(expr) => one(expr),
-        Expr::IsJson { expr, .. } | Expr::UnaryOp { expr, .. } | Expr::Cast { expr, .. } | Expr::Extract { expr, .. } | Expr::Collate { expr, .. } => one(expr),
-        Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(_) } | Expr::Floor { expr, field: CeilFloorKind::DateTimeField(_) } => one(expr),
-        Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) | Expr::BinaryOp { left, right, .. } => Ok(vec![Part::Expr(left), Part::Expr(right)]),
+        Expr::IsJson { expr, .. }
+        | Expr::UnaryOp { expr, .. }
+        | Expr::Cast { expr, .. }
+        | Expr::Extract { expr, .. }
+        | Expr::Collate { expr, .. } => one(expr),
+        Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(_) } | Expr::Floor { expr, field: CeilFloorKind::DateTimeField(_) } => {
+            one(expr)
+        }
+        Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) | Expr::BinaryOp { left, right, .. } => {
+            Ok(vec![Part::Expr(left), Part::Expr(right)])
+        }
         Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. } => Ok(vec![Part::Expr(left), Part::Expr(right)]),
         Expr::AtTimeZone { timestamp, time_zone } => Ok(vec![Part::Expr(timestamp), Part::Expr(time_zone)]),
         Expr::Position { expr, r#in } => Ok(vec![Part::Expr(expr), Part::Expr(r#in)]),
         Expr::InList { expr, list, .. } => Ok(std::iter::once(&**expr).chain(list).map(Part::Expr).collect()),
         Expr::InSubquery { expr, subquery, .. } => Ok(vec![Part::Expr(expr), Part::Query(subquery)]),
         Expr::Between { expr, low, high, .. } => Ok(vec![Part::Expr(expr), Part::Expr(low), Part::Expr(high)]),
-        Expr::Like { any: false, expr, pattern, escape_char, .. } | Expr::ILike { any: false, expr, pattern, escape_char, .. } | Expr::SimilarTo { expr, pattern, escape_char, .. } => {
+        Expr::Like { any: false, expr, pattern, escape_char, .. }
+        | Expr::ILike { any: false, expr, pattern, escape_char, .. }
+        | Expr::SimilarTo { expr, pattern, escape_char, .. } => {
             Ok([Some(expr), Some(pattern), escape_char.as_ref()].into_iter().flatten().map(|expr| Part::Expr(expr)).collect())
         }
         Expr::Substring { expr, substring_from, substring_for, .. } => {
             Ok([Some(expr), substring_from.as_ref(), substring_for.as_ref()].into_iter().flatten().map(|expr| Part::Expr(expr)).collect())
         }
         Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
-            Ok([Some(expr), Some(overlay_what), Some(overlay_from), overlay_for.as_ref()].into_iter().flatten().map(|expr| Part::Expr(expr)).collect())
+            Ok([Some(expr), Some(overlay_what), Some(overlay_from), overlay_for.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(|expr| Part::Expr(expr))
+                .collect())
         }
         Expr::Trim { expr, trim_what, trim_characters, .. } => {
             Ok(std::iter::once(&**expr).chain(trim_what.as_deref()).chain(trim_characters.iter().flatten()).map(Part::Expr).collect())
@@ -157,7 +171,8 @@ pub(super) fn window<'a>(spec: &'a WindowSpec, parts: &mut Vec<Part<'a>>) -> Res
     order(&spec.order_by, parts)?;
     if let Some(frame) = &spec.window_frame {
         for bound in std::iter::once(&frame.start_bound).chain(&frame.end_bound) {
-            if let sqlparser::ast::WindowFrameBound::Preceding(Some(expr)) | sqlparser::ast::WindowFrameBound::Following(Some(expr)) = bound {
+            if let sqlparser::ast::WindowFrameBound::Preceding(Some(expr)) | sqlparser::ast::WindowFrameBound::Following(Some(expr)) = bound
+            {
                 parts.push(Part::Expr(expr));
             }
         }

@@ -91,11 +91,51 @@ pub(super) const fn known_binary(operator: &BinaryOperator) -> bool {
     use BinaryOperator as B;
     matches!(
         operator,
-        B::Plus | B::Minus | B::Multiply | B::Divide | B::Modulo | B::StringConcat | B::Gt | B::Lt | B::GtEq | B::LtEq | B::Eq | B::NotEq | B::And | B::Or
-            | B::BitwiseOr | B::BitwiseAnd | B::BitwiseXor | B::Glob | B::PGBitwiseXor | B::PGBitwiseShiftLeft | B::PGBitwiseShiftRight | B::PGExp
-            | B::PGOverlap | B::PGRegexMatch | B::PGRegexIMatch | B::PGRegexNotMatch | B::PGRegexNotIMatch | B::PGLikeMatch | B::PGILikeMatch
-            | B::PGNotLikeMatch | B::PGNotILikeMatch | B::PGStartsWith | B::Arrow | B::LongArrow | B::HashArrow | B::HashLongArrow | B::AtAt | B::AtArrow
-            | B::ArrowAt | B::HashMinus | B::AtQuestion | B::Question | B::QuestionAnd | B::QuestionPipe | B::Overlaps
+        B::Plus
+            | B::Minus
+            | B::Multiply
+            | B::Divide
+            | B::Modulo
+            | B::StringConcat
+            | B::Gt
+            | B::Lt
+            | B::GtEq
+            | B::LtEq
+            | B::Eq
+            | B::NotEq
+            | B::And
+            | B::Or
+            | B::BitwiseOr
+            | B::BitwiseAnd
+            | B::BitwiseXor
+            | B::Glob
+            | B::PGBitwiseXor
+            | B::PGBitwiseShiftLeft
+            | B::PGBitwiseShiftRight
+            | B::PGExp
+            | B::PGOverlap
+            | B::PGRegexMatch
+            | B::PGRegexIMatch
+            | B::PGRegexNotMatch
+            | B::PGRegexNotIMatch
+            | B::PGLikeMatch
+            | B::PGILikeMatch
+            | B::PGNotLikeMatch
+            | B::PGNotILikeMatch
+            | B::PGStartsWith
+            | B::Arrow
+            | B::LongArrow
+            | B::HashArrow
+            | B::HashLongArrow
+            | B::AtAt
+            | B::AtArrow
+            | B::ArrowAt
+            | B::HashMinus
+            | B::AtQuestion
+            | B::Question
+            | B::QuestionAnd
+            | B::QuestionPipe
+            | B::Overlaps
     )
 }
 
@@ -112,13 +152,64 @@ pub(super) fn known_type(data_type: &DataType) -> bool {
         T::Array(sqlparser::ast::ArrayElemTypeDef::SquareBracket(inner, _)) => known_type(inner),
         T::Custom(name, arguments) => {
             let name = name.to_string().to_ascii_lowercase();
-            arguments.is_empty() && matches!(name.as_str(), "name" | "oid" | "inet" | "cidr" | "macaddr" | "money" | "int4range" | "int8range" | "numrange" | "daterange" | "tsrange" | "tstzrange")
+            arguments.is_empty()
+                && matches!(
+                    name.as_str(),
+                    "name"
+                        | "oid"
+                        | "inet"
+                        | "cidr"
+                        | "macaddr"
+                        | "money"
+                        | "int4range"
+                        | "int8range"
+                        | "numrange"
+                        | "daterange"
+                        | "tsrange"
+                        | "tstzrange"
+                )
         }
-        T::Character(_) | T::Char(_) | T::CharacterVarying(_) | T::CharVarying(_) | T::Varchar(_) | T::Nvarchar(_) | T::Uuid | T::Blob(_) | T::Numeric(_)
-        | T::Decimal(_) | T::Dec(_) | T::Float(_) | T::TinyInt(_) | T::Int2(_) | T::SmallInt(_) | T::Int(_) | T::Int4(_) | T::Int8(_) | T::Integer(_)
-        | T::BigInt(_) | T::Float4 | T::Real | T::Float8 | T::Double(_) | T::DoublePrecision | T::Bool | T::Boolean | T::Date | T::Time(..)
-        | T::Datetime(_) | T::Timestamp(..) | T::Interval { .. } | T::JSON | T::JSONB | T::Text | T::Bytea | T::Bit(_) | T::BitVarying(_) | T::Clob(_)
-        | T::TsVector | T::TsQuery => true,
+        T::Character(_)
+        | T::Char(_)
+        | T::CharacterVarying(_)
+        | T::CharVarying(_)
+        | T::Varchar(_)
+        | T::Nvarchar(_)
+        | T::Uuid
+        | T::Blob(_)
+        | T::Numeric(_)
+        | T::Decimal(_)
+        | T::Dec(_)
+        | T::Float(_)
+        | T::TinyInt(_)
+        | T::Int2(_)
+        | T::SmallInt(_)
+        | T::Int(_)
+        | T::Int4(_)
+        | T::Int8(_)
+        | T::Integer(_)
+        | T::BigInt(_)
+        | T::Float4
+        | T::Real
+        | T::Float8
+        | T::Double(_)
+        | T::DoublePrecision
+        | T::Bool
+        | T::Boolean
+        | T::Date
+        | T::Time(..)
+        | T::Datetime(_)
+        | T::Timestamp(..)
+        | T::Interval { .. }
+        | T::JSON
+        | T::JSONB
+        | T::Text
+        | T::Bytea
+        | T::Bit(_)
+        | T::BitVarying(_)
+        | T::Clob(_)
+        | T::TsVector
+        | T::TsQuery => true,
         _ => false,
     }
 }
@@ -140,7 +231,11 @@ pub(super) fn harmless_catalogue(engine: Engine, path: &[String]) -> Option<bool
     match engine {
         Engine::Postgres if schema == "information_schema" => listed(INFORMATION),
         Engine::Postgres if schema == "pg_catalog" || schema.starts_with("pg_") || (schema.is_empty() && name.starts_with("pg_")) => {
-            if schema.is_empty() || schema == "pg_catalog" { listed(POSTGRES) } else { Some(false) }
+            if schema.is_empty() || schema == "pg_catalog" {
+                listed(POSTGRES)
+            } else {
+                Some(false)
+            }
         }
         Engine::Sqlite if name.starts_with("sqlite_") => Some(matches!(name, "sqlite_master" | "sqlite_schema")),
         Engine::Sqlite if name.starts_with("pragma_") || name == "dbstat" || schema == "temp" => Some(false),

@@ -7,7 +7,9 @@ mod scope;
 
 use std::collections::BTreeSet;
 
-use sqlparser::ast::{Expr, Query, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement as Ast, TableAlias, TableObject, UpdateTableFromKind, With};
+use sqlparser::ast::{
+    Expr, Query, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement as Ast, TableAlias, TableObject, UpdateTableFromKind, With,
+};
 
 use crate::operation::sql::Engine;
 use crate::operation::sql::expr::{Part, parts};
@@ -131,7 +133,11 @@ impl Tracer<'_> {
             .relations
             .iter()
             .flat_map(|relation| {
-                relation.columns.iter().map(|column| BaseColumn { schema: Some(relation.schema.clone()), table: relation.name.clone(), column: column.clone() })
+                relation.columns.iter().map(|column| BaseColumn {
+                    schema: Some(relation.schema.clone()),
+                    table: relation.name.clone(),
+                    column: column.clone(),
+                })
             })
             .collect()
     }
@@ -202,14 +208,20 @@ impl Tracer<'_> {
         let mut heap: Option<Sources> = None;
         for item in items {
             let outs = match item {
-                SelectItem::UnnamedExpr(expr) => Outs::Columns(vec![Out { name: name_of(self.engine, expr), lineage: self.expr(expr, scope)? }]),
-                SelectItem::ExprWithAlias { expr, alias } => Outs::Columns(vec![Out { name: fold(self.engine, alias), lineage: self.expr(expr, scope)? }]),
+                SelectItem::UnnamedExpr(expr) => {
+                    Outs::Columns(vec![Out { name: name_of(self.engine, expr), lineage: self.expr(expr, scope)? }])
+                }
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    Outs::Columns(vec![Out { name: fold(self.engine, alias), lineage: self.expr(expr, scope)? }])
+                }
                 SelectItem::Wildcard(_) => {
                     let all = scope.star(None).ok_or(Lost)?;
                     // USING and NATURAL merge columns, so their number is not known here.
                     if merges { Outs::Heap(all.all()) } else { all }
                 }
-                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => scope.star(Some((self.engine, name))).ok_or(Lost)?,
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                    scope.star(Some((self.engine, name))).ok_or(Lost)?
+                }
                 _ => return Err(Lost),
             };
             match (outs, &mut heap) {
@@ -236,7 +248,9 @@ impl Tracer<'_> {
             }
             Expr::Nested(inner) => self.expr(inner, scope),
             // A count of values tells how many there are, and none of them.
-            Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case("count") && call.over.is_none() => Ok(ColumnLineage::default()),
+            Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case("count") && call.over.is_none() => {
+                Ok(ColumnLineage::default())
+            }
             other => {
                 let mut sources = Sources::new();
                 for part in parts(other).map_err(|_| Lost)? {
@@ -304,7 +318,11 @@ impl Tracer<'_> {
     fn view(&self, relation: &Relation, definition: &str) -> Outs {
         let unknown = || {
             let mut sources = self.everything();
-            sources.extend(relation.columns.iter().map(|column| BaseColumn { schema: Some(relation.schema.clone()), table: relation.name.clone(), column: column.clone() }));
+            sources.extend(relation.columns.iter().map(|column| BaseColumn {
+                schema: Some(relation.schema.clone()),
+                table: relation.name.clone(),
+                column: column.clone(),
+            }));
             Outs::Columns(relation.columns.iter().map(|name| Out { name: name.clone(), lineage: computed(sources.clone()) }).collect())
         };
         if self.depth >= VIEW_DEPTH_MAX {
@@ -314,7 +332,11 @@ impl Tracer<'_> {
         let inner = Tracer { engine: self.engine, schema: self.schema, depth: self.depth + 1 };
         match inner.query(&query, &Scope::outermost()) {
             Ok(Outs::Columns(columns)) if columns.len() == relation.columns.len() => {
-                let own = |name: &String| BaseColumn { schema: Some(relation.schema.clone()), table: relation.name.clone(), column: name.clone() };
+                let own = |name: &String| BaseColumn {
+                    schema: Some(relation.schema.clone()),
+                    table: relation.name.clone(),
+                    column: name.clone(),
+                };
                 Outs::Columns(
                     relation
                         .columns
@@ -365,7 +387,10 @@ fn either(left: Outs, right: Outs) -> Outs {
         (Outs::Columns(left), Outs::Columns(right)) if left.len() == right.len() => Outs::Columns(
             left.into_iter()
                 .zip(right)
-                .map(|(left, right)| Out { name: left.name, lineage: computed(left.lineage.sources.into_iter().chain(right.lineage.sources).collect()) })
+                .map(|(left, right)| Out {
+                    name: left.name,
+                    lineage: computed(left.lineage.sources.into_iter().chain(right.lineage.sources).collect()),
+                })
                 .collect(),
         ),
         // While a recursive WITH settles, one side may not know its columns yet.

@@ -3,7 +3,10 @@
 //! They are built as text from printed parts of the tree and then parsed and judged like any statement; what does not come out as a read is not
 //! shown. Conditions keep their parameters, numbered anew.
 
-use sqlparser::ast::{Expr, FromTable, Statement as Ast, TableFactor, TableObject, TableWithJoins, UpdateTableFromKind, Value, ValueWithSpan, VisitMut, VisitorMut};
+use sqlparser::ast::{
+    Expr, FromTable, Statement as Ast, TableFactor, TableObject, TableWithJoins, UpdateTableFromKind, Value, ValueWithSpan, VisitMut,
+    VisitorMut,
+};
 use std::ops::ControlFlow;
 
 use crate::operation::sql::{Count, Engine, Mode, Param, Preview, Sql, Statement};
@@ -85,12 +88,19 @@ impl Sql {
                         let mut query = source.clone();
                         let mut renumber = Renumber { engine, kept: Vec::new(), plain: 0 };
                         let _never_breaks = query.visit(&mut renumber);
-                        (Count::Query(Box::new(self.derived(&format!("SELECT count(*) AS n FROM ({query}) AS preview_of"), &renumber.kept)?)), None)
+                        (
+                            Count::Query(Box::new(
+                                self.derived(&format!("SELECT count(*) AS n FROM ({query}) AS preview_of"), &renumber.kept)?,
+                            )),
+                            None,
+                        )
                     }
                 }
             }
             Ast::Truncate(truncate) if truncate.table_names.len() == 1 => self.whole(&truncate.table_names.first()?.name.to_string())?,
-            Ast::Drop { object_type: sqlparser::ast::ObjectType::Table, names, .. } if names.len() == 1 => self.whole(&names.first()?.to_string())?,
+            Ast::Drop { object_type: sqlparser::ast::ObjectType::Table, names, .. } if names.len() == 1 => {
+                self.whole(&names.first()?.to_string())?
+            }
             _ => return None,
         };
         let mut touches = self.statement.touches().to_vec();
@@ -104,7 +114,13 @@ impl Sql {
     }
 
     /// Count and sample of the rows that a condition chooses.
-    fn rows_of(&self, table: &TableWithJoins, more: &[TableWithJoins], selection: Option<&Expr>, plain: usize) -> Option<(Count, Option<Box<Self>>)> {
+    fn rows_of(
+        &self,
+        table: &TableWithJoins,
+        more: &[TableWithJoins],
+        selection: Option<&Expr>,
+        plain: usize,
+    ) -> Option<(Count, Option<Box<Self>>)> {
         let engine = self.statement.engine();
         let TableFactor::Table { name, alias, .. } = &table.relation else { return None };
         let of = alias.as_ref().map_or_else(|| name.0.last().map(ToString::to_string).unwrap_or_default(), |alias| alias.name.to_string());

@@ -55,7 +55,9 @@ fn tree(engine: Engine, sql: &str) -> Result<Ast, Refusal> {
         .try_with_sql(sql)
         .and_then(|mut parser| parser.parse_statements())
         .map_err(|error| match error {
-            sqlparser::parser::ParserError::RecursionLimitExceeded => Refusal::new(Code::TooComplex).detail(format!("it is nested deeper than {DEPTH_MAX} levels")),
+            sqlparser::parser::ParserError::RecursionLimitExceeded => {
+                Refusal::new(Code::TooComplex).detail(format!("it is nested deeper than {DEPTH_MAX} levels"))
+            }
             other => unparsable(shortened_error(&other.to_string())),
         })?;
     match (statements.pop(), statements.is_empty()) {
@@ -80,16 +82,28 @@ impl Statement {
             return Err(Refusal::new(Code::TooComplex).detail(format!("it has {} bytes, and {SQL_MAX_BYTES} are the most", sql.len())));
         }
         if let Some(hidden) = sql.chars().find(|c| is_hidden(*c)) {
-            return Err(Refusal::new(Code::Unparsable).detail(format!("the character U+{:04X} cannot be seen and is not accepted; bind it as a parameter", u32::from(hidden))));
+            return Err(Refusal::new(Code::Unparsable)
+                .detail(format!("the character U+{:04X} cannot be seen and is not accepted; bind it as a parameter", u32::from(hidden))));
         }
         let ast = tree(engine, sql)?;
         let placeholders = literals(engine, &ast)?;
         let text = ast.to_string();
         // What was judged is what runs: the printed text must mean the same tree.
         if tree(engine, &text).ok().as_ref() != Some(&ast) {
-            return Err(Refusal::new(Code::Unparsable).detail("it cannot be written in a form that reads back the same; simplify it, and bind values as parameters"));
+            return Err(Refusal::new(Code::Unparsable)
+                .detail("it cannot be written in a form that reads back the same; simplify it, and bind values as parameters"));
         }
-        let judged = Self { engine, ast, text, verb: "", risk: Risk::Admin, touches: Vec::new(), reasons: Vec::new(), relations: Vec::new(), placeholders };
+        let judged = Self {
+            engine,
+            ast,
+            text,
+            verb: "",
+            risk: Risk::Admin,
+            touches: Vec::new(),
+            reasons: Vec::new(),
+            relations: Vec::new(),
+            placeholders,
+        };
         judged.judge()
     }
 
@@ -116,16 +130,25 @@ impl Statement {
         let engine = self.engine;
         let path = |name| folded(engine, name).filter(|path| matches!(path.len(), 1 | 2));
         let (verb, risk, paths): (&'static str, Risk, Option<Vec<Vec<String>>>) = match &self.ast {
-            Ast::CreateTable(table) if table.query.is_none() && table.like.is_none() && table.clone.is_none() && !table.or_replace && table.location.is_none() => {
+            Ast::CreateTable(table)
+                if table.query.is_none()
+                    && table.like.is_none()
+                    && table.clone.is_none()
+                    && !table.or_replace
+                    && table.location.is_none() =>
+            {
                 ("create", Risk::Write, path(&table.name).map(|path| vec![path]))
             }
             Ast::CreateIndex(index) => ("create", Risk::Write, path(&index.table_name).map(|path| vec![path])),
             // A view shows what its owner may see to whoever may see the view.
             Ast::CreateView(view) => ("create", Risk::Admin, path(&view.name).map(|path| vec![path])),
             Ast::AlterTable(table) => ("alter", Risk::Destructive, path(&table.name).map(|path| vec![path])),
-            Ast::Drop { object_type: ObjectType::Table | ObjectType::View | ObjectType::MaterializedView | ObjectType::Index, names, table: None, .. } => {
-                ("drop", Risk::Destructive, names.iter().map(path).collect())
-            }
+            Ast::Drop {
+                object_type: ObjectType::Table | ObjectType::View | ObjectType::MaterializedView | ObjectType::Index,
+                names,
+                table: None,
+                ..
+            } => ("drop", Risk::Destructive, names.iter().map(path).collect()),
             Ast::Truncate(truncate) if truncate.partitions.is_none() && truncate.on_cluster.is_none() => {
                 ("truncate", Risk::Destructive, truncate.table_names.iter().map(|target| path(&target.name)).collect())
             }
@@ -261,10 +284,14 @@ fn literals(engine: Engine, ast: &Ast) -> Result<usize, Refusal> {
                 Value::Number(..) | Value::Boolean(_) | Value::Null => ControlFlow::Continue(()),
                 Value::HexStringLiteral(_) if self.engine == Engine::Sqlite => ControlFlow::Continue(()),
                 // The printer cannot tell a quote that stands twice from one that is escaped.
-                Value::SingleQuotedString(text) if text.contains("''") => ControlFlow::Break("a literal holds two quotes in a row".to_owned()),
+                Value::SingleQuotedString(text) if text.contains("''") => {
+                    ControlFlow::Break("a literal holds two quotes in a row".to_owned())
+                }
                 Value::SingleQuotedString(_) => ControlFlow::Continue(()),
                 Value::Placeholder(text) => self.placeholder(text),
-                _ => ControlFlow::Break("a literal of this form is not accepted; write it in plain single quotes, or bind it as a parameter".to_owned()),
+                _ => ControlFlow::Break(
+                    "a literal of this form is not accepted; write it in plain single quotes, or bind it as a parameter".to_owned(),
+                ),
             }
         }
 
@@ -290,7 +317,11 @@ fn literals(engine: Engine, ast: &Ast) -> Result<usize, Refusal> {
                     self.numbered.push(number);
                     ControlFlow::Continue(())
                 }
-                None => ControlFlow::Break(format!("the placeholder `{}` is not of the form `{}`", shortened(text), if self.engine == Engine::Sqlite { "?1" } else { "$1" })),
+                None => ControlFlow::Break(format!(
+                    "the placeholder `{}` is not of the form `{}`",
+                    shortened(text),
+                    if self.engine == Engine::Sqlite { "?1" } else { "$1" }
+                )),
             }
         }
     }

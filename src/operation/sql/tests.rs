@@ -38,8 +38,20 @@ fn attacks_1_2_20_only_one_statement_of_a_listed_kind() {
         refused(&BOTH, sql, Code::UnsupportedStatement);
     }
     for sql in [
-        "COMMIT AND CHAIN", "PREPARE p AS DELETE FROM t", "EXECUTE p", "SET ROLE postgres", "RESET ROLE", "SHOW x", "LISTEN x", "COPY t TO PROGRAM 'id'", "COPY t FROM '/etc/passwd'",
-        "SET SESSION AUTHORIZATION DEFAULT", "CALL f()", "CREATE EXTENSION x", "DEALLOCATE p", "DECLARE c CURSOR FOR SELECT 1",
+        "COMMIT AND CHAIN",
+        "PREPARE p AS DELETE FROM t",
+        "EXECUTE p",
+        "SET ROLE postgres",
+        "RESET ROLE",
+        "SHOW x",
+        "LISTEN x",
+        "COPY t TO PROGRAM 'id'",
+        "COPY t FROM '/etc/passwd'",
+        "SET SESSION AUTHORIZATION DEFAULT",
+        "CALL f()",
+        "CREATE EXTENSION x",
+        "DEALLOCATE p",
+        "DECLARE c CURSOR FOR SELECT 1",
     ] {
         let refusal = Statement::parse(Engine::Postgres, sql).unwrap_err();
         assert!(matches!(refusal.code(), Code::UnsupportedStatement | Code::Unparsable), "{sql}: {refusal}");
@@ -48,7 +60,17 @@ fn attacks_1_2_20_only_one_statement_of_a_listed_kind() {
         let refusal = Statement::parse(Engine::Sqlite, sql).unwrap_err();
         assert!(matches!(refusal.code(), Code::UnsupportedStatement | Code::Unparsable), "{sql}: {refusal}");
     }
-    for sql in ["DO $$ BEGIN END $$", "", "   ", "-- nothing", "SELEC 1", "SELECT 'a", "SELECT $tag$x$tag$", "SELECT U&'d\\0061t'", "SELECT E'a\\'b'"] {
+    for sql in [
+        "DO $$ BEGIN END $$",
+        "",
+        "   ",
+        "-- nothing",
+        "SELEC 1",
+        "SELECT 'a",
+        "SELECT $tag$x$tag$",
+        "SELECT U&'d\\0061t'",
+        "SELECT E'a\\'b'",
+    ] {
         let refusal = Statement::parse(Engine::Postgres, sql).unwrap_err();
         assert!(matches!(refusal.code(), Code::UnsupportedStatement | Code::Unparsable), "{sql}: {refusal}");
     }
@@ -57,9 +79,25 @@ fn attacks_1_2_20_only_one_statement_of_a_listed_kind() {
 #[test]
 fn attacks_3_4_5_10_15_functions_that_are_not_known_to_read() {
     for call in [
-        "setval('s', 1)", "nextval('s')", "lo_export(1, 'x')", "pg_read_file('x')", "query_to_xml('DELETE FROM t', true, false, '')", "ts_stat('select 1')", "pg_sleep(1e6)",
-        "set_config('role', 'postgres', false)", "pg_terminate_backend(1)", "repeat('x', 1000)", "lpad('x', 100000000)", "my_function()", "public.lower('x')", "dblink('x', 'y')",
-        "pg_ls_dir('.')", "load_extension('x')", "zeroblob(1000000000)", "database_to_xml(true, true, '')", "xpath_table('a','b','c','d','e')",
+        "setval('s', 1)",
+        "nextval('s')",
+        "lo_export(1, 'x')",
+        "pg_read_file('x')",
+        "query_to_xml('DELETE FROM t', true, false, '')",
+        "ts_stat('select 1')",
+        "pg_sleep(1e6)",
+        "set_config('role', 'postgres', false)",
+        "pg_terminate_backend(1)",
+        "repeat('x', 1000)",
+        "lpad('x', 100000000)",
+        "my_function()",
+        "public.lower('x')",
+        "dblink('x', 'y')",
+        "pg_ls_dir('.')",
+        "load_extension('x')",
+        "zeroblob(1000000000)",
+        "database_to_xml(true, true, '')",
+        "xpath_table('a','b','c','d','e')",
     ] {
         for sql in [
             format!("SELECT {call}"),
@@ -119,7 +157,16 @@ fn attack_16_what_cannot_be_seen_is_not_accepted() {
 
 #[test]
 fn system_catalogues_that_hold_data_are_no_reads() {
-    for name in ["pg_stats", "pg_catalog.pg_statistic", "pg_authid", "pg_shadow", "pg_stat_activity", "pg_toast.pg_toast_1234", "pg_largeobject", "pg_user_mapping"] {
+    for name in [
+        "pg_stats",
+        "pg_catalog.pg_statistic",
+        "pg_authid",
+        "pg_shadow",
+        "pg_stat_activity",
+        "pg_toast.pg_toast_1234",
+        "pg_largeobject",
+        "pg_user_mapping",
+    ] {
         risk(&PG, &format!("SELECT * FROM {name}"), Risk::Admin);
     }
     risk(&PG, "SELECT relname FROM pg_class", Risk::Read);
@@ -131,13 +178,18 @@ fn system_catalogues_that_hold_data_are_no_reads() {
 
 fn touches(engine: Engine, sql: &str, expected: &[&str]) {
     let statement = Statement::parse(engine, sql).unwrap();
-    let found: Vec<String> = statement.touches().iter().map(|touch| format!("{} {} {}", touch.verb, touch.path.join("."), touch.risk)).collect();
+    let found: Vec<String> =
+        statement.touches().iter().map(|touch| format!("{} {} {}", touch.verb, touch.path.join("."), touch.risk)).collect();
     assert_eq!(found, expected, "{sql}");
 }
 
 #[test]
 fn touches_name_tables_and_never_common_table_expressions() {
-    touches(Engine::Postgres, "SELECT * FROM a JOIN s.b ON a.id = b.id WHERE EXISTS (SELECT 1 FROM c)", &["select a read", "select c read", "select s.b read"]);
+    touches(
+        Engine::Postgres,
+        "SELECT * FROM a JOIN s.b ON a.id = b.id WHERE EXISTS (SELECT 1 FROM c)",
+        &["select a read", "select c read", "select s.b read"],
+    );
     touches(Engine::Postgres, "WITH a AS (SELECT * FROM b) SELECT * FROM a", &["select b read"]);
     // Not recursive: the inner name is the table.
     touches(Engine::Postgres, "WITH a AS (SELECT * FROM a) SELECT * FROM a", &["select a read"]);
@@ -182,7 +234,13 @@ fn flows(engine: Engine, sql: &str, expected: &str) {
                 (false, _) => '-',
             })
             .collect(),
-        Lineage::Any(sources) => if sources.iter().any(is_email) { "any".to_owned() } else { "none".to_owned() },
+        Lineage::Any(sources) => {
+            if sources.iter().any(is_email) {
+                "any".to_owned()
+            } else {
+                "none".to_owned()
+            }
+        }
     };
     assert_eq!(found, expected, "{engine:?} {sql}");
 }
@@ -276,10 +334,28 @@ fn previews_read_what_a_change_would_touch() {
         Some("SELECT count(*) AS n FROM c WHERE id = $1 [Number(7)]"),
         Some("SELECT c.* FROM c WHERE id = $1 LIMIT 5 [Number(7)]"),
     );
-    preview(Engine::Sqlite, "UPDATE c SET name = ? WHERE id = ?", &params, Some("SELECT count(*) AS n FROM c WHERE id = ?1 [Number(7)]"), Some("SELECT c.* FROM c WHERE id = ?1 LIMIT 5 [Number(7)]"));
-    preview(Engine::Postgres, "DELETE FROM c AS k WHERE k.id = 1", &[], Some("SELECT count(*) AS n FROM c AS k WHERE k.id = 1 []"), Some("SELECT k.* FROM c AS k WHERE k.id = 1 LIMIT 5 []"));
+    preview(
+        Engine::Sqlite,
+        "UPDATE c SET name = ? WHERE id = ?",
+        &params,
+        Some("SELECT count(*) AS n FROM c WHERE id = ?1 [Number(7)]"),
+        Some("SELECT c.* FROM c WHERE id = ?1 LIMIT 5 [Number(7)]"),
+    );
+    preview(
+        Engine::Postgres,
+        "DELETE FROM c AS k WHERE k.id = 1",
+        &[],
+        Some("SELECT count(*) AS n FROM c AS k WHERE k.id = 1 []"),
+        Some("SELECT k.* FROM c AS k WHERE k.id = 1 LIMIT 5 []"),
+    );
     preview(Engine::Postgres, "INSERT INTO c (id) VALUES (1), (2)", &[], Some("2"), None);
-    preview(Engine::Postgres, "INSERT INTO c (id) SELECT id FROM o WHERE total > 5", &[], Some("SELECT count(*) AS n FROM (SELECT id FROM o WHERE total > 5) AS preview_of []"), None);
+    preview(
+        Engine::Postgres,
+        "INSERT INTO c (id) SELECT id FROM o WHERE total > 5",
+        &[],
+        Some("SELECT count(*) AS n FROM (SELECT id FROM o WHERE total > 5) AS preview_of []"),
+        None,
+    );
     preview(Engine::Postgres, "DROP TABLE c", &[], Some("SELECT count(*) AS n FROM c []"), Some("SELECT * FROM c LIMIT 5 []"));
     preview(Engine::Postgres, "UPDATE c SET name = 'x' WHERE evil()", &[], None, None);
     preview(Engine::Postgres, "CREATE TABLE x (a int)", &[], None, None);

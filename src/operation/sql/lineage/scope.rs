@@ -47,7 +47,10 @@ impl<'a> Scope<'a> {
 
     /// Defines a common table expression; whether that changed anything.
     pub(super) fn define(&mut self, name: String, outs: Outs) -> bool {
-        self.ctes.get(&name) != Some(&outs) && { self.ctes.insert(name, outs); true }
+        self.ctes.get(&name) != Some(&outs) && {
+            self.ctes.insert(name, outs);
+            true
+        }
     }
 
     fn cte(&self, name: &str) -> Option<&Outs> {
@@ -115,22 +118,34 @@ impl<'a> Scope<'a> {
 
     /// Whether an outer scope can tell what this column is.
     fn outer_has(&self, column: &str) -> bool {
-        self.outer.is_some_and(|outer| outer.relations.iter().any(|named| named.column(column).is_some() || named.name == column) || outer.outer_has(column))
+        self.outer.is_some_and(|outer| {
+            outer.relations.iter().any(|named| named.column(column).is_some() || named.name == column) || outer.outer_has(column)
+        })
     }
 
     fn qualified(&self, schema: Option<&String>, relation: &str, column: &str) -> Option<ColumnLineage> {
-        let fits = |named: &&Named| named.name == relation && (schema.is_none() || named.schema.is_none() || named.schema.as_ref() == schema);
+        let fits =
+            |named: &&Named| named.name == relation && (schema.is_none() || named.schema.is_none() || named.schema.as_ref() == schema);
         let hits: Vec<ColumnLineage> = self
             .relations
             .iter()
             .filter(fits)
-            .map(|named| named.column(column).unwrap_or_else(|| if HIDDEN.contains(&column) { ColumnLineage::default() } else { computed(named.outs.all()) }))
+            .map(|named| {
+                named
+                    .column(column)
+                    .unwrap_or_else(|| if HIDDEN.contains(&column) { ColumnLineage::default() } else { computed(named.outs.all()) })
+            })
             .collect();
         if !hits.is_empty() {
             return merged(hits);
         }
         // `c.field`: a field of a column that is a whole row.
-        self.relations.iter().any(|named| named.column(relation).is_some()).then(|| self.bare(relation)).flatten().map(|lineage| computed(lineage.sources))
+        self.relations
+            .iter()
+            .any(|named| named.column(relation).is_some())
+            .then(|| self.bare(relation))
+            .flatten()
+            .map(|lineage| computed(lineage.sources))
     }
 }
 
@@ -141,7 +156,8 @@ fn merged(hits: Vec<ColumnLineage>) -> Option<ColumnLineage> {
 impl Named {
     fn column(&self, column: &str) -> Option<ColumnLineage> {
         if let Outs::Columns(columns) = &self.outs
-            && let Some(lineage) = merged(columns.iter().filter(|out| out.name.eq_ignore_ascii_case(column)).map(|out| out.lineage.clone()).collect())
+            && let Some(lineage) =
+                merged(columns.iter().filter(|out| out.name.eq_ignore_ascii_case(column)).map(|out| out.lineage.clone()).collect())
         {
             return Some(lineage);
         }
@@ -166,8 +182,14 @@ impl Tracer<'_> {
             for join in &table.joins {
                 self.factor(&join.relation, scope, &mut named, &mut merges)?;
                 merges |= match &join.join_operator {
-                    JoinOperator::Join(on) | JoinOperator::Inner(on) | JoinOperator::Left(on) | JoinOperator::LeftOuter(on) | JoinOperator::Right(on)
-                    | JoinOperator::RightOuter(on) | JoinOperator::FullOuter(on) | JoinOperator::CrossJoin(on) => matches!(on, JoinConstraint::Using(_) | JoinConstraint::Natural),
+                    JoinOperator::Join(on)
+                    | JoinOperator::Inner(on)
+                    | JoinOperator::Left(on)
+                    | JoinOperator::LeftOuter(on)
+                    | JoinOperator::Right(on)
+                    | JoinOperator::RightOuter(on)
+                    | JoinOperator::FullOuter(on)
+                    | JoinOperator::CrossJoin(on) => matches!(on, JoinConstraint::Using(_) | JoinConstraint::Natural),
                     _ => return Err(Lost),
                 };
             }
@@ -205,7 +227,12 @@ impl Tracer<'_> {
                 for expr in array_exprs {
                     heap.extend(self.expr(expr, &inner)?.sources);
                 }
-                named.push(Named { name: alias_name(alias).unwrap_or_else(|| "unnest".to_owned()), schema: None, outs: Outs::Heap(heap), open: None });
+                named.push(Named {
+                    name: alias_name(alias).unwrap_or_else(|| "unnest".to_owned()),
+                    schema: None,
+                    outs: Outs::Heap(heap),
+                    open: None,
+                });
             }
             TableFactor::NestedJoin { table_with_joins, alias: None } => {
                 let (more, merged) = self.from(std::slice::from_ref(table_with_joins), scope)?;
@@ -247,12 +274,20 @@ impl Tracer<'_> {
         {
             return Ok(Named { name: go_by, schema: None, outs: outs.clone(), open: None });
         }
-        let fits = |found: &&super::Relation| found.name.eq_ignore_ascii_case(&table) && schema.as_ref().map_or_else(|| self.schema.search_path.contains(&found.schema), |schema| found.schema == *schema);
+        let fits = |found: &&super::Relation| {
+            found.name.eq_ignore_ascii_case(&table)
+                && schema.as_ref().map_or_else(|| self.schema.search_path.contains(&found.schema), |schema| found.schema == *schema)
+        };
         let candidates: Vec<&super::Relation> = self.schema.relations.iter().filter(fits).collect();
         let outs = match candidates.as_slice() {
             [] => {
                 let all = BaseColumn { schema: schema.clone(), table: table.clone(), column: "*".to_owned() };
-                return Ok(Named { name: go_by, schema: schema.clone(), outs: Outs::Heap(Sources::from([all])), open: Some((schema, table)) });
+                return Ok(Named {
+                    name: go_by,
+                    schema: schema.clone(),
+                    outs: Outs::Heap(Sources::from([all])),
+                    open: Some((schema, table)),
+                });
             }
             [one] => self.columns(one),
             // The same name in several schemas of the search path: whichever it is, all of them count.
@@ -268,7 +303,11 @@ impl Tracer<'_> {
         let column = |name: &String| Out {
             name: name.clone(),
             lineage: ColumnLineage {
-                sources: Sources::from([BaseColumn { schema: Some(relation.schema.clone()), table: relation.name.clone(), column: name.clone() }]),
+                sources: Sources::from([BaseColumn {
+                    schema: Some(relation.schema.clone()),
+                    table: relation.name.clone(),
+                    column: name.clone(),
+                }]),
                 direct: true,
             },
         };

@@ -1,0 +1,177 @@
+//! Approvals: exactly that call, once, by somebody else, in time; and what happens when two come at once.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use crate::harness::{POLICY, Wish, World, code};
+
+const SQL: &str = "UPDATE orders SET status = 'refunded' WHERE id = 1300";
+
+async fn pending(world: &World, sql: &str) -> String {
+    let answer = world.agent().execute("shop", sql).await;
+    assert_eq!(answer["status"], "approval_pending", "{answer}");
+    answer["approval"]["id"].as_str().unwrap().to_owned()
+}
+
+fn yes() -> Value {
+    json!({"decision": "approve"})
+}
+
+#[tokio::test]
+async fn asked_approved_done_once() {
+    let mut world = World::new().await;
+    let id = pending(&world, SQL).await;
+    assert_eq!(pending(&world, SQL).await, id, "the same call finds its request");
+    let (_, shown) = world.approver().get(&format!("/approvals/{id}")).await;
+    assert_eq!(shown["operation"]["statement"], SQL);
+    assert_eq!(shown["preview"]["would_touch_rows"], 1);
+    world.restart().await;
+    let agent = world.agent();
+    assert_eq!(agent.call("approval_status", json!({"approval_id": id})).await["result"]["state"], "pending");
+    assert_eq!(world.approver().decide(&id, yes()).await.0, 200);
+    assert_eq!(agent.call("approval_wait", json!({"approval_id": id})).await["result"]["state"], "approved");
+    // Anything that differs is another call (attacks 90 to 92).
+    for other in ["UPDATE orders SET status = 'refunded' WHERE id = 1301", "UPDATE orders SET status = 'paid' WHERE id = 1300"] {
+        assert_ne!(pending(&world, other).await, id);
+    }
+    let another = world.agent_of("alice", "other-agent", &["support"], "mcp:read mcp:write");
+    assert_eq!(another.execute("shop", SQL).await["status"], "approval_pending");
+    assert_eq!(code(&another.call("approval_status", json!({"approval_id": id})).await), "approval.unknown");
+    // Two at once: one does it, and the other has to ask anew.
+    let (one, two) = tokio::join!(agent.execute("shop", SQL), agent.execute("shop", SQL));
+    let done = [&one, &two].iter().filter(|answer| answer["status"] == "ok").count();
+    assert_eq!(done, 1, "{one} {two}");
+    assert!([&one, &two].iter().any(|answer| answer["status"] == "approval_pending" || code(answer) == "approval.spent"), "{one} {two}");
+    assert_eq!(agent.call("approval_status", json!({"approval_id": id})).await["result"]["state"], "spent");
+    world.verify();
+}
+
+#[tokio::test]
+async fn held_until_it_is_decided() {
+    let world = World::with(Wish { hold: Duration::from_secs(20), ..Wish::default() }).await;
+    let agent = world.agent();
+    let call = tokio::spawn(async move { agent.execute("shop", SQL).await });
+    let mut waiting = Vec::new();
+    while waiting.is_empty() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        waiting = world.approver().pending().await;
+    }
+    world.approver().decide(waiting[0]["approval_id"].as_str().unwrap(), yes()).await;
+    let done = call.await.unwrap();
+    assert_eq!(done["result"]["affected_rows"], 1, "{done}");
+    // Denied: the agent is told why, and again from memory when it repeats.
+    let agent = world.agent();
+    let other = "UPDATE orders SET status = 'refunded' WHERE id = 1302";
+    let call = tokio::spawn(async move { (agent.execute("shop", other).await, agent.execute("shop", other).await) });
+    let mut waiting = Vec::new();
+    while waiting.is_empty() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        waiting = world.approver().pending().await;
+    }
+    let id = waiting[0]["approval_id"].as_str().unwrap();
+    assert_eq!(world.approver().decide(id, json!({"decision": "deny"})).await.0, 400, "a denial needs a reason");
+    world.approver().decide(id, json!({"decision": "deny", "reason": "not this one"})).await;
+    let (first, second) = call.await.unwrap();
+    assert_eq!((code(&first), code(&second)), ("approval.denied", "approval.denied"), "{first} {second}");
+    assert!(first.to_string().contains("not this one"));
+    world.verify();
+}
+
+#[tokio::test]
+async fn nobody_approves_for_himself_and_no_agent_approves_at_all() {
+    let world = World::new().await;
+    let id = pending(&world, SQL).await;
+    let own = world.human("alice", &["approvers"]);
+    let (status, refused) = own.decide(&id, yes()).await;
+    assert_eq!((status, refused["error"]["code"].as_str()), (403, Some("approval.not_allowed")));
+    let stranger = world.human("eve", &["support"]);
+    assert_eq!(stranger.decide(&id, yes()).await.0, 403);
+    assert!(stranger.pending().await.is_empty());
+    for token in [
+        world.token("bob", &["approvers"], "mcp", Some("demo-agent"), "mcp:read"),
+        world.token("bob", &["approvers"], "inbox", Some("demo-agent"), "mcp:read"),
+        String::new(),
+    ] {
+        let mut agent = world.human("bob", &["approvers"]);
+        agent.token = token;
+        let status = agent.decide(&id, yes()).await.0;
+        assert!(matches!(status, 401 | 403), "{status}");
+    }
+    // No GET decides, whatever follows the link (attack 95).
+    for method in [reqwest::Method::GET, reqwest::Method::HEAD, reqwest::Method::OPTIONS, reqwest::Method::PUT] {
+        let approver = world.approver();
+        let url = format!("{}/approvals/{id}/decision?decision=approve", world.base);
+        let response = approver.http.request(method, url).bearer_auth(&approver.token).send().await.unwrap();
+        assert!(response.status().is_client_error());
+    }
+    assert_eq!(world.approver().get(&format!("/approvals/{id}")).await.1["state"], "pending");
+    for body in [json!({}), json!({"decision": "maybe"}), json!({"decision": "approve", "extra": 1}), json!([])] {
+        assert_eq!(world.approver().decide(&id, body).await.0, 400);
+    }
+    assert_eq!(world.approver().decide("apr_x", yes()).await.0, 404);
+    world.verify();
+}
+
+#[tokio::test]
+async fn approve_and_deny_at_once_have_one_outcome_and_two_records() {
+    let world = World::with(Wish { policies: POLICY.to_owned(), ..Wish::default() }).await;
+    let id = pending(&world, SQL).await;
+    let (bob, carol) = (world.approver(), world.human("carol", &["approvers"]));
+    let ((one, _), (two, _)) = tokio::join!(bob.decide(&id, yes()), carol.decide(&id, json!({"decision": "deny", "reason": "no"})));
+    let mut statuses = [one, two];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 409]);
+    assert_eq!(bob.trail(&format!("&approval={id}&kind=approval.decided")).await.len(), 1);
+    assert_eq!(bob.trail(&format!("&approval={id}&kind=approval.refused")).await.len(), 1);
+    world.verify();
+}
+
+#[tokio::test]
+async fn expiry_is_by_the_clock_and_survives_a_restart() {
+    let mut world = World::new().await;
+    let id = pending(&world, SQL).await;
+    world.clock.turn(TimeDelta::minutes(31));
+    assert_eq!(world.agent().call("approval_status", json!({"approval_id": id})).await["result"]["state"], "expired");
+    let (status, refused) = world.approver().decide(&id, yes()).await;
+    assert_eq!((status, refused["error"]["code"].as_str()), (409, Some("approval.expired")));
+    world.restart().await;
+    let second = pending(&world, SQL).await;
+    assert_ne!(second, id);
+    world.approver().decide(&second, yes()).await;
+    world.clock.turn(TimeDelta::minutes(16));
+    let late = world.agent().execute("shop", SQL).await;
+    assert_eq!(late["status"], "approval_pending", "a grant that ran out is none: {late}");
+    world.verify();
+}
+
+#[tokio::test]
+async fn two_humans_where_the_policy_wants_two_and_a_reason_where_it_wants_one() {
+    let policies = POLICY.replace("@quorum(\"1\")", "@quorum(\"2\")\n@justification(\"required\")");
+    let world = World::with(Wish { policies, ..Wish::default() }).await;
+    let id = pending(&world, SQL).await;
+    assert_eq!(world.approver().decide(&id, yes()).await.0, 400, "a justification is required");
+    let with_reason = json!({"decision": "approve", "reason": "ticket 7"});
+    let (status, first) = world.approver().decide(&id, with_reason.clone()).await;
+    assert_eq!((status, first["state"].as_str()), (200, Some("pending")));
+    assert_eq!(world.approver().decide(&id, with_reason.clone()).await.0, 409, "one human is one vote");
+    let (status, second) = world.human("carol", &["approvers"]).decide(&id, with_reason).await;
+    assert_eq!((status, second["state"].as_str()), (200, Some("approved")));
+    assert_eq!(world.agent().execute("shop", SQL).await["status"], "ok");
+    world.verify();
+}
+
+#[tokio::test]
+async fn too_many_open_requests_are_refused() {
+    let world = World::with(Wish { hold: Duration::ZERO, ..Wish::default() }).await;
+    let agent = world.agent();
+    let mut codes = Vec::new();
+    for id in 1..=22 {
+        let answer = agent.execute("shop", &format!("UPDATE orders SET status = 'refunded' WHERE id = {id}")).await;
+        codes.push(if answer["status"] == "approval_pending" { String::new() } else { code(&answer).to_owned() });
+    }
+    assert_eq!(codes.iter().filter(|code| code.is_empty()).count(), 20);
+    assert_eq!(codes.last().map(String::as_str), Some("approval.too_many_open"));
+    world.verify();
+}

@@ -1,0 +1,187 @@
+//! The doors: who is let in, what the protocol says, and that there is no second surface.
+
+use serde_json::{Value, json};
+
+use crate::harness::{World, modern};
+
+#[tokio::test]
+async fn tokens_and_challenges() {
+    let world = World::new().await;
+    let mut agent = world.agent();
+    let expired = world.token("alice", &["support"], "mcp", Some("a"), "mcp:read");
+    for (token, status, says) in [
+        (String::new(), 401, "resource_metadata"),
+        ("x.y.z".to_owned(), 401, "error=\"invalid_token\""),
+        (world.token("bob", &["approvers"], "inbox", None, ""), 401, "error=\"invalid_token\""),
+        (world.token("alice", &["support"], "mcp/", Some("a"), "mcp:read"), 401, "error=\"invalid_token\""),
+        (world.token("alice", &["support"], "mcp", Some("alice"), "mcp:read"), 401, "error=\"invalid_token\""),
+        (world.token("alice", &["support"], "mcp", Some("a"), "openid"), 403, "error=\"insufficient_scope\""),
+    ] {
+        agent.token = token;
+        let response = agent.raw("whoami", json!({})).await;
+        assert_eq!(response.status().as_u16(), status);
+        assert!(response.headers()["www-authenticate"].to_str().unwrap().contains(says), "{:?}", response.headers());
+        assert!(response.json::<Value>().await.unwrap()["error"]["code"].as_str().unwrap().starts_with("identity."));
+    }
+    agent.token = expired;
+    assert_eq!(agent.raw("whoami", json!({})).await.status(), 200);
+    world.clock.turn(chrono::TimeDelta::hours(2));
+    assert_eq!(agent.raw("whoami", json!({})).await.status(), 401, "a token that was good a moment ago");
+    world.clock.turn(chrono::TimeDelta::hours(-2));
+    // A scope that does not reach the operation: recorded, and answered with the step-up.
+    let reader = world.agent_of("alice", "demo-agent", &["support"], "mcp:read");
+    let response = reader.raw("db_execute", json!({"target": "shop", "sql": "UPDATE orders SET status = 'paid' WHERE id = 1"})).await;
+    assert_eq!(response.status(), 403);
+    assert!(response.headers()["www-authenticate"].to_str().unwrap().contains("scope=\"mcp:read mcp:write\""));
+    assert_eq!(world.approver().trail("&kind=call.refused").await[0]["leaf"]["res"]["code"], "identity.insufficient_scope");
+    let metadata: Value =
+        reader.http.get(format!("{}/.well-known/oauth-protected-resource/mcp", world.base)).send().await.unwrap().json().await.unwrap();
+    assert_eq!(metadata["resource"], format!("{}/mcp", world.base));
+    assert_eq!(reader.http.post(format!("{}/mcp?access_token=x", world.base)).send().await.unwrap().status(), 400);
+    world.verify();
+}
+
+#[tokio::test]
+async fn foreign_hosts_and_origins_are_turned_away_everywhere() {
+    let world = World::new().await;
+    for path in ["/mcp", "/approvals", "/audit/entries", "/healthz", "/.well-known/oauth-protected-resource"] {
+        for (header, value) in [("host", "evil.com"), ("host", "127.0.0.1.evil.com"), ("origin", "http://evil.com"), ("origin", "null")] {
+            let request = world.agent().http.post(format!("{}{path}", world.base)).bearer_auth(world.agent().token).header(header, value);
+            let response = request.json(&modern("tools/list", json!({}))).send().await.unwrap();
+            assert_eq!(response.status(), 403, "{path} {header} {value}");
+        }
+    }
+    let own = world
+        .agent()
+        .request("tools/list", None)
+        .header("origin", &world.base)
+        .json(&modern("tools/list", json!({})))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(own.status(), 200);
+}
+
+#[tokio::test]
+async fn malformed_requests_get_clear_answers() {
+    let world = World::new().await;
+    let agent = world.agent();
+    for (body, status, code) in [("{\"jsonrpc\"", 400, -32700), ("[]", 400, -32600), ("7", 400, -32600)] {
+        let response = agent.request("tools/list", None).header("content-type", "application/json").body(body).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{body}");
+        assert_eq!(response.json::<Value>().await.unwrap()["error"]["code"], code, "{body}");
+    }
+    let large =
+        agent.request("tools/list", None).header("content-type", "application/json").body(" ".repeat(2 << 20)).send().await.unwrap();
+    assert_eq!(large.status(), 413);
+    // Header and body must agree (attack 70), and nothing but tools is served (attack 69).
+    let mismatch = agent
+        .request("tools/call", Some("whoami"))
+        .json(&modern("tools/call", json!({"name": "list_targets", "arguments": {}})))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(mismatch.status(), 400);
+    assert_eq!(mismatch.json::<Value>().await.unwrap()["error"]["code"], -32020);
+    for method in ["prompts/list", "resources/list", "completion/complete", "sampling/createMessage", "tasks/get"] {
+        let answer: Value =
+            agent.request(method, None).json(&modern(method, json!({}))).send().await.unwrap().json().await.unwrap_or_default();
+        let failed =
+            answer.get("error").is_some() || answer["result"]["prompts"] == json!([]) || answer["result"]["resources"] == json!([]);
+        assert!(failed, "{method}: {answer}");
+    }
+    let version = agent
+        .http
+        .post(format!("{}/mcp", world.base))
+        .bearer_auth(&agent.token)
+        .header("accept", "application/json, text/event-stream")
+        .header("mcp-protocol-version", "1999-01-01")
+        .header("mcp-method", "tools/list");
+    let mut body = modern("tools/list", json!({}));
+    body["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("1999-01-01");
+    assert_eq!(version.json(&body).send().await.unwrap().status(), 400);
+    assert_eq!(agent.http.get(format!("{}/mcp", world.base)).bearer_auth(&agent.token).send().await.unwrap().status(), 405);
+    assert_eq!(agent.http.get(format!("{}/nothing", world.base)).send().await.unwrap().status(), 404);
+    let cursor = agent
+        .request("tools/list", None)
+        .json(&modern("tools/list", json!({"cursor": "x"})))
+        .send()
+        .await
+        .unwrap()
+        .json::<Value>()
+        .await
+        .unwrap();
+    assert_eq!(cursor["error"]["code"], -32602);
+}
+
+#[tokio::test]
+async fn the_older_era_is_served_without_a_session() {
+    let world = World::new().await;
+    let agent = world.agent();
+    let post = async |body: Value, version: Option<&str>| {
+        let mut request = agent
+            .http
+            .post(format!("{}/mcp", world.base))
+            .bearer_auth(&agent.token)
+            .header("accept", "application/json, text/event-stream");
+        if let Some(version) = version {
+            request = request.header("mcp-protocol-version", version);
+        }
+        request.json(&body).send().await.unwrap()
+    };
+    for version in ["2025-03-26", "2025-06-18", "2025-11-25"] {
+        let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "l", "version": "1"}}});
+        let answer: Value = post(hello, None).await.json().await.unwrap();
+        assert_eq!(answer["result"]["protocolVersion"], version, "{answer}");
+        assert!(answer["result"]["instructions"].as_str().unwrap().contains("approval_wait"));
+        assert_eq!(post(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}), Some(version)).await.status(), 202);
+        let call = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "db_query", "arguments": {"target": "shop", "sql": "SELECT 1"}}});
+        let answer: Value = post(call, Some(version)).await.json().await.unwrap();
+        assert_eq!(answer["result"]["structuredContent"]["status"], "ok", "{version}: {answer}");
+    }
+    world.verify();
+}
+
+#[tokio::test]
+async fn more_calls_than_places_are_told_so_and_a_drain_says_no_more() {
+    let mut world =
+        World::with(crate::harness::Wish { concurrency: 2, hold: std::time::Duration::from_secs(3), ..Default::default() }).await;
+    let agent = world.agent();
+    let slow = (0..6).map(|id| {
+        let agent = agent.clone();
+        tokio::spawn(async move {
+            agent
+                .raw("db_execute", json!({"target": "shop", "sql": format!("UPDATE orders SET status = 'paid' WHERE id = {id}")}))
+                .await
+                .status()
+                .as_u16()
+        })
+    });
+    let statuses: Vec<u16> = futures::future::join_all(slow).await.into_iter().map(Result::unwrap).collect();
+    assert!(statuses.contains(&503) && statuses.contains(&200), "{statuses:?}");
+    world.stop().await;
+    world.verify();
+}
+
+#[tokio::test]
+async fn readers_see_their_own_trail_and_reviewers_see_all() {
+    let world = World::new().await;
+    world.agent().query("shop", "SELECT 1").await;
+    let other = world.agent_of("zoe", "demo-agent", &["support"], "mcp:read").query("shop", "SELECT 2").await;
+    let alice = world.human("alice", &["support"]);
+    let humans: std::collections::BTreeSet<String> =
+        alice.trail("").await.iter().map(|entry| entry["human"].as_str().unwrap_or_default().to_owned()).collect();
+    assert_eq!(humans.into_iter().collect::<Vec<_>>(), ["alice"]);
+    assert!(alice.trail("&human=zoe").await.is_empty());
+    assert_eq!(alice.get(&format!("/audit/calls/{}", other["call_id"].as_str().unwrap())).await.0, 404);
+    assert_eq!(world.approver().trail("&human=zoe&kind=call.completed").await.len(), 1);
+    assert_eq!(world.approver().trail("&agent=demo-agent&tool=db_query&status=ok").await.len(), 2);
+    assert_eq!(world.approver().get("/audit/entries?nonsense=1").await.0, 400);
+    assert_eq!(
+        world.agent().http.get(format!("{}/audit/entries", world.base)).bearer_auth(world.agent().token).send().await.unwrap().status(),
+        401
+    );
+    // Reading was recorded as well.
+    assert!(world.approver().trail("&kind=audit.queried").await.len() >= 4);
+    world.verify();
+}

@@ -1,0 +1,301 @@
+//! A broker for a test, and the actors around it: `Agent` calls tools over MCP, `Human` decides and reads at the inbox.
+
+pub mod cluster;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use countersign::broker::{Broker, Settings, Target};
+use countersign::clock::Clock;
+use countersign::connector::{Endpoint, TargetSettings};
+use countersign::credential::Access;
+use countersign::identity::development::{DevelopmentIssuer, TokenRequest};
+use countersign::identity::{self, Algorithm, IssuerSettings};
+use countersign::mask::{ColumnRule, Mode};
+use countersign::policy::PolicyFile;
+use countersign::{approval, catalog, config, server};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// A running broker with its folder, clock and issuer.
+pub struct World {
+    pub dir: tempfile::TempDir,
+    pub clock: Clock,
+    pub base: String,
+    issuer: DevelopmentIssuer,
+    broker: Option<Broker>,
+    settings: Settings,
+}
+
+/// What a test wants different.
+pub struct Wish {
+    pub policies: String,
+    pub targets: Vec<Target>,
+    pub hold: Duration,
+    pub tools: Vec<(&'static str, String)>,
+    pub concurrency: usize,
+}
+
+pub const POLICY: &str = include_str!("../../examples/quickstart/policies/quickstart.cedar");
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self { policies: POLICY.to_owned(), targets: Vec::new(), hold: Duration::from_millis(300), tools: Vec::new(), concurrency: 64 }
+    }
+}
+
+/// The shop as a SQLite target in a folder.
+pub fn shop(dir: &Path) -> Target {
+    let path = dir.join("shop.db");
+    if !path.exists() {
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.execute_batch(include_str!("../../examples/quickstart/shop.sql")).unwrap();
+    }
+    target("shop", Endpoint::Sqlite { path }, Access::File)
+}
+
+pub fn target(name: &str, endpoint: Endpoint, access: Access) -> Target {
+    Target {
+        settings: TargetSettings { name: name.to_owned(), endpoint, access, concurrency: 8, connect_timeout: Duration::from_secs(5) },
+        environment: "demo".to_owned(),
+    }
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(Wish::default()).await
+    }
+
+    pub async fn with(wish: Wish) -> Self {
+        Self::with_targets(wish, |_| Vec::new()).await
+    }
+
+    /// Targets may need the issuer's URL, which is known only once a port is taken.
+    pub async fn with_targets(wish: Wish, more: impl FnOnce(&str) -> Vec<Target>) -> Self {
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::system();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listen = listener.local_addr().unwrap();
+        let base = format!("http://{listen}");
+        let url = format!("{base}/issuer");
+        let issuer = DevelopmentIssuer::open(&dir.path().join("issuer"), &url, clock.clone()).unwrap();
+        let (allowed_hosts, allowed_origins) = config::own_addresses(listen, &base);
+        let mut approvals = approval::Settings::new(format!("{base}/approvals"));
+        approvals.hold = wish.hold;
+        approvals.hold_with_progress = wish.hold;
+        let mut targets = vec![shop(dir.path())];
+        targets.extend(wish.targets);
+        targets.extend(more(&url));
+        let settings = Settings {
+            server: server::Settings {
+                listen,
+                public_url: base.clone(),
+                allowed_hosts,
+                allowed_origins,
+                body_max: 1 << 20,
+                concurrency: wish.concurrency,
+                timeout: Duration::from_secs(60),
+                grace: Duration::from_secs(5),
+            },
+            data: dir.path().join("data"),
+            origin: "test.invalid/log".to_owned(),
+            identity: identity::Settings {
+                resource: format!("{base}/mcp"),
+                inbox_resource: format!("{base}/inbox"),
+                public_url: base.clone(),
+                issuers: vec![IssuerSettings {
+                    url,
+                    namespace: String::new(),
+                    jwks_file: issuer.jwks_file().to_owned(),
+                    algorithms: vec![Algorithm::EdDsa],
+                    teams_claim: "groups".to_owned(),
+                    name_claim: "name".to_owned(),
+                    human_clients: vec!["countersign-cli".to_owned()],
+                    accept_plain_jwt: false,
+                }],
+                skew: Duration::from_secs(5),
+            },
+            targets,
+            tools: wish.tools.into_iter().map(|(path, text)| catalog::DeclaredFile { path: path.to_owned(), text }).collect(),
+            bounds: catalog::Bounds::default(),
+            policies: vec![PolicyFile { path: "test.cedar".to_owned(), text: wish.policies }],
+            teams: Default::default(),
+            masks: vec![ColumnRule {
+                target: None,
+                schema: None,
+                table: "customers".to_owned(),
+                column: "name".to_owned(),
+                mode: Mode::Redact,
+            }],
+            approval: approvals,
+        };
+        let broker = Broker::start(settings.clone(), listener, clock.clone()).await.unwrap();
+        Self { dir, clock, base, issuer, broker: Some(broker), settings }
+    }
+
+    /// Stops the broker and starts another on the same data and address.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        let listener = TcpListener::bind(self.settings.server.listen).await.unwrap();
+        self.broker = Some(Broker::start(self.settings.clone(), listener, self.clock.clone()).await.unwrap());
+    }
+
+    pub async fn stop(&mut self) {
+        if let Some(broker) = self.broker.take() {
+            broker.stop().await.unwrap();
+        }
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    pub fn token(&self, subject: &str, teams: &[&str], door: &str, actor: Option<&str>, scope: &str) -> String {
+        let request = TokenRequest {
+            subject: subject.to_owned(),
+            name: None,
+            teams: teams.iter().map(|team| (*team).to_owned()).collect(),
+            audience: format!("{}/{door}", self.base),
+            client: "countersign-cli".to_owned(),
+            actor: actor.map(ToOwned::to_owned),
+            scope: scope.to_owned(),
+            lifetime: TimeDelta::hours(1),
+        };
+        self.issuer.mint(&request).expose_secret().to_owned()
+    }
+
+    /// Alice's agent, who may read, and ask to write.
+    pub fn agent(&self) -> Agent {
+        self.agent_of("alice", "demo-agent", &["support"], "mcp:read mcp:write")
+    }
+
+    pub fn agent_of(&self, human: &str, agent: &str, teams: &[&str], scope: &str) -> Agent {
+        Agent {
+            base: self.base.clone(),
+            token: self.token(human, teams, "mcp", Some(agent), scope),
+            http: reqwest::Client::new(),
+            headers: BTreeMap::new(),
+        }
+    }
+
+    /// Bob, who approves and reviews.
+    pub fn approver(&self) -> Human {
+        self.human("bob", &["approvers"])
+    }
+
+    pub fn human(&self, subject: &str, teams: &[&str]) -> Human {
+        Human { base: self.base.clone(), token: self.token(subject, teams, "inbox", None, ""), http: reqwest::Client::new() }
+    }
+
+    /// Everything that the ledger holds must hold.
+    pub fn verify(&self) -> countersign::ledger::verify::Report {
+        let report = countersign::ledger::verify::verify(&self.data(), &Default::default()).unwrap();
+        assert!(report.ok, "{report:#?}");
+        report
+    }
+}
+
+/// An agent: calls tools, in the 2026-07-28 revision unless told otherwise.
+#[derive(Clone)]
+pub struct Agent {
+    pub base: String,
+    pub token: String,
+    pub http: reqwest::Client,
+    pub headers: BTreeMap<&'static str, String>,
+}
+
+/// A JSON-RPC body of the modern revision.
+pub fn modern(method: &str, mut params: Value) -> Value {
+    params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
+    params["_meta"]["io.modelcontextprotocol/clientInfo"] = json!({"name": "test", "version": "1"});
+    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+    json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+}
+
+impl Agent {
+    pub fn request(&self, method: &str, name: Option<&str>) -> reqwest::RequestBuilder {
+        let mut request = self
+            .http
+            .post(format!("{}/mcp", self.base))
+            .bearer_auth(&self.token)
+            .header("accept", "application/json, text/event-stream")
+            .header("mcp-protocol-version", "2026-07-28")
+            .header("mcp-method", method);
+        if let Some(name) = name {
+            request = request.header("mcp-name", name);
+        }
+        for (header, value) in &self.headers {
+            request = request.header(*header, value);
+        }
+        request
+    }
+
+    /// The whole answer of a call.
+    pub async fn raw(&self, tool: &str, arguments: Value) -> reqwest::Response {
+        let body = modern("tools/call", json!({"name": tool, "arguments": arguments}));
+        self.request("tools/call", Some(tool)).json(&body).send().await.unwrap()
+    }
+
+    /// The envelope of a call's answer.
+    pub async fn call(&self, tool: &str, arguments: Value) -> Value {
+        let response = self.raw(tool, arguments).await;
+        let text = response.text().await.unwrap();
+        let answer: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
+        let result = &answer["result"];
+        // Text and structure are one and the same.
+        if let Some(text) = result.pointer("/content/0/text").and_then(Value::as_str) {
+            assert_eq!(serde_json::from_str::<Value>(text).unwrap(), result["structuredContent"]);
+        }
+        if result.is_null() { answer } else { result["structuredContent"].clone() }
+    }
+
+    pub async fn query(&self, target: &str, sql: &str) -> Value {
+        self.call("db_query", json!({"target": target, "sql": sql})).await
+    }
+
+    pub async fn execute(&self, target: &str, sql: &str) -> Value {
+        self.call("db_execute", json!({"target": target, "sql": sql})).await
+    }
+
+    pub async fn tools(&self) -> Value {
+        let response = self.request("tools/list", None).json(&modern("tools/list", json!({}))).send().await.unwrap();
+        response.json::<Value>().await.unwrap()["result"].clone()
+    }
+}
+
+/// The code of a refusal in an envelope.
+pub fn code(envelope: &Value) -> &str {
+    envelope.pointer("/error/code").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A human at the inbox.
+pub struct Human {
+    pub base: String,
+    pub token: String,
+    pub http: reqwest::Client,
+}
+
+impl Human {
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        let response = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap_or_default())
+    }
+
+    pub async fn decide(&self, id: &str, decision: Value) -> (u16, Value) {
+        let response =
+            self.http.post(format!("{}/approvals/{id}/decision", self.base)).bearer_auth(&self.token).json(&decision).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap_or_default())
+    }
+
+    pub async fn pending(&self) -> Vec<Value> {
+        self.get("/approvals").await.1["approvals"].as_array().cloned().unwrap_or_default()
+    }
+
+    pub async fn trail(&self, query: &str) -> Vec<Value> {
+        self.get(&format!("/audit/entries?limit=500{query}")).await.1["entries"].as_array().cloned().unwrap_or_default()
+    }
+}

@@ -1,0 +1,22 @@
+//! The one integration binary: a real broker on real sockets, real databases behind it, and the people and agents who use it.
+
+#![expect(unreachable_pub, reason = "the harness is a module of the one test binary")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::allow_attributes,
+    reason = "tests fail by panicking"
+)]
+
+mod approval;
+mod doors;
+mod harness;
+mod masking;
+mod path;
+mod policy_matrix;
+mod postgres;
+mod survival;
+mod tidy;
+mod ui;

@@ -1,0 +1,322 @@
+//! PostgreSQL targets, against a real server: whose session it is, what it cannot do, what comes back, and that a stop stops.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use countersign::credential::{Access, Login};
+use serde_json::{Value, json};
+use sqlx::{Connection, Executor, Row};
+
+use crate::harness::cluster::{Cluster, PASSWORD};
+use crate::harness::{Agent, POLICY, Wish, World, code, target};
+
+const SCHEMA: &str = "
+    CREATE ROLE support NOLOGIN; CREATE ROLE broker LOGIN PASSWORD 'broker-secret' IN ROLE support NOINHERIT; CREATE ROLE alice LOGIN PASSWORD 'alice-secret' IN ROLE support;
+    CREATE TABLE customers (id int PRIMARY KEY, name text, email text UNIQUE, note text, balance numeric(10,2), born date, at timestamptz, data jsonb, tags text[]);
+    CREATE TABLE secrets (id int PRIMARY KEY, what text);
+    CREATE TYPE mood AS ENUM ('glad', 'sad');
+    CREATE TABLE odds (a int2, b int8, c float8, d uuid, e bytea, f mood, g interval, h inet, i bool[], j time);
+    INSERT INTO customers SELECT i, 'Person ' || i, 'person' || i || '@example.com', 'note ' || i, i * 1.5, '2000-01-01', '2024-01-02T03:04:05Z', jsonb_build_object('k', i), ARRAY['x', 'y'] FROM generate_series(1, 50) i;
+    INSERT INTO secrets VALUES (1, 'hidden');
+    INSERT INTO odds VALUES (1, 9007199254740993, 'NaN', '550e8400-e29b-41d4-a716-446655440000', '\\xdeadbeef', 'glad', '1 day 2 hours', '10.0.0.1', '{t,f}', '12:34:56');
+    CREATE VIEW contacts AS SELECT id, email AS contact FROM customers;
+    CREATE FUNCTION boom(text) RETURNS int LANGUAGE sql AS 'SELECT 1';
+    GRANT SELECT, INSERT, UPDATE, DELETE ON customers, odds, contacts TO support;";
+
+fn roles() -> Access {
+    Access::Roles {
+        service: Login { user: "broker".to_owned(), password: "broker-secret".to_owned().into() },
+        humans: BTreeMap::new(),
+        teams: BTreeMap::new(),
+    }
+}
+
+async fn world() -> (World, Cluster) {
+    let cluster = Cluster::start();
+    cluster.admin().await.execute(SCHEMA).await.unwrap();
+    let policies = POLICY.replace("resource in Target::\"shop\"", "resource");
+    // The issuer's URL is the world's own, so the map is filled once it is known.
+    let world = World::with_targets(Wish { policies, ..Wish::default() }, |issuer| {
+        let key = |who: &str| (issuer.to_owned(), who.to_owned());
+        let by_role = match roles() {
+            Access::Roles { service, .. } => Access::Roles {
+                service,
+                humans: BTreeMap::from([(key("mallory"), "admin".to_owned())]),
+                teams: BTreeMap::from([(key("support"), "support".to_owned())]),
+            },
+            other => other,
+        };
+        let logins = Access::Logins(BTreeMap::from([(
+            key("alice"),
+            Login { user: "alice".to_owned(), password: "alice-secret".to_owned().into() },
+        )]));
+        let mut down = target(
+            "down",
+            cluster.endpoint(),
+            Access::Logins(BTreeMap::from([(key("alice"), Login { user: "alice".to_owned(), password: "wrong".to_owned().into() })])),
+        );
+        down.settings.connect_timeout = Duration::from_secs(2);
+        vec![target("pg", cluster.endpoint(), by_role), target("own", cluster.endpoint(), logins), down]
+    })
+    .await;
+    (world, cluster)
+}
+
+fn cell(answer: &Value, row: usize, column: usize) -> &Value {
+    &answer["result"]["rows"][row][column]
+}
+
+async fn approve(world: &World, agent: &Agent, target: &str, sql: &str) -> Value {
+    let pending = agent.execute(target, sql).await;
+    assert_eq!(pending["status"], "approval_pending", "{pending}");
+    let id = pending["approval"]["id"].as_str().unwrap().to_owned();
+    let (status, decided) = world.approver().decide(&id, json!({"decision": "approve"})).await;
+    assert_eq!((status, decided["state"].as_str()), (200, Some("approved")), "{decided}");
+    agent.execute(target, sql).await
+}
+
+#[tokio::test]
+async fn the_session_is_the_humans_and_names_the_call() {
+    let (world, cluster) = world().await;
+    let agent = world.agent();
+    let mapped = agent.query("pg", "SELECT current_user, session_user").await;
+    assert_eq!((cell(&mapped, 0, 0), cell(&mapped, 0, 1)), (&json!("support"), &json!("broker")));
+    let own = agent.query("own", "SELECT current_user, session_user").await;
+    assert_eq!((cell(&own, 0, 0), cell(&own, 0, 1)), (&json!("alice"), &json!("alice")));
+    let call = own["call_id"].as_str().unwrap();
+    assert!(cluster.log().contains(&format!("countersign:{call}|alice|")), "{}", cluster.log());
+    // Nobody's role, somebody else's role, and a role that may not be taken: refused, and never with the broker's own rights.
+    let stranger = world.agent_of("zoe", "demo-agent", &["nobody"], "mcp:read");
+    let refused = stranger.query("pg", "SELECT 1").await;
+    assert_eq!(refused["error"]["code"], -32602, "{refused}");
+    let mallory = world.agent_of("mallory", "demo-agent", &["support"], "mcp:read").query("pg", "SELECT current_user").await;
+    assert_eq!(code(&mallory), "target.refused", "{mallory}");
+    let denied = agent.query("pg", "SELECT * FROM secrets").await;
+    assert_eq!(code(&denied), "target.refused", "{denied}");
+    world.verify();
+}
+
+#[tokio::test]
+async fn values_and_parameters_are_exact_or_say_that_they_are_not() {
+    let (world, _cluster) = world().await;
+    let agent = world.agent();
+    let odds = agent.query("pg", "SELECT a, b, c, d, e, f, g, h, i, j FROM odds").await;
+    let expected = json!([
+        1,
+        "9007199254740993",
+        "NaN",
+        "550e8400-e29b-41d4-a716-446655440000",
+        "\\xdeadbeef",
+        "glad",
+        "P1DT7200.000000S",
+        "[unsupported type inet: cast it to text]",
+        [true, false],
+        "12:34:56"
+    ]);
+    assert_eq!(odds["result"]["rows"][0], expected, "{odds}");
+    let row = agent.query("pg", "SELECT id, balance, born, at, data, tags FROM customers WHERE id = 3").await;
+    assert_eq!(row["result"]["rows"][0], json!([3, "4.50", "2000-01-01", "2024-01-02T03:04:05Z", {"k": 3}, ["x", "y"]]), "{row}");
+    for (sql, params, found) in [
+        ("SELECT count(*) FROM customers WHERE id < $1", json!([11]), Some(json!(10))),
+        ("SELECT count(*) FROM customers WHERE at < $1", json!(["2030-01-01T00:00:00Z"]), Some(json!(50))),
+        ("SELECT count(*) FROM customers WHERE balance > $1", json!([74.9]), Some(json!(1))),
+        ("SELECT count(*) FROM customers WHERE born = $1", json!(["2000-01-01"]), Some(json!(50))),
+        ("SELECT count(*) FROM customers WHERE note = $1", json!(["note 7"]), Some(json!(1))),
+        ("SELECT count(*) FROM customers WHERE note = $1 OR $1 IS NULL", json!([null]), Some(json!(50))),
+        ("SELECT count(*) FROM customers WHERE id < $1", json!(["eleven"]), None),
+        ("SELECT count(*) FROM customers WHERE id < $1", json!([99_999_999_999_i64]), None),
+        ("SELECT count(*) FROM customers WHERE born = $1", json!(["tomorrow"]), None),
+    ] {
+        let answer = agent.call("db_query", json!({"target": "pg", "sql": sql, "params": params})).await;
+        match found {
+            Some(found) => assert_eq!(cell(&answer, 0, 0), &found, "{sql}: {answer}"),
+            None => assert_eq!(code(&answer), "operation.invalid_parameters", "{sql}: {answer}"),
+        }
+    }
+    let cut = agent.call("db_query", json!({"target": "pg", "sql": "SELECT id FROM customers ORDER BY id", "max_rows": 5})).await;
+    assert_eq!((cut["result"]["row_count"].as_u64(), cut["result"]["truncated"].as_bool()), (Some(5), Some(true)));
+    let small = agent
+        .call(
+            "db_query",
+            json!({"target": "pg", "sql": "SELECT a.note FROM customers a, customers b", "max_bytes": 1024, "max_rows": 5000}),
+        )
+        .await;
+    assert_eq!(small["result"]["truncated"], true);
+    world.verify();
+}
+
+#[tokio::test]
+async fn masked_in_every_form_and_in_errors() {
+    let (world, _cluster) = world().await;
+    let agent = world.agent();
+    for sql in [
+        "SELECT email FROM customers",
+        "SELECT email AS x FROM customers",
+        "SELECT upper(email), left(email, 20) FROM customers",
+        "SELECT email::varchar || '' FROM customers",
+        "SELECT md5(email) FROM customers",
+        "SELECT max(email), string_agg(email, ',') FROM customers",
+        "SELECT array_agg(email) FROM customers",
+        "SELECT CASE WHEN id > 0 THEN email END FROM customers",
+        "SELECT (SELECT email FROM customers LIMIT 1)",
+        "WITH x AS (SELECT email AS y FROM customers) SELECT reverse(y) FROM x",
+        "SELECT note FROM customers UNION SELECT email FROM customers",
+        "SELECT email FROM customers UNION ALL SELECT note FROM customers",
+        "SELECT c FROM customers c",
+        "SELECT row_to_json(c) FROM customers c",
+        "SELECT to_jsonb(c) ->> 'email' FROM customers c",
+        "SELECT json_agg(c) FROM customers c",
+        "SELECT c::text FROM customers c",
+        "SELECT * FROM contacts",
+        "SELECT contact || 'x' FROM contacts",
+        "SELECT split_part(email, '@', 1) FROM customers",
+        "SELECT c.* FROM customers c",
+        "SELECT x.y FROM customers c, LATERAL (SELECT c.email AS y) x",
+        "WITH RECURSIVE r(n, e) AS (SELECT 1, email FROM customers WHERE id = 1 UNION ALL SELECT n + 1, e FROM r WHERE n < 3) SELECT e FROM r",
+        "SELECT jsonb_build_object('z', email) FROM customers",
+        "SELECT first_value(email) OVER (ORDER BY id) FROM customers",
+        "SELECT email, count(*) FROM customers GROUP BY email",
+        "SELECT encode(email::bytea, 'hex') FROM customers",
+    ] {
+        let answer = agent.query("pg", sql).await;
+        assert_eq!(answer["status"], "ok", "{sql}: {answer}");
+        let text = answer.to_string();
+        let hexed = hex::encode("person1@example.com");
+        assert!(
+            !text.contains("person1")
+                && !text.to_lowercase().contains("example")
+                && !text.contains("moc.elpmaxe")
+                && !text.contains(&hexed)
+                && !text.contains("PERSON"),
+            "{sql}: {text}"
+        );
+        assert!(answer["masked"].as_array().is_some_and(|masked| !masked.is_empty()), "{sql}: {text}");
+    }
+    // Errors quote data; what is passed on does not.
+    for (sql, says) in [
+        ("INSERT INTO customers (id, email) VALUES (900, 'person7@example.com')", "customers_email_key"),
+        ("UPDATE customers SET id = NULL WHERE id = 3", "column `id`"),
+        ("UPDATE customers SET balance = note::numeric WHERE id = 3", "form of its type"),
+    ] {
+        let answer = approve(&world, &agent, "pg", sql).await;
+        assert_eq!(code(&answer), "target.failed", "{answer}");
+        let text = answer.to_string();
+        assert!(text.contains(says) && !text.contains("person7@") && !text.contains("note 3"), "{sql}: {text}");
+    }
+    let divided = agent.query("pg", "SELECT email::int FROM customers").await;
+    assert!(code(&divided) == "target.failed" && !divided.to_string().contains("person"), "{divided}");
+    world.verify();
+}
+
+#[tokio::test]
+async fn changes_are_bounded_by_what_was_shown() {
+    let (world, cluster) = world().await;
+    let agent = world.agent();
+    let count = async |sql: &'static str| cluster.admin().await.fetch_one(sql).await.unwrap().get::<i64, _>(0);
+    let done = approve(&world, &agent, "pg", "UPDATE customers SET note = 'changed' WHERE id = 1").await;
+    assert_eq!(done["result"]["affected_rows"], 1, "{done}");
+    assert_eq!(count("SELECT count(*) FROM customers WHERE note = 'changed'").await, 1);
+    // The effect grows between the preview and the change.
+    let sql = "UPDATE customers SET note = 'grown' WHERE balance > 1000";
+    let pending = agent.execute("pg", sql).await;
+    let id = pending["approval"]["id"].as_str().unwrap().to_owned();
+    let (_, shown) = world.approver().get(&format!("/approvals/{id}")).await;
+    assert_eq!((shown["max_rows"].as_u64(), shown["preview"]["would_touch_rows"].as_u64()), (Some(0), Some(0)), "{shown}");
+    cluster.admin().await.execute("UPDATE customers SET balance = 2000 WHERE id IN (5, 6)").await.unwrap();
+    world.approver().decide(&id, json!({"decision": "approve"})).await;
+    let refused = agent.execute("pg", sql).await;
+    assert_eq!(code(&refused), "approval.changed_since_preview", "{refused}");
+    assert_eq!(count("SELECT count(*) FROM customers WHERE note = 'grown'").await, 0);
+    // More than the caller expects.
+    let arguments = json!({"target": "pg", "sql": "UPDATE customers SET note = 'many' WHERE id < 10", "expect_max_rows": 3});
+    let pending = agent.call("db_execute", arguments.clone()).await;
+    world.approver().decide(pending["approval"]["id"].as_str().unwrap(), json!({"decision": "approve"})).await;
+    let refused = agent.call("db_execute", arguments).await;
+    assert_eq!(code(&refused), "target.too_many_rows", "{refused}");
+    assert_eq!(count("SELECT count(*) FROM customers WHERE note = 'many'").await, 0);
+    // RETURNING is masked as well.
+    let returned = approve(&world, &agent, "pg", "UPDATE customers SET note = email WHERE id = 9 RETURNING id, note, email").await;
+    assert!(returned["status"] == "ok" && !returned.to_string().contains("person9"), "{returned}");
+    world.verify();
+}
+
+#[tokio::test]
+async fn a_stop_stops_the_server_process() {
+    let (world, cluster) = world().await;
+    let agent = world.agent();
+    let running = async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'countersign:%' AND state = 'active'";
+        cluster.admin().await.fetch_one(sql).await.unwrap().get::<i64, _>(0)
+    };
+    let endless = "SELECT count(*) FROM customers a, customers b, customers c, customers d, customers e, customers f";
+    let timed = agent.call("db_query", json!({"target": "pg", "sql": endless, "timeout_ms": 500})).await;
+    assert_eq!(code(&timed), "target.timeout", "{timed}");
+    assert_eq!(running().await, 0);
+    let hung_up = tokio::time::timeout(Duration::from_millis(700), agent.query("pg", endless)).await;
+    assert!(hung_up.is_err(), "the statement ended by itself");
+    for _ in 0..50 {
+        if running().await == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(running().await, 0);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let cancelled = world.approver().trail("&status=cancelled").await;
+    assert_eq!(cancelled.len(), 1, "{cancelled:?}");
+    assert_eq!(cancelled[0]["leaf"]["res"]["stopped"], "confirmed");
+    world.verify();
+}
+
+#[tokio::test]
+async fn what_a_read_cannot_do() {
+    let (world, cluster) = world().await;
+    let agent = world.agent();
+    for sql in [
+        "SELECT boom(email) FROM customers",
+        "SELECT pg_read_file('/etc/passwd')",
+        "SELECT setval('s', 1)",
+        "WITH d AS (DELETE FROM customers RETURNING *) SELECT * FROM d",
+        "SELECT * FROM customers FOR UPDATE",
+        "SELECT query_to_xml('DELETE FROM customers', true, false, '')",
+        "SELECT * FROM pg_stats",
+        "SELECT set_config('role', 'admin', false)",
+        "SELECT pg_sleep(1000000)",
+    ] {
+        let answer = agent.query("pg", sql).await;
+        assert_eq!(code(&answer), "operation.not_read", "{sql}: {answer}");
+    }
+    for sql in [
+        "SELECT 1; COMMIT; DROP TABLE customers",
+        "COMMIT",
+        "SET ROLE admin",
+        "RESET ROLE",
+        "COPY customers TO PROGRAM 'id'",
+        "DO $$BEGIN END$$",
+        "PREPARE p AS SELECT 1",
+        "EXPLAIN ANALYZE DELETE FROM customers",
+    ] {
+        for tool in ["db_query", "db_execute"] {
+            let answer = agent.call(tool, json!({"target": "pg", "sql": sql})).await;
+            assert!(code(&answer).starts_with("operation."), "{tool} {sql}: {answer}");
+        }
+    }
+    let bad_login = agent.query("down", "SELECT 1").await;
+    let text = bad_login.to_string();
+    assert_eq!(code(&bad_login), "target.refused", "{bad_login}");
+    for secret in [PASSWORD, "alice-secret", "broker-secret", "wrong", "127.0.0.1"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    let mut admin = cluster.admin().await;
+    assert_eq!(admin.fetch_one("SELECT count(*) FROM customers").await.unwrap().get::<i64, _>(0), 50);
+    admin.close().await.unwrap();
+    let objects = agent
+        .call("db_search_objects", json!({"target": "pg", "object_type": "table", "pattern": "cust%", "detail_level": "summary"}))
+        .await;
+    assert_eq!(objects["result"]["results"][0]["name"], "customers", "{objects}");
+    let described = agent.call("db_describe", json!({"target": "pg", "name": "contacts"})).await;
+    assert_eq!(described["result"]["type"], "view", "{described}");
+    let missing = agent.call("db_describe", json!({"target": "pg", "name": "nothing"})).await;
+    assert_eq!(code(&missing), "request.not_found");
+    world.verify();
+}

@@ -1,0 +1,6 @@
+//! Forgeries that must not compile.
+
+#[test]
+fn forgeries_do_not_compile() {
+    trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
+}
