@@ -16,7 +16,6 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::call::Facts;
-use crate::clock::Clock;
 use crate::ledger::{Ledger, LedgerError, SealedPayload};
 use crate::record::Recorder;
 
@@ -30,7 +29,6 @@ pub use trail::Question;
 pub struct Audit {
     ledger: Ledger,
     recorder: Arc<Recorder>,
-    clock: Clock,
 }
 
 /// The kind of the rows that mark a call as open.
@@ -39,8 +37,8 @@ pub(crate) const OPEN_CALL: &str = "call";
 impl Audit {
     /// The audit room over a ledger.
     #[must_use]
-    pub const fn new(ledger: Ledger, recorder: Arc<Recorder>, clock: Clock) -> Self {
-        Self { ledger, recorder, clock }
+    pub const fn new(ledger: Ledger, recorder: Arc<Recorder>) -> Self {
+        Self { ledger, recorder }
     }
 
     /// The request as evidence: what was asked, beside the log and under a commitment.

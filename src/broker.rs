@@ -149,7 +149,7 @@ impl Broker {
             .map_err(|error| one(&error))?
             .map_err(|error| one(&error))?;
         let recorder = Arc::new(Recorder::new(ledger.clone()));
-        let audit = Audit::new(ledger.clone(), Arc::clone(&recorder), clock.clone());
+        let audit = Audit::new(ledger.clone(), Arc::clone(&recorder));
         let unresolved = audit.recover(policy.set_hash(), policy.text()).await.map_err(|error| one(&error))?;
         if unresolved > 0 {
             tracing::warn!(unresolved, "calls that a dead process left open were closed as unresolved");

@@ -10,6 +10,7 @@ pub mod delegation;
 pub mod development;
 mod issuer;
 pub mod person;
+mod strict;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -54,13 +55,16 @@ const CACHE_MAX: usize = 10_000;
 /// How long they are.
 const CACHE_FOR: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
 
+/// Delegations by SHA-256 of their token, and until when they are taken from here.
+type Verified = HashMap<[u8; 32], (Arc<Delegation>, Timestamp)>;
+
 /// Judges tokens.
 pub struct Identity {
     settings: Settings,
     issuers: Vec<issuer::Issuer>,
     clock: Clock,
     /// By SHA-256 of the token: the delegation, and until when it is taken from here. Expiry is judged on each use all the same.
-    verified: Mutex<HashMap<[u8; 32], (Arc<Delegation>, Timestamp)>>,
+    verified: Mutex<Verified>,
 }
 
 impl Identity {
@@ -77,7 +81,12 @@ impl Identity {
             problems.push("the agent's door and the human's door need different audiences".to_owned());
         }
         let mut issuers = Vec::new();
-        for issuer in &settings.issuers {
+        for (position, issuer) in settings.issuers.iter().enumerate() {
+            // Two that share a name in policies could speak for each other's teams.
+            let earlier = settings.issuers.iter().take(position);
+            if earlier.clone().any(|other| other.url == issuer.url) || earlier.clone().any(|other| other.namespace == issuer.namespace) {
+                problems.push(format!("issuer `{}`: another issuer has the same URL or namespace", issuer.url));
+            }
             match issuer::Issuer::load(issuer.clone()) {
                 Ok(issuer) => issuers.push(issuer),
                 Err(why) => problems.push(format!("issuer `{}`: {why}", issuer.url)),

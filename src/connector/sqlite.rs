@@ -226,7 +226,7 @@ fn change(connection: &Connection, sql: &Sql, limits: Limits, shown: Option<u64>
     } else {
         statement.execute(params_from_iter(sql.params.iter().map(bound))).map_err(fail)?;
     }
-    let affected = if counts { connection.changes().max(0) } else { connection.total_changes().saturating_sub(before) };
+    let affected = if counts { connection.changes() } else { connection.total_changes().saturating_sub(before) };
     if counts {
         check_affected(affected, sql.expect_max_rows, shown)?;
     }

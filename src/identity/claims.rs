@@ -74,6 +74,9 @@ pub(super) fn judge(
     skew: TimeDelta,
     now: Timestamp,
 ) -> Result<Claims, Refusal> {
+    if !crate::identity::strict::is_strict(payload) {
+        return Err(invalid("its claims hold a null or a name that stands twice"));
+    }
     // serde's words name the claim and never its value.
     let raw: Raw = serde_json::from_slice(payload).map_err(|error| {
         let why = error.to_string();
@@ -88,6 +91,9 @@ pub(super) fn judge(
     check_audience(&raw.aud, audience, others)?;
     let expires_at = check_times(&raw, skew, now)?;
     let subject = text("sub", &raw.sub)?;
+    if raw.client_id.is_some() && raw.azp.is_some() && raw.client_id != raw.azp {
+        return Err(invalid("the claims `client_id` and `azp` name two clients"));
+    }
     let client = raw.client_id.as_deref().or(raw.azp.as_deref()).map(|client| text("client_id", client)).transpose()?;
     let actors = raw.act.as_ref().map(|act| chain(act, &subject)).transpose()?.unwrap_or_default();
     if let Some(may_act) = &raw.may_act {

@@ -44,12 +44,13 @@ impl Delegation {
     /// From a verified token, if it names an agent that is not the human, and a scope.
     pub(super) fn of(verified: Verified) -> Result<Self, Refusal> {
         let Verified { issuer, claims } = verified;
+        let is_machine = claims.client.as_ref() == Some(&claims.subject);
         let mut actors = claims.actors.into_iter();
         let id = actors
             .next()
             .or(claims.client)
             .ok_or_else(|| Refusal::new(Code::InvalidToken).detail("it names no agent: neither `act`, `client_id` nor `azp`"))?;
-        if id == claims.subject {
+        if id == claims.subject || is_machine {
             return Err(Refusal::new(Code::InvalidToken).detail("its subject is the agent itself, and no human delegated to it"));
         }
         let has = |scope: &str| claims.scopes.iter().any(|known| known == scope);

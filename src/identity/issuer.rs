@@ -1,11 +1,11 @@
 //! An issuer: its name, its keys from a JWKS file, and the algorithms it signs with.
 //!
-//! A key set with a symmetric key, a private key or a short one is refused whole: it says that somebody mixed files up. The file is read again,
-//! at most every ten seconds, when a token names a key that is not there.
+//! A key set with a symmetric key, a private key or a short one is refused whole: it says that somebody mixed files up. The file is looked at
+//! again every ten seconds, and read when it has changed: keys come and go without a restart.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::Jwk;
@@ -94,23 +94,34 @@ struct Key {
     key: DecodingKey,
 }
 
+/// The keys as they were read.
+struct Held {
+    keys: Vec<Key>,
+    modified: Option<SystemTime>,
+    looked: Instant,
+}
+
 /// An issuer with its keys.
 pub(super) struct Issuer {
     settings: IssuerSettings,
-    keys: Mutex<(Vec<Key>, Instant)>,
+    held: Mutex<Held>,
 }
 
 impl Issuer {
     pub(super) fn load(settings: IssuerSettings) -> Result<Self, String> {
-        let loopback = ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|prefix| settings.url.starts_with(prefix));
-        if !(settings.url.starts_with("https://") || loopback) {
+        let uri: http::Uri = settings.url.parse().map_err(|_| "its URL cannot be read".to_owned())?;
+        let host =
+            uri.authority().filter(|authority| !authority.as_str().contains('@')).map(http::uri::Authority::host).unwrap_or_default();
+        let loopback = uri.scheme_str() == Some("http") && ["127.0.0.1", "localhost", "[::1]"].contains(&host);
+        if host.is_empty() || uri.query().is_some() || !(uri.scheme_str() == Some("https") || loopback) {
             return Err("its URL must begin with https:// (http:// on loopback alone)".to_owned());
         }
         if settings.algorithms.is_empty() {
             return Err("its list of algorithms is empty".to_owned());
         }
         let keys = read(&settings)?;
-        Ok(Self { settings, keys: Mutex::new((keys, Instant::now())) })
+        let modified = modified(&settings);
+        Ok(Self { settings, held: Mutex::new(Held { keys, modified, looked: Instant::now() }) })
     }
 
     pub(super) const fn settings(&self) -> &IssuerSettings {
@@ -123,20 +134,28 @@ impl Issuer {
         let algorithm = Algorithm::parse(alg)
             .filter(|algorithm| self.settings.algorithms.contains(algorithm))
             .ok_or_else(|| invalid("its algorithm is not on the issuer's list"))?;
-        let mut held = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if find(&held.0, algorithm, kid).is_none() && held.1.elapsed() >= REREAD_EVERY {
-            held.1 = Instant::now();
-            // A file that cannot be read now leaves the keys that were good.
-            if let Ok(keys) = read(&self.settings) {
-                held.0 = keys;
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.looked.elapsed() >= REREAD_EVERY {
+            held.looked = Instant::now();
+            let now = modified(&self.settings);
+            if now != held.modified {
+                // A key that was taken out of the file is good no longer; a file that cannot be read leaves the keys that were.
+                match read(&self.settings) {
+                    Ok(keys) => (held.keys, held.modified) = (keys, now),
+                    Err(why) => tracing::warn!(issuer = %self.settings.url, why, "the keys could not be read again"),
+                }
             }
         }
-        let key = find(&held.0, algorithm, kid).ok_or_else(|| invalid("its key is not one of the issuer's"))?;
+        let key = find(&held.keys, algorithm, kid).ok_or_else(|| invalid("its key is not one of the issuer's"))?;
         match jsonwebtoken::crypto::verify(signature, message, &key.key, algorithm.jose()) {
             Ok(true) => Ok(()),
             _ => Err(invalid("its signature does not hold")),
         }
     }
+}
+
+fn modified(settings: &IssuerSettings) -> Option<SystemTime> {
+    std::fs::metadata(&settings.jwks_file).and_then(|metadata| metadata.modified()).ok()
 }
 
 /// The key by its id; without one only if there is no choice.

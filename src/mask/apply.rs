@@ -271,10 +271,8 @@ impl Masked {
             && text.len() <= JSON_MAX_BYTES
             && let Ok(value @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str::<Value>(text)
         {
-            let before = self.report.counts.clone();
-            let masked = self.value(path, value, depth + 1, by_key);
-            // Untouched documents keep their own spelling.
-            return if self.report.counts == before { text.to_owned() } else { masked.to_string() };
+            // Always written anew: of a name that stands twice only one value was looked at.
+            return self.value(path, value, depth + 1, by_key).to_string();
         }
         self.text(path, text)
     }
@@ -314,6 +312,8 @@ fn part(value: &Value) -> String {
         let last: String = digits.iter().skip(digits.len().saturating_sub(shown)).collect();
         return if shown == 4 { format!("**** **** **** {last}") } else { format!("***{last}") };
     }
-    let first: String = text.chars().take(1).collect();
+    // Of a short value even one letter is too much.
+    let shown = usize::from(text.chars().count() > 3);
+    let first: String = text.chars().take(shown).collect();
     format!("{first}***")
 }

@@ -84,10 +84,8 @@ fn words(name: &str) -> Vec<String> {
     let mut before = ' ';
     for c in name.chars() {
         let breaks = c.is_uppercase() && (before.is_lowercase() || before.is_ascii_digit());
-        if !c.is_alphanumeric() || breaks {
-            if !word.is_empty() {
-                words.push(std::mem::take(&mut word));
-            }
+        if (!c.is_alphanumeric() || breaks) && !word.is_empty() {
+            words.push(std::mem::take(&mut word));
         }
         if c.is_alphanumeric() {
             word.extend(c.to_lowercase());

@@ -158,13 +158,16 @@ impl ServerHandler for Handler {
             return Err(ErrorData::new(ErrorCode::INVALID_PARAMS, format!("Unknown tool: {}", self_report(&name)), None));
         }
         if let Some(needed) = reply.needed() {
-            drop(step_up.0.set(needed));
+            let _set_once = step_up.0.set(needed);
         }
         Ok(result(&reply).into())
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
-        requested.tools_list_changed.unwrap_or(false).then(|| SubscriptionFilter::builder().tools_list_changed().build())
+        // Whatever else is asked for is not served here; the stream stays open all the same.
+        let filter = SubscriptionFilter::builder();
+        let wanted = requested.tools_list_changed.unwrap_or(false);
+        Some(if wanted { filter.tools_list_changed() } else { filter }.build())
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {

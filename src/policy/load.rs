@@ -148,10 +148,10 @@ impl Policy {
         }
         let outcome = Validator::new(schema.clone()).validate(&set, ValidationMode::Strict);
         for error in outcome.validation_errors() {
-            loader.problem_at(&error.policy_id().to_string(), error.to_string());
+            loader.problem_at(error.policy_id().as_ref(), error.to_string());
         }
         for warning in outcome.validation_warnings() {
-            loader.problem_at(&warning.policy_id().to_string(), warning.to_string());
+            loader.problem_at(warning.policy_id().as_ref(), warning.to_string());
         }
         if !loader.problems.is_empty() {
             return Err(loader.problems);

@@ -6,17 +6,22 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
     clippy::allow_attributes,
     reason = "tests fail by panicking"
 )]
 
+mod agent;
 mod approval;
+mod conformance;
 mod doors;
 mod harness;
 mod masking;
 mod path;
 mod policy_matrix;
 mod postgres;
+mod readme;
 mod survival;
 mod tidy;
 mod ui;

@@ -1,51 +1,12 @@
 //! What survives: kill -9 at random points, tampering with every part of the store, a second broker, a lost half.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::harness::process::{Process, free_port};
 use crate::harness::{World, modern};
-
-/// A broker in a process of its own, so that it can be killed.
-struct Process {
-    child: Child,
-    base: String,
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-impl Process {
-    fn start(data: &Path, port: u16) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
-            .args(["quickstart", "--listen", &format!("127.0.0.1:{port}"), "--data"])
-            .arg(data)
-            .env("COUNTERSIGN_LOG", "error")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let ready = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok).any(|line| line.starts_with("ready "));
-        assert!(ready, "the broker did not start");
-        Self { child, base: format!("http://127.0.0.1:{port}") }
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
 
 async fn call(http: &reqwest::Client, base: &str, token: &str, tool: &str, arguments: Value) -> Option<Value> {
     let request = http
@@ -198,7 +159,11 @@ fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target: PathBuf = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() { copy(&entry.path(), &target) } else { drop(std::fs::copy(entry.path(), target).unwrap()) }
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target)
+        } else {
+            let _bytes = std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 

@@ -117,7 +117,8 @@ impl Order {
                 ),
             },
             "call.refused" => {
-                if self.open.contains_key(call) || self.ended.insert(call.to_owned(), index).is_some() {
+                let before = self.ended.insert(call.to_owned(), index);
+                if before.is_some() || self.open.contains_key(call) {
                     problem(problems, at, "call.twice", format!("the call `{call}` was admitted or ended before"));
                 }
             }

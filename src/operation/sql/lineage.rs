@@ -241,10 +241,10 @@ impl Tracer<'_> {
     /// What may flow into an expression.
     fn expr(&self, expr: &Expr, scope: &Scope<'_>) -> Found<ColumnLineage> {
         match expr {
-            Expr::Identifier(ident) => Ok(scope.column(self.engine, &[fold(self.engine, ident)])),
+            Expr::Identifier(ident) => Ok(scope.column(&[fold(self.engine, ident)])),
             Expr::CompoundIdentifier(idents) => {
                 let path: Vec<String> = idents.iter().map(|ident| fold(self.engine, ident)).collect();
-                Ok(scope.column(self.engine, &path))
+                Ok(scope.column(&path))
             }
             Expr::Nested(inner) => self.expr(inner, scope),
             // A count of values tells how many there are, and none of them.

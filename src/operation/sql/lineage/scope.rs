@@ -85,7 +85,7 @@ impl<'a> Scope<'a> {
     }
 
     /// What a column's name can mean: `c`, `t.c`, `s.t.c`, or a whole row by its relation's name.
-    pub(super) fn column(&self, engine: Engine, path: &[String]) -> ColumnLineage {
+    pub(super) fn column(&self, path: &[String]) -> ColumnLineage {
         let found = match path {
             [column] => self.bare(column),
             [relation, column] => self.qualified(None, relation, column),
@@ -93,7 +93,7 @@ impl<'a> Scope<'a> {
             _ => None,
         };
         found.unwrap_or_else(|| match (path.last(), self.outer) {
-            (_, Some(outer)) => outer.column(engine, path),
+            (_, Some(outer)) => outer.column(path),
             (Some(last), None) if HIDDEN.contains(&last.as_str()) => ColumnLineage::default(),
             // No relation has it: it may be a field of one of them.
             (_, None) => ColumnLineage::default(),

@@ -1,0 +1,66 @@
+//! The README, run: every command block in order, with the product's binary, in a folder of its own. And its table of codes is complete.
+
+use std::process::Command;
+
+use crate::harness::process::{Process, free_port};
+
+fn readme() -> String {
+    std::fs::read_to_string(format!("{}/README.md", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// The ```sh blocks.
+fn blocks(text: &str) -> Vec<String> {
+    text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_command_block_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("countersign-data");
+    let port = free_port();
+    let broker = Process::start(&data, port);
+    std::os::unix::fs::symlink(format!("{}/examples", env!("CARGO_MANIFEST_DIR")), dir.path().join("examples")).unwrap();
+    std::fs::create_dir(dir.path().join("tests")).unwrap();
+    // The tests are running: what is checked of their command is that it is there.
+    std::os::unix::fs::symlink("/bin/true", dir.path().join("tests/run")).unwrap();
+    assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/run").is_file());
+    let bin = env!("CARGO_BIN_EXE_countersign");
+    let agent = std::path::Path::new(bin).parent().unwrap().join("examples/agent");
+    let mut ran = 0;
+    for block in blocks(&readme()) {
+        // One broker runs already, on another port: what starts it is taken as said.
+        let script: String = block
+            .lines()
+            .filter(|line| !line.contains("quickstart") || line.contains("countersign.toml"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let script = script
+            .replace("cargo run --release --example agent --", &format!("timeout 60 {} --url http://127.0.0.1:{port}/mcp", agent.display()))
+            .replace("cargo run --release --", bin)
+            .replace("127.0.0.1:7300", &format!("127.0.0.1:{port}"));
+        let output = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &script])
+            .current_dir(dir.path())
+            .env("COUNTERSIGN_URL", &broker.base)
+            .env("PATH", format!("{}:{}", std::path::Path::new(bin).parent().unwrap().display(), std::env::var("PATH").unwrap()))
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{script}\n{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        ran += 1;
+    }
+    assert!(ran >= 6, "only {ran} blocks");
+}
+
+#[test]
+fn every_code_is_in_the_table() {
+    let readme = readme();
+    for code in countersign::refusal::Code::ALL {
+        let row = format!("| `{}` | {} | {} |", code.as_str(), code.sentence(), code.advice());
+        assert!(readme.contains(&row), "missing in the README:\n{row}");
+    }
+}
