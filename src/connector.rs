@@ -165,11 +165,12 @@ async fn send(out: &Out, piece: Piece) -> Result<(), Failed> {
 struct Meter {
     rows: u32,
     bytes: u64,
+    is_fresh: bool,
 }
 
 impl Meter {
     const fn new(limits: crate::call::Limits) -> Self {
-        Self { rows: limits.rows, bytes: limits.bytes }
+        Self { rows: limits.rows, bytes: limits.bytes, is_fresh: true }
     }
 
     /// Whether one more row of this content fits.
@@ -179,10 +180,16 @@ impl Meter {
             (Some(rows), Some(bytes)) => {
                 self.rows = rows;
                 self.bytes = bytes;
+                self.is_fresh = false;
                 true
             }
             _ => false,
         }
+    }
+
+    /// How a read ends whose next row does not fit: cut, unless nothing would be left, which must not look like an empty answer.
+    fn cut(&self) -> Result<Done, Refusal> {
+        if self.is_fresh { Err(Refusal::new(Code::ResultTooLarge)) } else { Ok(Done { truncated: true, ..Done::default() }) }
     }
 }
 

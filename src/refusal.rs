@@ -62,7 +62,6 @@ codes! {
     ApprovalDenied = "approval.denied", "a human denied this call", "do not repeat or rephrase it; read the reason and ask the human who delegated you";
     ApprovalExpired = "approval.expired", "nobody decided in time, or the grant was not used in time", "make the call again to ask anew";
     ApprovalSpent = "approval.spent", "this approval has been used already", "make the call again to ask for a new one";
-    ApprovalWithdrawn = "approval.withdrawn", "the request for approval was withdrawn", "make the call again if it is still wanted";
     ApprovalUnknown = "approval.unknown", "there is no such approval for this caller", "check the approval id; only the human and agent that asked may see it";
     ApprovalNotAllowed = "approval.not_allowed", "you may not decide this request", "another human must decide; the policy says who";
     ApprovalDecided = "approval.already_decided", "this request has been decided already", "look at its state; a decision is final";
@@ -77,7 +76,7 @@ codes! {
     TargetBusy = "target.busy", "too many calls are at work on this target", "try again shortly";
     TooManyRows = "target.too_many_rows", "the change would touch more rows than expect_max_rows; it was rolled back", "narrow the statement, or raise expect_max_rows";
     MaskFailed = "mask.failed", "the result could not be masked, so it was withheld", "tell the operator; the broker's log has the cause under this call id";
-    ResultTooLarge = "mask.result_too_large", "one value of the result is larger than the limit, so the result was withheld", "select less, or cut the value";
+    ResultTooLarge = "mask.result_too_large", "the first row alone is larger than the limit, so the result was withheld", "select fewer columns, cut long values, or raise max_bytes within the limit";
     LedgerUnavailable = "ledger.unavailable", "the ledger could not record the call, so nothing was done or released", "try again later; tell the operator if it lasts";
     Overloaded = "server.overloaded", "the broker has more calls than it accepts at once", "try again shortly";
     Draining = "server.draining", "the broker is shutting down", "try again shortly";

@@ -1,6 +1,6 @@
 //! A request for approval as it is stored, and as a human or the agent is shown it.
 //!
-//! The row's state (`pending`, `approved`, `denied`, `expired`, `spent`, `withdrawn`) is the store's column; everything else is this body.
+//! The row's state (`pending`, `approved`, `denied`, `expired`, `spent`) is the store's column; everything else is this body.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -25,8 +25,6 @@ pub enum State {
     Expired,
     /// Approved and used.
     Spent,
-    /// Taken back.
-    Withdrawn,
 }
 
 impl State {
@@ -39,16 +37,13 @@ impl State {
             Self::Denied => "denied",
             Self::Expired => "expired",
             Self::Spent => "spent",
-            Self::Withdrawn => "withdrawn",
         }
     }
 
     /// From its name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Pending, Self::Approved, Self::Denied, Self::Expired, Self::Spent, Self::Withdrawn]
-            .into_iter()
-            .find(|state| state.as_str() == name)
+        [Self::Pending, Self::Approved, Self::Denied, Self::Expired, Self::Spent].into_iter().find(|state| state.as_str() == name)
     }
 }
 
@@ -289,7 +284,7 @@ impl View {
                 State::Pending => "call approval_wait, then repeat the exact same call once it is approved",
                 State::Approved => "repeat the exact same call now; the approval is used once",
                 State::Denied => "do not repeat or rephrase the call; tell the human who delegated you",
-                State::Expired | State::Withdrawn => "make the call again if it is still wanted",
+                State::Expired => "make the call again if it is still wanted",
                 State::Spent => "the approval has been used; make the call again to ask anew",
             },
         });

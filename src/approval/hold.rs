@@ -170,7 +170,6 @@ impl Desk {
             }
             State::Expired => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalExpired))),
             State::Spent => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalSpent))),
-            State::Withdrawn => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalWithdrawn))),
         })
     }
 

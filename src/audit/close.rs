@@ -11,7 +11,7 @@ use crate::mask::{MaskReport, Masked, MaskedColumn, MaskedPiece};
 use crate::record;
 use crate::refusal::{Code, Refusal};
 
-/// Masking may lengthen values (a label for a digit), so the drained answer may exceed the call's own limit by this factor and no more.
+/// Masking may lengthen values (a label for a digit), so the drained answer may exceed the call's own limit by this factor before it is cut.
 const GROWTH_MAX: u64 = 4;
 /// A result of few, tiny rows needs this much for its frame.
 const FRAME_BYTES: u64 = 64 * 1024;
@@ -119,8 +119,11 @@ async fn drain(mut masked: Masked, bytes_max: u64) -> Drained {
             }
         }
     }
-    if bytes > bytes_max && outcome.is_ok() {
-        outcome = Err(Refusal::new(Code::ResultTooLarge));
+    if bytes > bytes_max {
+        outcome = outcome.and_then(|done| match rows.is_empty() {
+            true => Err(Refusal::new(Code::ResultTooLarge)),
+            false => Ok(Done { truncated: true, ..done }),
+        });
     }
     let result = document.unwrap_or_else(|| table(columns.as_deref(), rows, outcome.as_ref().ok()));
     Drained { result, outcome, stopped, rows: row_count, report: masked.report() }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::audit::{Audit, OPEN_CALL, Unavailable};
 use crate::identity::{Agent, Human};
-use crate::ledger::{Change, Draft, Row, Write};
+use crate::ledger::{Change, Draft, Entries, Row, Write};
 use crate::refusal::Code;
 
 /// Calls that one round closes.
@@ -55,6 +55,11 @@ impl Audit {
             ("tool".to_owned(), json!({ "name": text("/tool") })),
             ("res".to_owned(), json!({ "status": "unresolved", "code": Code::Unresolved.as_str() })),
         ]);
+        // The leaf that says what was about to be done.
+        let admitted = Entries { call: Some(row.id.clone()), kind: Some("call.admitted".to_owned()), limit: 1, ..Entries::default() };
+        if let Some(admitted) = self.ledger.entries(admitted).await?.first() {
+            leaf.insert("par".to_owned(), Value::from(hex::encode(admitted.hash)));
+        }
         if let Some(target) = body.get("target").filter(|target| target.is_object()) {
             leaf.insert("target".to_owned(), target.clone());
         }

@@ -76,7 +76,7 @@ impl Builtin {
             }
             Self::DbDescribe => "Describes one table or view: columns with types and defaults, primary key, foreign keys, indexes.",
             Self::ApprovalStatus => {
-                "Says how an approval stands: pending, approved, denied, expired, spent or withdrawn. It decides nothing: only humans do, elsewhere."
+                "Says how an approval stands: pending, approved, denied, expired or spent. It decides nothing: only humans do, elsewhere."
             }
             Self::ApprovalWait => {
                 "Waits until a human has decided an approval, or until max_wait_s, and says how it stands. When it says approved, repeat the exact same call as before; this tool does not execute it."

@@ -20,7 +20,7 @@ enum Action {
     List {
         #[command(flatten)]
         remote: Remote,
-        /// pending, approved, denied, expired, spent, withdrawn or all.
+        /// pending, approved, denied, expired, spent or all.
         #[arg(long, default_value = "pending")]
         state: String,
     },

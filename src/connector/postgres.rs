@@ -160,7 +160,7 @@ impl Postgres {
         while let Some(row) = rows.try_next().await.map_err(|error| failure::postgres(&error))? {
             let row: Vec<_> = (0..row.len()).map(|index| decode::value(&row, index)).collect();
             if !meter.takes(&row) {
-                return Ok(Done { truncated: true, ..Done::default() });
+                return meter.cut();
             }
             give(out, Piece::Row(row)).await?;
         }

@@ -173,7 +173,7 @@ fn query(connection: &Connection, sql: &Sql, limits: Limits, out: &Out) -> Resul
     while let Some(row) = rows.next().map_err(fail)? {
         let row = (0..width).map(|index| row.get_ref(index).map(decoded)).collect::<rusqlite::Result<Vec<_>>>().map_err(fail)?;
         if !meter.takes(&row) {
-            return Ok(Done { truncated: true, ..Done::default() });
+            return meter.cut();
         }
         give(out, Piece::Row(row))?;
     }

@@ -42,13 +42,11 @@ fn approval_id(text: &str) -> Result<ApprovalId, Problem> {
 
 pub(super) async fn list(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, which: Query<Which>) -> Result<Json<Value>, Problem> {
     let person = person(&inbox, &headers)?;
-    let all = [Standing::Pending, Standing::Approved, Standing::Denied, Standing::Expired, Standing::Spent, Standing::Withdrawn];
+    let all = [Standing::Pending, Standing::Approved, Standing::Denied, Standing::Expired, Standing::Spent];
     let states: Vec<Standing> = match which.state.as_deref().unwrap_or("pending") {
         "all" => all.to_vec(),
         name => vec![Standing::parse(name).ok_or_else(|| {
-            Problem::refused(
-                Refusal::new(Code::Malformed).detail("`state` must be pending, approved, denied, expired, spent, withdrawn or all"),
-            )
+            Problem::refused(Refusal::new(Code::Malformed).detail("`state` must be pending, approved, denied, expired, spent or all"))
         })?],
     };
     let now = inbox.clock.now();

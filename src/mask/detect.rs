@@ -57,7 +57,7 @@ fn scan(text: &str) -> Vec<Hit> {
     for at in memchr::memmem::find_iter(bytes, b"eyJ") {
         hits.extend(jwt(text, at));
     }
-    digits(bytes, &mut hits);
+    digits(text, &mut hits);
     hits
 }
 
@@ -138,7 +138,9 @@ fn jwt(text: &str, start: usize) -> Option<Hit> {
 }
 
 /// Runs of digits with single spaces, dots or dashes in them: cards and social security numbers.
-fn digits(bytes: &[u8], hits: &mut Vec<Hit>) {
+fn digits(text: &str, hits: &mut Vec<Hit>) {
+    let bytes = text.as_bytes();
+    let word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
     let mut index = 0;
     while index < bytes.len() {
         if !at(bytes, index).is_some_and(|b| b.is_ascii_digit()) {
@@ -157,10 +159,9 @@ fn digits(bytes: &[u8], hits: &mut Vec<Hit>) {
             }
             index += 1;
         }
-        let joined = |at_index: Option<usize>| {
-            at_index.and_then(|index| at(bytes, index)).is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80)
-        };
-        if !joined(start.checked_sub(1)) && !joined(Some(end)) {
+        let before = text.get(..start).and_then(|text| text.chars().next_back());
+        let after = text.get(end..).and_then(|text| text.chars().next());
+        if !word(before) && !word(after) {
             run(bytes, &found, hits);
         }
     }

@@ -68,9 +68,6 @@ pub(super) async fn admit(State(admission): State<Arc<Admission>>, mut request: 
         Ok(delegation) => delegation,
         Err(challenge) => return challenged(challenge),
     };
-    if admission.draining.is_cancelled() {
-        return refused(StatusCode::SERVICE_UNAVAILABLE, &Refusal::new(Code::Draining));
-    }
     let step_up = StepUp::default();
     request.extensions_mut().insert(delegation);
     request.extensions_mut().insert(step_up.clone());
@@ -78,6 +75,10 @@ pub(super) async fn admit(State(admission): State<Arc<Admission>>, mut request: 
         Ok(request) => request,
         Err(response) => return *response,
     };
+    // Asked once the body is here: a slow sender may have begun long before the drain did.
+    if admission.draining.is_cancelled() {
+        return refused(StatusCode::SERVICE_UNAVAILABLE, &Refusal::new(Code::Draining));
+    }
     let response = next.run(request).await;
     match step_up.0.get() {
         Some(needed) if response.status() == StatusCode::OK && !is_stream(&response) => {

@@ -96,8 +96,10 @@ async fn nobody_approves_for_himself_and_no_agent_approves_at_all() {
     ] {
         let mut agent = world.human("bob", &["approvers"]);
         agent.token = token;
-        let status = agent.decide(&id, yes()).await.0;
+        let (status, refused) = agent.decide(&id, yes()).await;
         assert!(matches!(status, 401 | 403), "{status}");
+        let code = refused["error"]["code"].as_str().unwrap();
+        assert!(matches!(code, "identity.not_a_person" | "identity.invalid_token" | "identity.missing_token"), "{code}");
     }
     // No GET decides, whatever follows the link (attack 95).
     for method in [reqwest::Method::GET, reqwest::Method::HEAD, reqwest::Method::OPTIONS, reqwest::Method::PUT] {
@@ -151,11 +153,13 @@ async fn two_humans_where_the_policy_wants_two_and_a_reason_where_it_wants_one()
     let policies = POLICY.replace("@quorum(\"1\")", "@quorum(\"2\")\n@justification(\"required\")");
     let world = World::with(Wish { policies, ..Wish::default() }).await;
     let id = pending(&world, SQL).await;
-    assert_eq!(world.approver().decide(&id, yes()).await.0, 400, "a justification is required");
+    let (status, bare) = world.approver().decide(&id, yes()).await;
+    assert_eq!((status, bare["error"]["code"].as_str()), (400, Some("request.malformed")), "a justification is required");
     let with_reason = json!({"decision": "approve", "reason": "ticket 7"});
     let (status, first) = world.approver().decide(&id, with_reason.clone()).await;
     assert_eq!((status, first["state"].as_str()), (200, Some("pending")));
-    assert_eq!(world.approver().decide(&id, with_reason.clone()).await.0, 409, "one human is one vote");
+    let (status, again) = world.approver().decide(&id, with_reason.clone()).await;
+    assert_eq!((status, again["error"]["code"].as_str()), (409, Some("approval.already_decided")), "one human is one vote");
     let (status, second) = world.human("carol", &["approvers"]).decide(&id, with_reason).await;
     assert_eq!((status, second["state"].as_str()), (200, Some("approved")));
     assert_eq!(world.agent().execute("shop", SQL).await["status"], "ok");

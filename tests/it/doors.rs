@@ -1,8 +1,12 @@
 //! The doors: who is let in, what the protocol says, and that there is no second surface.
 
-use serde_json::{Value, json};
+use std::time::Duration;
 
-use crate::harness::{World, modern};
+use countersign::refusal::Code;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::harness::{World, code, modern};
 
 #[tokio::test]
 async fn tokens_and_challenges() {
@@ -49,6 +53,7 @@ async fn foreign_hosts_and_origins_are_turned_away_everywhere() {
             let request = world.agent().http.post(format!("{}{path}", world.base)).bearer_auth(world.agent().token).header(header, value);
             let response = request.json(&modern("tools/list", json!({}))).send().await.unwrap();
             assert_eq!(response.status(), 403, "{path} {header} {value}");
+            assert_eq!(response.json::<Value>().await.unwrap()["error"]["code"], "server.foreign_origin");
         }
     }
     let own = world
@@ -144,22 +149,38 @@ async fn the_older_era_is_served_without_a_session() {
 
 #[tokio::test]
 async fn more_calls_than_places_are_told_so_and_a_drain_says_no_more() {
-    let mut world =
-        World::with(crate::harness::Wish { concurrency: 2, hold: std::time::Duration::from_secs(3), ..Default::default() }).await;
+    let mut world = World::with(crate::harness::Wish { concurrency: 2, hold: Duration::from_secs(3), ..Default::default() }).await;
     let agent = world.agent();
     let slow = (0..6).map(|id| {
         let agent = agent.clone();
         tokio::spawn(async move {
-            agent
-                .raw("db_execute", json!({"target": "shop", "sql": format!("UPDATE orders SET status = 'paid' WHERE id = {id}")}))
-                .await
-                .status()
-                .as_u16()
+            let answer = agent.execute("shop", &format!("UPDATE orders SET status = 'paid' WHERE id = {id}")).await;
+            (code(&answer) == "server.overloaded", answer["status"] == "approval_pending")
         })
     });
-    let statuses: Vec<u16> = futures::future::join_all(slow).await.into_iter().map(Result::unwrap).collect();
-    assert!(statuses.contains(&503) && statuses.contains(&200), "{statuses:?}");
+    let answers: Vec<(bool, bool)> = futures::future::join_all(slow).await.into_iter().map(Result::unwrap).collect();
+    assert!(answers.contains(&(true, false)) && answers.contains(&(false, true)), "{answers:?}");
+    // A request whose body comes only when the drain has begun.
+    let body = modern("tools/list", json!({})).to_string();
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\naccept: application/json, text/event-stream\r\ncontent-type: application/json\r\nmcp-protocol-version: 2026-07-28\r\nmcp-method: tools/list\r\ncontent-length: {}\r\n\r\n",
+        world.base.trim_start_matches("http://"),
+        agent.token,
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(world.base.trim_start_matches("http://")).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let late = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        stream.write_all(body.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let _read = stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    });
     world.stop().await;
+    let answer = late.await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains(Code::Draining.as_str()), "{answer}");
     world.verify();
 }
 

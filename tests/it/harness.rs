@@ -38,13 +38,21 @@ pub struct Wish {
     pub hold: Duration,
     pub tools: Vec<(&'static str, String)>,
     pub concurrency: usize,
+    pub timeout: Duration,
 }
 
 pub const POLICY: &str = include_str!("../../examples/quickstart/policies/quickstart.cedar");
 
 impl Default for Wish {
     fn default() -> Self {
-        Self { policies: POLICY.to_owned(), targets: Vec::new(), hold: Duration::from_millis(300), tools: Vec::new(), concurrency: 64 }
+        Self {
+            policies: POLICY.to_owned(),
+            targets: Vec::new(),
+            hold: Duration::from_millis(300),
+            tools: Vec::new(),
+            concurrency: 64,
+            timeout: Duration::from_secs(60),
+        }
     }
 }
 
@@ -99,7 +107,7 @@ impl World {
                 allowed_origins,
                 body_max: 1 << 20,
                 concurrency: wish.concurrency,
-                timeout: Duration::from_secs(60),
+                timeout: wish.timeout,
                 grace: Duration::from_secs(5),
             },
             data: dir.path().join("data"),
@@ -243,15 +251,22 @@ impl Agent {
 
     /// The envelope of a call's answer.
     pub async fn call(&self, tool: &str, arguments: Value) -> Value {
-        let response = self.raw(tool, arguments).await;
-        let text = response.text().await.unwrap();
-        let answer: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
+        let answer = answer(self.raw(tool, arguments).await).await;
         let result = &answer["result"];
         // Text and structure are one and the same.
         if let Some(text) = result.pointer("/content/0/text").and_then(Value::as_str) {
             assert_eq!(serde_json::from_str::<Value>(text).unwrap(), result["structuredContent"]);
         }
         if result.is_null() { answer } else { result["structuredContent"].clone() }
+    }
+
+    /// As `call`, but `None` if the broker did not answer.
+    pub async fn try_call(&self, tool: &str, arguments: Value) -> Option<Value> {
+        let body = modern("tools/call", json!({"name": tool, "arguments": arguments}));
+        let response = self.request("tools/call", Some(tool)).json(&body).send().await.ok()?;
+        let text = response.text().await.ok()?;
+        let json = text.lines().rev().find_map(|line| line.strip_prefix("data: ")).unwrap_or(&text);
+        Some(serde_json::from_str::<Value>(json).ok()?["result"]["structuredContent"].clone())
     }
 
     pub async fn query(&self, target: &str, sql: &str) -> Value {
@@ -266,6 +281,13 @@ impl Agent {
         let response = self.request("tools/list", None).json(&modern("tools/list", json!({}))).send().await.unwrap();
         response.json::<Value>().await.unwrap()["result"].clone()
     }
+}
+
+/// The JSON-RPC answer of a response, in JSON or as the last event of a stream.
+pub async fn answer(response: reqwest::Response) -> Value {
+    let text = response.text().await.unwrap();
+    let json = text.lines().rev().find_map(|line| line.strip_prefix("data: ")).unwrap_or(&text);
+    serde_json::from_str(json).unwrap_or_else(|_| panic!("{text}"))
 }
 
 /// The code of a refusal in an envelope.

@@ -14,14 +14,17 @@
 
 mod agent;
 mod approval;
+mod codes;
 mod conformance;
 mod doors;
 mod harness;
+mod kill;
 mod masking;
 mod path;
 mod policy_matrix;
 mod postgres;
 mod readme;
+mod settings;
 mod survival;
 mod tidy;
 mod ui;

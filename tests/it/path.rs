@@ -111,6 +111,7 @@ async fn limits_timeouts_and_targets_that_are_down() {
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     let cancelled = world.approver().trail("&status=cancelled").await;
     assert_eq!(cancelled.len(), 1, "{cancelled:?}");
+    assert_eq!(cancelled[0]["leaf"]["res"]["code"], "target.cancelled");
     let moved = world.dir.path().join("moved.db");
     std::fs::rename(world.dir.path().join("shop.db"), &moved).unwrap();
     // Idle connections still hold the file; a change opens a new one.

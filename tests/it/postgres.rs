@@ -264,6 +264,7 @@ async fn a_stop_stops_the_server_process() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     let cancelled = world.approver().trail("&status=cancelled").await;
     assert_eq!(cancelled.len(), 1, "{cancelled:?}");
+    assert_eq!(cancelled[0]["leaf"]["res"]["code"], "target.cancelled");
     assert_eq!(cancelled[0]["leaf"]["res"]["stopped"], "confirmed");
     world.verify();
 }

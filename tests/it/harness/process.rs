@@ -16,14 +16,20 @@ pub fn free_port() -> u16 {
 
 impl Process {
     pub fn start(data: &Path, port: u16) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
-            .args(["quickstart", "--listen", &format!("127.0.0.1:{port}"), "--data"])
-            .arg(data)
-            .env("COUNTERSIGN_LOG", "error")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command.args(["quickstart", "--listen", &format!("127.0.0.1:{port}"), "--data"]).arg(data);
+        Self::ready(command, port)
+    }
+
+    /// `serve` with a configuration that listens on this port.
+    pub fn serve(config: &Path, port: u16) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command.arg("serve").arg("--config").arg(config);
+        Self::ready(command, port)
+    }
+
+    fn ready(mut command: Command, port: u16) -> Self {
+        let mut child = command.env("COUNTERSIGN_LOG", "error").stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let ready = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok).any(|line| line.starts_with("ready "));
         assert!(ready, "the broker did not start");
         Self { child, base: format!("http://127.0.0.1:{port}") }

@@ -1,0 +1,130 @@
+//! Every code is reached by some test, and the rarer ways to say no are reached here: a policy that errs, a store that cannot write, limits.
+
+use std::path::Path;
+use std::time::Duration;
+
+use countersign::refusal::Code;
+use serde_json::json;
+
+use crate::harness::{POLICY, Wish, World, code};
+
+fn sources(dir: &Path, found: &mut String) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let in_tests = path.starts_with(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")) || path.ends_with("tests.rs");
+            let tests = if in_tests { text.as_str() } else { text.split("#[cfg(test)]\nmod tests {").nth(1).unwrap_or_default() };
+            found.push_str(tests);
+        }
+    }
+}
+
+#[test]
+fn each_code_is_named_by_a_test() {
+    let mut tests = String::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it"), &mut tests);
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut tests);
+    let missing: Vec<&str> = Code::ALL
+        .iter()
+        .filter(|code| !tests.contains(&format!("\"{}\"", code.as_str())) && !tests.contains(&format!("Code::{code:?}")))
+        .map(|code| code.as_str())
+        .collect();
+    assert!(missing.is_empty(), "no test names {missing:?}");
+}
+
+#[tokio::test]
+async fn a_policy_that_errs_denies_even_where_another_permits() {
+    let broken =
+        "@id(\"broken\") forbid (principal, action == Action::\"invoke\", resource) when { context.risk + 9223372036854775807 > 0 };";
+    let world = World::with(Wish { policies: format!("{POLICY}\n{broken}"), ..Wish::default() }).await;
+    let answer = world.agent().query("shop", "SELECT 1").await;
+    // Nothing can be told of a tool whose policies err, not even that it is there.
+    assert!(code(&answer) == "policy.failed" || answer["error"]["code"] == -32602, "{answer}");
+    let refused = world.approver().trail("&kind=call.refused").await;
+    assert_eq!(refused[0]["leaf"]["policy"]["decision"], "error", "{refused:?}");
+    world.verify();
+}
+
+#[tokio::test]
+async fn a_ledger_that_cannot_write_stops_everything() {
+    let world = World::new().await;
+    let agent = world.agent();
+    assert_eq!(agent.query("shop", "SELECT 1").await["status"], "ok");
+    let before: i64 = count(&world);
+    // Somebody else holds the store: the committer cannot record, and what cannot be recorded is not done.
+    let holder = rusqlite::Connection::open(world.data().join("log.db")).unwrap();
+    holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let answer = agent.query("shop", "SELECT 1").await;
+    assert_eq!(answer["error"]["data"]["code"], "ledger.unavailable", "{answer}");
+    holder.execute_batch("ROLLBACK").unwrap();
+    // It stays shut: only a new start reads from the disk what is true.
+    let answer = agent.execute("shop", "UPDATE orders SET status = 'paid' WHERE id = 1").await;
+    assert_eq!(answer["error"]["data"]["code"], "ledger.unavailable", "{answer}");
+    let id = format!("apr_{}", "0".repeat(32));
+    let (status, _) = world.approver().decide(&id, json!({"decision": "approve"})).await;
+    assert_eq!(status, 404);
+    assert_eq!(count(&world), before, "nothing was recorded, so nothing was done");
+    world.verify();
+}
+
+fn count(world: &World) -> i64 {
+    rusqlite::Connection::open(world.data().join("log.db")).unwrap().query_row("SELECT count(*) FROM entry", [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn a_result_that_outgrows_every_limit_is_cut_or_withheld() {
+    let world = World::new().await;
+    let wide = "SELECT id, replace(replace(city, 'o', 'alice@example.com '), ' ', 'bob@example.com ') FROM customers";
+    let answer = world.agent().call("db_query", json!({"target": "shop", "sql": wide, "max_bytes": 1024, "max_rows": 5000})).await;
+    assert_eq!(answer["result"]["truncated"], true, "{answer}");
+    assert!(!answer.to_string().contains("example.com"));
+    let nested = format!("SELECT {}1{}", "(".repeat(60), ")".repeat(60));
+    assert_eq!(code(&world.agent().query("shop", &nested).await), "operation.too_complex");
+    let hundred = "a".repeat(100);
+    let one_value = format!("SELECT replace(replace('aaaaaaaaaa', 'a', '{hundred}'), 'a', '{hundred}') AS x");
+    let answer = world.agent().call("db_query", json!({"target": "shop", "sql": one_value, "max_bytes": 1024})).await;
+    assert_eq!(code(&answer), "mask.result_too_large", "{answer}");
+    // Labels are longer than what they stand for: what grows too much is cut, and says so.
+    let narrow: Vec<String> = (0..60).map(|n| format!("substr(ssn, 1, 1) AS c{n}")).collect();
+    let narrow = format!("SELECT {} FROM customers, (SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3)", narrow.join(", "));
+    let answer = world.agent().call("db_query", json!({"target": "shop", "sql": narrow, "max_bytes": 100_000, "max_rows": 5000})).await;
+    let rows = answer["result"]["row_count"].as_u64().unwrap();
+    let said = answer.to_string().len();
+    assert!(rows > 100 && answer["result"]["truncated"] == true && (400_000..500_000).contains(&said), "{rows} rows, {said} bytes");
+    world.verify();
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_answered_stopped_and_recorded() {
+    let world = World::with(Wish { timeout: Duration::from_millis(600), ..Wish::default() }).await;
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+    let answer = world.agent().query("shop", endless).await;
+    assert_eq!(code(&answer), "server.timeout", "{answer}");
+    let mut stopped = Vec::new();
+    for _ in 0..50 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stopped = world.approver().trail("&status=cancelled").await;
+        if !stopped.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(stopped.len(), 1);
+    world.verify();
+}
+
+#[tokio::test]
+async fn a_locked_target_is_busy_and_a_busy_broker_says_so() {
+    let world = World::with(Wish { hold: Duration::ZERO, ..Wish::default() }).await;
+    let agent = world.agent();
+    let sql = "UPDATE orders SET status = 'paid' WHERE id = 3";
+    let pending = agent.execute("shop", sql).await;
+    world.approver().decide(pending["approval"]["id"].as_str().unwrap(), json!({"decision": "approve"})).await;
+    let holder = rusqlite::Connection::open(world.dir.path().join("shop.db")).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let answer = agent.execute("shop", sql).await;
+    assert_eq!(code(&answer), "target.busy", "{answer}");
+    world.verify();
+}

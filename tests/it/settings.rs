@@ -1,0 +1,152 @@
+//! Configurations with everything wrong that can be, each problem with its file and line; and a log that holds nothing of anybody.
+
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::harness::modern;
+use crate::harness::process::free_port;
+
+fn check(dir: &std::path::Path, config: &str) -> (i32, String) {
+    let path = dir.join("countersign.toml");
+    std::fs::write(&path, config).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign")).args(["check", "--config"]).arg(&path).output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+const GOOD: &str = r#"[server]
+listen = "127.0.0.1:7300"
+[store]
+path = "data"
+[ledger]
+origin = "test.invalid/log"
+[[issuer]]
+url = "https://idp.example.com"
+jwks_file = "jwks.json"
+algorithms = ["EdDSA"]
+[[target]]
+name = "shop"
+engine = "sqlite"
+environment = "demo"
+path = "shop.db"
+[policy]
+path = "policies"
+"#;
+
+#[test]
+fn every_mistake_is_named_with_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let jwks = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]});
+    std::fs::write(dir.path().join("jwks.json"), jwks.to_string()).unwrap();
+    std::fs::create_dir(dir.path().join("policies")).unwrap();
+    let policy = dir.path().join("policies/a.cedar");
+    let fine = "// fine\n@id(\"a\")\npermit (principal, action == Action::\"invoke\", resource is Broker);\n";
+    std::fs::write(&policy, fine).unwrap();
+    assert_eq!(check(dir.path(), GOOD), (0, "everything is in order\n".to_owned()));
+    for (from, to, line, says) in [
+        ("origin =", "origin2 =", 6, "unknown field `origin2`"),
+        ("\"127.0.0.1:7300\"", "\"nowhere\"", 2, "socket address"),
+        ("[\"EdDSA\"]", "[\"HS256\"]", 7, "HS256"),
+        ("https://idp", "http://idp", 7, "https://"),
+        ("https://idp.example.com", "http://localhost@evil.com", 7, "https://"),
+        ("jwks.json", "missing.json", 7, "missing.json"),
+        ("engine = \"sqlite\"", "engine = \"oracle\"", 11, "oracle"),
+        ("engine = \"sqlite\"", "engine = \"postgres\"", 11, "needs `host`"),
+        ("name = \"shop\"", "name = \"sh op\"", 11, "name"),
+        ("path = \"policies\"", "path = \"nothing\"", 17, "nothing"),
+        ("[policy]", "[[mask.column]]\ntable = \"t\"\ncolumn = \"c\"\nmode = \"blur\"\n[policy]", 16, "redact, partial or clear"),
+        ("path = \"shop.db\"", "path = \"shop.db\"\npassword = \"hunter2\"", 16, "unknown field `password`"),
+    ] {
+        let (status, text) = check(dir.path(), &GOOD.replace(from, to));
+        assert_eq!(status, 1, "{to}: {text}");
+        assert!(text.contains(&format!("countersign.toml:{line}: ")) && text.contains(says), "{to}: {text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    let login =
+        "engine = \"postgres\"\nhost = \"h\"\ndatabase = \"d\"\n[[target.login]]\nhuman = \"a\"\nuser = \"a\"\npassword = \"hunter2\"";
+    let (_, text) = check(
+        dir.path(),
+        &GOOD.replace("engine = \"sqlite\"\nenvironment = \"demo\"\npath = \"shop.db\"", &format!("environment = \"demo\"\n{login}")),
+    );
+    assert!(text.contains("must be a reference") && !text.contains("hunter2"), "{text}");
+    for (policies, line, says) in [
+        ("permit (principal, action == Action::\"invoke\", resource);", 1, "no `@id"),
+        ("// a\n\n@id(\"a\") permit (principal, action, resource);", 3, "names no action"),
+        ("@id(\"a\") permit (principal, action == Action::\"invoke\", resource) when { context.nothing == 1 };", 1, "nothing"),
+        ("@id(\"a\") permit (principal, action == Action::\"invoke\", resource) when { ", 1, "parse"),
+        ("@id(\"a\") permit (principal == ?principal, action == Action::\"invoke\", resource);", 1, ""),
+        ("@id(\"a\") @colour(\"red\") permit (principal, action == Action::\"request\", resource);", 1, "@colour"),
+        ("@id(\"a\") @quorum(\"0\") permit (principal, action == Action::\"request\", resource);", 1, "@quorum"),
+        ("@id(\"a\") permit (principal, action == Action::\"invoke\", resource in Target::\"shpo\");", 1, "shpo"),
+        (
+            "@id(\"a\") permit (principal, action == Action::\"invoke\", resource is Broker);\n@id(\"a\") permit (principal, action == Action::\"invoke\", resource is Broker);",
+            2,
+            "is taken",
+        ),
+    ] {
+        std::fs::write(&policy, policies).unwrap();
+        let (status, text) = check(dir.path(), GOOD);
+        assert_eq!(status, 1, "{policies}: {text}");
+        assert!(text.contains(&format!("a.cedar:{line}: ")) && text.contains(says), "{policies}: {text}");
+    }
+    let (status, _) = check(dir.path(), "not toml at all [");
+    assert_eq!(status, 1);
+    let unreadable =
+        Command::new(env!("CARGO_BIN_EXE_countersign")).args(["serve", "--config", "/nowhere/countersign.toml"]).output().unwrap();
+    assert_eq!(unreadable.status.code(), Some(2));
+}
+
+/// A whole run with the log turned all the way up: no token, no value, no statement's literal is in it (attack 83).
+#[tokio::test]
+async fn the_operators_log_holds_nothing_of_anybody() {
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log.txt");
+    let port = free_port();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(["quickstart", "--listen", &format!("127.0.0.1:{port}"), "--data"])
+        .arg(dir.path().join("data"))
+        .env("COUNTERSIGN_LOG", "debug")
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let http = reqwest::Client::new();
+    let base = format!("http://127.0.0.1:{port}");
+    while http.get(format!("{base}/healthz")).send().await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let token = std::fs::read_to_string(dir.path().join("data/agent.token")).unwrap().trim().to_owned();
+    for sql in [
+        "SELECT 'planted-literal', email, card_number FROM customers",
+        "SELECT planted_column FROM customers",
+        "DELETE FROM planted_table",
+        "SELECT evil('planted-literal')",
+    ] {
+        let request = http
+            .post(format!("{base}/mcp"))
+            .bearer_auth(&token)
+            .header("accept", "application/json, text/event-stream")
+            .header("mcp-protocol-version", "2026-07-28");
+        let body =
+            modern("tools/call", json!({"name": "db_query", "arguments": {"target": "shop", "sql": sql, "reason": "planted-reason"}}));
+        let answer: Value = request
+            .header("mcp-method", "tools/call")
+            .header("mcp-name", "db_query")
+            .json(&body)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        assert!(answer["result"].is_object(), "{answer}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(text.contains("request"), "the log is empty");
+    for planted in ["planted", "@example.com", "4111111111111111", token.as_str(), token.rsplit('.').next().unwrap()] {
+        assert!(!text.contains(planted), "{planted} is in the log:\n{text:.4000}");
+    }
+}
