@@ -16,9 +16,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use rmcp::ServiceExt;
-use rmcp::model::{CallToolRequestParams, JsonObject, RequestMetaObject};
-use rmcp::service::{RoleClient, RunningService};
+use rmcp::model::{CallToolRequestParams, JsonObject, ProtocolVersion, RequestMetaObject};
+use rmcp::service::{ClientLifecycleMode, ClientServiceExt, RoleClient, RunningService};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use serde_json::{Value, json};
@@ -79,7 +78,8 @@ async fn main() -> Result<(), Failure> {
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let token = std::fs::read_to_string(&arguments.token_file)?.trim().to_owned();
     let config = StreamableHttpClientTransportConfig::with_uri(arguments.url.clone()).auth_header(token);
-    let client = ().serve(StreamableHttpClientTransport::from_config(config)).await?;
+    let era = ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] };
+    let client = ().serve_with_lifecycle(StreamableHttpClientTransport::from_config(config), era).await?;
     let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_micros();
     let mut agent = Agent { client, run: format!("example-{started}"), receipts: Vec::new() };
 

@@ -1,11 +1,13 @@
 //! The path of a call, on one screen. Control flow lives here and only here; each stage changes what is known, and therefore the type.
 //!
 //! From the first line to the last a call is a task of its own: a caller that hangs up only signals it (`Line::gone`), the connector then stops
-//! the target's work, and the outcome is recorded. No future is dropped in the middle.
+//! the target's work, and the outcome is recorded. No future is dropped in the middle. Each stage is a `tracing` span at level debug, so that an
+//! operator, and the benchmark, can see where the time goes.
 
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument, debug_span};
 
 use crate::approval::{Desk, Found, Outcome, Shown};
 use crate::audit::{Audit, Reply, Unavailable};
@@ -49,7 +51,7 @@ impl Pipeline {
     pub async fn run(self: &Arc<Self>, request: Request) -> Result<Reply, Unavailable> {
         let gone = request.line().gone.clone().drop_guard();
         let pipeline = Arc::clone(self);
-        let call = self.under_way.spawn(async move { pipeline.path(request).await });
+        let call = self.under_way.spawn(async move { pipeline.path(request).await }.instrument(debug_span!("path")));
         let reply = call.await.map_err(Unavailable::because)?;
         // Answered: the guard must not report the caller as gone to whatever still looks.
         gone.disarm();
@@ -76,7 +78,7 @@ impl Pipeline {
     }
 
     async fn perform(&self, authorized: Box<Authorized>) -> Result<Reply, Unavailable> {
-        let (permit, entry) = match self.audit.open(authorized).await? {
+        let (permit, entry) = match self.audit.open(authorized).instrument(debug_span!("intent")).await? {
             Ok(opened) => opened,
             Err(stop) => return self.audit.refuse(stop).await,
         };
@@ -86,14 +88,14 @@ impl Pipeline {
     }
 
     async fn authorize(&self, request: Request) -> Result<Step, Unavailable> {
-        let call = match self.catalog.parse(request) {
+        let call = match debug_span!("parse").in_scope(|| self.catalog.parse(request)) {
             Ok(call) => call,
             Err(unparsed) => return Ok(Step::Stop(unparsed)),
         };
-        match self.policy.rule(call) {
+        match debug_span!("policy").in_scope(|| self.policy.rule(call)) {
             Ruling::Allowed(authorized) => Ok(Step::Go(authorized)),
             Ruling::Stop(stop) => Ok(Step::Stop(stop)),
-            Ruling::Pending(pending) => self.ask(*pending).await,
+            Ruling::Pending(pending) => self.ask(*pending).instrument(debug_span!("approval")).await,
         }
     }
 

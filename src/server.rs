@@ -1,6 +1,6 @@
 //! The HTTP server: one router, every layer in order, and a drain in two steps.
 //!
-//! Layers, from the outside in: a span for the operator's log, whose address it is (`Host`, `Origin`), how many at once, how long at most; then the
+//! Layers, from the outside in: a line for the operator's log, headers that keep answers out of caches, whose address it is (`Host`, `Origin`), how many at once, how long at most; then the
 //! agent's door and the human's. Identity headers that proxies set are not read anywhere.
 
 use std::net::SocketAddr;
@@ -13,11 +13,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use axum::{Json, Router};
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::refusal::{Code, Refusal};
 
@@ -68,6 +69,9 @@ pub fn router(settings: Settings, doors: Router, ready: CancellationToken) -> Ro
         .fallback(|| async { refused(StatusCode::NOT_FOUND, &Refusal::new(Code::NotFound).detail("no such address here")) })
         .layer(middleware::from_fn_with_state(Arc::clone(&gate), bound))
         .layer(middleware::from_fn_with_state(gate, own_address))
+        // Answers hold what one human may see: no cache keeps them, no browser guesses what they are.
+        .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
         .layer(middleware::from_fn(span))
 }
 
@@ -89,7 +93,7 @@ async fn own_address(State(gate): State<Arc<Gate>>, request: Request, next: Next
 
 /// Which header names somebody else, if one does.
 fn foreign(settings: &Settings, request: &Request) -> Option<&'static str> {
-    let text = |name| request.headers().get(name).map(|value: &http::HeaderValue| value.to_str().unwrap_or_default().to_owned());
+    let text = |name| request.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default().to_owned());
     let is_own = |allowed: &[String], value: &str| allowed.iter().any(|own| own.eq_ignore_ascii_case(value));
     let host = text(header::HOST).or_else(|| request.uri().authority().map(ToString::to_string)).unwrap_or_default();
     if !is_own(&settings.allowed_hosts, &host) {

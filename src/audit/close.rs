@@ -3,6 +3,7 @@
 //! What the agent will hear and what the payload store keeps are the same bytes. If they cannot be recorded, nobody hears them.
 
 use serde_json::{Map, Value, json};
+use tracing::{Instrument, debug_span};
 
 use crate::audit::{Audit, Entry, OPEN_CALL, Reply, Unavailable, references, reply};
 use crate::ledger::{Change, Write};
@@ -31,7 +32,9 @@ impl Audit {
     /// # Errors
     /// The ledger could not record: the result is withheld.
     pub async fn close(&self, entry: Entry, masked: Masked) -> Result<Reply, Unavailable> {
-        let drained = drain(masked, entry.bytes_max.saturating_mul(GROWTH_MAX).saturating_add(FRAME_BYTES)).await;
+        let bytes_max = entry.bytes_max.saturating_mul(GROWTH_MAX).saturating_add(FRAME_BYTES);
+        // The connector works and the masks apply while this reads.
+        let drained = drain(masked, bytes_max).instrument(debug_span!("target")).await;
         let status = match &drained.outcome {
             Ok(_) => "ok",
             Err(_) => "error",
@@ -80,7 +83,7 @@ impl Audit {
         body.insert("pay".to_owned(), references(&payloads));
         let leaf = self.recorder.draft("call.completed", &entry.facts, body);
         let writes = vec![Write::Remove { kind: OPEN_CALL.to_owned(), id: entry.facts.id.as_str().to_owned(), from: "open".to_owned() }];
-        let committed = self.ledger.commit(Change { leaves: vec![leaf], writes, payloads }).await?;
+        let committed = self.ledger.commit(Change { leaves: vec![leaf], writes, payloads }).instrument(debug_span!("outcome")).await?;
         let receipt = reply::receipt(self.ledger.origin(), committed.receipts.first());
         let preview_rows = drained.outcome.as_ref().ok().and_then(|done| done.preview_rows);
         Ok(Reply::mint(envelope, drained.outcome.as_ref().err(), Some(entry.risk), preview_rows, receipt))

@@ -156,7 +156,11 @@ impl Masked {
             return None;
         }
         let piece = self.pieces.recv().await;
-        Some(match piece {
+        Some(tracing::debug_span!("mask").in_scope(|| self.piece(piece)))
+    }
+
+    fn piece(&mut self, piece: Option<Piece>) -> MaskedPiece {
+        match piece {
             Some(Piece::Header { columns, lineage }) => self.header(columns, &lineage),
             Some(Piece::Row(values)) if values.len() == self.columns.len() => MaskedPiece::Row(self.row(values)),
             Some(Piece::Document(value)) => MaskedPiece::Document(self.value("", value, 0, false)),
@@ -171,7 +175,7 @@ impl Masked {
             }
             Some(Piece::Row(_)) => self.broken("a row has another number of values than there are columns"),
             None => self.broken("the connector stopped without its last piece"),
-        })
+        }
     }
 
     /// What was masked so far.

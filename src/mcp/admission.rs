@@ -12,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
+use tracing::debug_span;
 
 use crate::identity::{Challenge, Identity};
 use crate::mcp::Door;
@@ -64,7 +65,7 @@ pub(super) async fn admit(State(admission): State<Arc<Admission>>, mut request: 
             &Refusal::new(Code::InvalidToken).detail("a token must never be in the address: send it as a header"),
         );
     }
-    let delegation = match admission.identity.agent(request.headers()) {
+    let delegation = match debug_span!("identity").in_scope(|| admission.identity.agent(request.headers())) {
         Ok(delegation) => delegation,
         Err(challenge) => return challenged(challenge),
     };

@@ -2,15 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{HeaderValue, header};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::harness::Human;
 use crate::harness::process::{Process, free_port};
 
 /// What the proxy needs: the broker's address, its own, and the token.
@@ -154,5 +156,37 @@ async fn the_inspector_lists_and_calls() {
             let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success() && text.contains(says), "{era} {method}:\n{text}");
         }
+    }
+}
+
+/// The inspector's own call is held, a human approves, and the same command prints what was done.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_inspector_waits_for_an_approval() {
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Process::start(dir.path(), free_port());
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap().trim().to_owned();
+    let human = Human { base: broker.base.clone(), token: read("approver.token"), http: reqwest::Client::new() };
+    let script = parts().join("@modelcontextprotocol/inspector/clients/launcher/build/index.js");
+    for (era, id) in [("legacy", 11), ("modern", 12)] {
+        let arguments = json!({"target": "shop", "sql": format!("UPDATE orders SET status = 'refunded' WHERE id = {id}")}).to_string();
+        let mut command = node(&script);
+        command
+            .args(["--cli", &format!("{}/mcp", broker.base), "--transport", "http", "--protocol-era", era])
+            .args(["--header", &format!("Authorization: Bearer {}", read("agent.token"))])
+            .args(["--method", "tools/call", "--tool-name", "db_execute", "--tool-args-json", &arguments]);
+        let held = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let mut waiting = Vec::new();
+        for _ in 0..200 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            waiting = human.pending().await;
+            if !waiting.is_empty() {
+                break;
+            }
+        }
+        human.decide(waiting[0]["approval_id"].as_str().unwrap(), json!({"decision": "approve"})).await;
+        let output = held.await.unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && text.contains("affected_rows"), "{era}:\n{text}");
     }
 }

@@ -38,8 +38,10 @@ async fn tokens_and_challenges() {
     assert_eq!(response.status(), 403);
     assert!(response.headers()["www-authenticate"].to_str().unwrap().contains("scope=\"mcp:read mcp:write\""));
     assert_eq!(world.approver().trail("&kind=call.refused").await[0]["leaf"]["res"]["code"], "identity.insufficient_scope");
-    let metadata: Value =
-        reader.http.get(format!("{}/.well-known/oauth-protected-resource/mcp", world.base)).send().await.unwrap().json().await.unwrap();
+    let metadata = reader.http.get(format!("{}/.well-known/oauth-protected-resource/mcp", world.base)).send().await.unwrap();
+    assert_eq!(metadata.headers()["cache-control"], "no-store");
+    assert_eq!(metadata.headers()["x-content-type-options"], "nosniff");
+    let metadata: Value = metadata.json().await.unwrap();
     assert_eq!(metadata["resource"], format!("{}/mcp", world.base));
     assert_eq!(reader.http.post(format!("{}/mcp?access_token=x", world.base)).send().await.unwrap().status(), 400);
     world.verify();

@@ -14,6 +14,7 @@
 
 mod agent;
 mod approval;
+mod clients;
 mod codes;
 mod conformance;
 mod doors;
