@@ -100,8 +100,10 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The longest detail, in bytes; the rest is cut at a character.
+    /// The longest detail that is told, in bytes; the rest is cut at a character.
     pub const DETAIL_MAX_BYTES: usize = 1_000;
+    /// The longest that is kept. Far more than is told: cut before it is masked, half of a secret might read like none.
+    const KEPT_MAX_BYTES: usize = 64 * 1024;
 
     /// A refusal that says no more than its code does.
     #[must_use]
@@ -113,10 +115,7 @@ impl Refusal {
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         let mut detail = detail.into();
-        if detail.len() > Self::DETAIL_MAX_BYTES {
-            detail.truncate(detail.floor_char_boundary(Self::DETAIL_MAX_BYTES));
-            detail.push('…');
-        }
+        detail.truncate(detail.floor_char_boundary(Self::KEPT_MAX_BYTES));
         self.detail = Some(detail);
         self
     }
@@ -145,6 +144,10 @@ impl Refusal {
     #[must_use]
     pub fn message(&self) -> String {
         match &self.detail {
+            Some(detail) if detail.len() > Self::DETAIL_MAX_BYTES => {
+                let told = detail.get(..detail.floor_char_boundary(Self::DETAIL_MAX_BYTES)).unwrap_or_default();
+                format!("{}: {told}…", self.code.sentence())
+            }
             Some(detail) => format!("{}: {detail}", self.code.sentence()),
             None => self.code.sentence().to_owned(),
         }

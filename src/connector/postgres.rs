@@ -10,7 +10,7 @@ mod session;
 mod statement;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::TryStreamExt;
@@ -97,10 +97,10 @@ impl Postgres {
         let login = credential.login().ok_or_else(|| Refusal::new(Code::TargetRefused))?;
         let pool = self.pool(login);
         let mut connection = pool.acquire().await.map_err(|error| failure::postgres(&error))?;
-        let writes = matches!(&call.operation, Operation::Sql(Sql { mode: Mode::Execute, .. }));
-        let stop =
-            Stop { pool: &pool, pid: session::pid(&mut connection).await?, gone: call.line.gone.clone(), timeout: call.limits.timeout };
-        let outcome = stop.guard(self.transact(&mut connection, permit, credential, writes, out)).await;
+        let pid = OnceLock::new();
+        let stop = Stop { pool: &pool, pid: &pid, gone: call.line.gone.clone(), timeout: call.limits.timeout };
+        let outcome = stop.guard(self.transact(&mut connection, permit, credential, &pid, out)).await;
+        let writes = writes(permit);
         if writes || outcome.is_err() {
             // What a change may have left behind (a temporary table, a setting) goes with the connection. The outcome stands either way.
             drop(connection.close().await);
@@ -113,13 +113,14 @@ impl Postgres {
         connection: &mut PgConnection,
         permit: &Permit,
         credential: &Credential,
-        writes: bool,
+        pid: &OnceLock<i32>,
         out: &Out,
     ) -> Result<Done, Refusal> {
         let fail = |error: sqlx::Error| failure::postgres(&error);
-        let call = permit.call();
+        let (call, writes) = (permit.call(), writes(permit));
         let mut transaction = connection.begin_with(if writes { "BEGIN READ WRITE" } else { "BEGIN READ ONLY" }).await.map_err(fail)?;
-        session::settle(&mut transaction, call, credential, &self.server.search_path, !writes).await?;
+        let own = session::settle(&mut transaction, call, credential, &self.server.search_path, !writes).await?;
+        let _own = pid.get_or_init(|| own);
         match &call.operation {
             Operation::Sql(sql) if sql.mode == Mode::Query => {
                 let done = self.query(&mut transaction, sql, call.limits, out).await?;
@@ -150,10 +151,10 @@ impl Postgres {
     }
 
     async fn query(&self, connection: &mut PgConnection, sql: &Sql, limits: Limits, out: &Out) -> Result<Done, Refusal> {
-        let lineage = session::lineage(connection, &sql.statement, &self.server.search_path).await?;
+        let (lineage, names) = session::lineage(connection, &sql.statement, &self.server.search_path).await?;
         let prepared = statement::prepare(connection, &sql.statement).await?;
         let arguments = encode::arguments(&prepared, &sql.params)?;
-        let columns = session::columns(connection, prepared.columns()).await?;
+        let columns = session::columns(connection, prepared.columns(), names).await?;
         give(out, Piece::Header { columns, lineage }).await?;
         let mut meter = Meter::new(limits);
         let mut rows = sqlx::Executor::fetch(&mut *connection, prepared.query_with(arguments));
@@ -175,14 +176,14 @@ impl Postgres {
         shown: Option<u64>,
     ) -> Result<(Vec<Piece>, Done), Refusal> {
         let fail = |error: sqlx::Error| failure::postgres(&error);
-        let lineage = session::lineage(connection, &sql.statement, &self.server.search_path).await?;
+        let (lineage, names) = session::lineage(connection, &sql.statement, &self.server.search_path).await?;
         let prepared = statement::prepare(connection, &sql.statement).await?;
         let arguments = encode::arguments(&prepared, &sql.params)?;
         let mut pieces = Vec::new();
         let mut truncated = false;
         let mut affected = 0;
         if sql.statement.returns_rows() {
-            let columns = session::columns(connection, prepared.columns()).await?;
+            let columns = session::columns(connection, prepared.columns(), names).await?;
             pieces.push(Piece::Header { columns, lineage });
             let mut meter = Meter::new(limits);
             let mut rows = sqlx::Executor::fetch_many(&mut *connection, prepared.query_with(arguments));
@@ -229,6 +230,10 @@ impl Postgres {
     }
 }
 
+fn writes(permit: &Permit) -> bool {
+    matches!(&permit.call().operation, Operation::Sql(Sql { mode: Mode::Execute, .. }))
+}
+
 async fn give(out: &Out, piece: Piece) -> Result<(), Refusal> {
     send(out, piece).await.map_err(|failed| failed.refusal)
 }
@@ -236,7 +241,8 @@ async fn give(out: &Out, piece: Piece) -> Result<(), Refusal> {
 /// Stops a running statement from outside.
 struct Stop<'a> {
     pool: &'a PgPool,
-    pid: i32,
+    /// The server's process, once it is known; before that nothing of the agent's runs.
+    pid: &'a OnceLock<i32>,
     gone: CancellationToken,
     timeout: Duration,
 }
@@ -253,7 +259,9 @@ impl Stop<'_> {
             () = tokio::time::sleep(self.timeout) => Refusal::new(Code::TargetTimeout).detail(format!("after {} ms", self.timeout.as_millis())),
             () = self.gone.cancelled() => Refusal::new(Code::TargetCancelled),
         };
-        session::cancel(self.pool, self.pid).await;
+        if let Some(pid) = self.pid.get() {
+            session::cancel(self.pool, *pid).await;
+        }
         let back = tokio::time::timeout(STOP_GRACE, &mut work).await;
         match back {
             // It was done before the cancel arrived: what is true is told.

@@ -4,7 +4,7 @@
 //! again every ten seconds, and read when it has changed: keys come and go without a restart.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use jsonwebtoken::DecodingKey;
@@ -96,7 +96,7 @@ struct Key {
 
 /// The keys as they were read.
 struct Held {
-    keys: Vec<Key>,
+    keys: Arc<Vec<Key>>,
     modified: Option<SystemTime>,
     looked: Instant,
 }
@@ -119,7 +119,7 @@ impl Issuer {
         if settings.algorithms.is_empty() {
             return Err("its list of algorithms is empty".to_owned());
         }
-        let keys = read(&settings)?;
+        let keys = Arc::new(read(&settings)?);
         let modified = modified(&settings);
         Ok(Self { settings, held: Mutex::new(Held { keys, modified, looked: Instant::now() }) })
     }
@@ -134,6 +134,16 @@ impl Issuer {
         let algorithm = Algorithm::parse(alg)
             .filter(|algorithm| self.settings.algorithms.contains(algorithm))
             .ok_or_else(|| invalid("its algorithm is not on the issuer's list"))?;
+        let keys = self.keys();
+        let key = find(&keys, algorithm, kid).ok_or_else(|| invalid("its key is not one of the issuer's"))?;
+        match jsonwebtoken::crypto::verify(signature, message, &key.key, algorithm.jose()) {
+            Ok(true) => Ok(()),
+            _ => Err(invalid("its signature does not hold")),
+        }
+    }
+
+    /// The keys as the file has them.
+    fn keys(&self) -> Arc<Vec<Key>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.looked.elapsed() >= REREAD_EVERY {
             held.looked = Instant::now();
@@ -141,16 +151,12 @@ impl Issuer {
             if now != held.modified {
                 // A key that was taken out of the file is good no longer; a file that cannot be read leaves the keys that were.
                 match read(&self.settings) {
-                    Ok(keys) => (held.keys, held.modified) = (keys, now),
+                    Ok(keys) => (held.keys, held.modified) = (Arc::new(keys), now),
                     Err(why) => tracing::warn!(issuer = %self.settings.url, why, "the keys could not be read again"),
                 }
             }
         }
-        let key = find(&held.keys, algorithm, kid).ok_or_else(|| invalid("its key is not one of the issuer's"))?;
-        match jsonwebtoken::crypto::verify(signature, message, &key.key, algorithm.jose()) {
-            Ok(true) => Ok(()),
-            _ => Err(invalid("its signature does not hold")),
-        }
+        Arc::clone(&held.keys)
     }
 }
 
@@ -194,6 +200,11 @@ fn read(settings: &IssuerSettings) -> Result<Vec<Key>, String> {
         if entry.get("use").is_some_and(|purpose| purpose != "sig") {
             continue;
         }
+        // Keys of kinds that the issuer's list has no use for are passed over (RFC 7517, 5): a provider may publish more than we ask for.
+        let (key_type, curve) = (member("kty").unwrap_or_default(), member("crv"));
+        if !settings.algorithms.iter().any(|algorithm| algorithm.key_type() == (key_type.as_str(), curve.as_deref())) {
+            continue;
+        }
         if let Some(modulus) = member("n") {
             use base64::Engine as _;
             let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
@@ -209,10 +220,10 @@ fn read(settings: &IssuerSettings) -> Result<Vec<Key>, String> {
         let jwk: Jwk =
             serde_json::from_value(entry.clone()).map_err(|_| format!("`{path}`: the key `{at}` is of a kind that is not known"))?;
         let key = DecodingKey::from_jwk(&jwk).map_err(|_| format!("`{path}`: the key `{at}` cannot be used"))?;
-        keys.push(Key { kid, key_type: member("kty").unwrap_or_default(), curve: member("crv"), algorithm: member("alg"), key });
+        keys.push(Key { kid, key_type, curve, algorithm: member("alg"), key });
     }
     if keys.is_empty() {
-        return Err(format!("`{path}` has no key to check signatures with"));
+        return Err(format!("`{path}` has no key for the issuer's algorithms"));
     }
     Ok(keys)
 }

@@ -62,6 +62,14 @@ impl Committer {
     pub(super) fn open(path: &Path, origin: &str, keys: Keys, clock: Clock) -> Result<Self, OpenError> {
         let connection = store::open(path).map_err(OpenError::Io)?;
         let state = replay(&connection, &keys)?;
+        let (now, lasting) = (clock.now(), clock.not_before(state.ts));
+        if lasting > now + chrono::TimeDelta::minutes(1) {
+            tracing::warn!(
+                last_leaf = rfc3339(lasting),
+                system = rfc3339(now),
+                "the log's last leaf is later than the system's clock; time goes on from there"
+            );
+        }
         let boot = ulid::Ulid::generate().to_string();
         Ok(Self {
             connection,

@@ -187,6 +187,14 @@ async fn errors_names_and_broken_streams() {
     assert!(refusal.message().contains("[redacted:email]") && !refusal.message().contains("a@b.com"));
     assert_eq!(masked.next().await, None);
 
+    // What is too long to be told is cut after it was masked, never in the middle of a secret.
+    let (sender, unmasked) = Unmasked::seal(None);
+    let mut masked = Masks::new(Rules::new(vec![])).apply(unmasked);
+    let long = Refusal::new(Code::TargetFailed).detail(format!("{} alice@example.com", "x ".repeat(496)));
+    sender.send(Piece::Failed { refusal: long, stopped: None }).await.ok().unwrap();
+    let Some(MaskedPiece::Failed { refusal, .. }) = masked.next().await else { panic!("no failure") };
+    assert!(!refusal.message().contains("alice") && refusal.message().len() < 1_100, "{}", refusal.message());
+
     let (sender, unmasked) = Unmasked::seal(None);
     let mut masked = Masks::new(Rules::new(vec![])).apply(unmasked);
     drop(sender);

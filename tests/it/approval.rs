@@ -179,3 +179,35 @@ async fn too_many_open_requests_are_refused() {
     assert_eq!(codes.last().map(String::as_str), Some("approval.too_many_open"));
     world.verify();
 }
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_revives_nothing_and_a_lost_role_decides_nothing() {
+    let mut world = World::new().await;
+    let id = pending(&world, SQL).await;
+    world.clock.turn(TimeDelta::minutes(31));
+    assert_eq!(world.agent().call("approval_status", json!({"approval_id": id})).await["result"]["state"], "expired");
+    world.clock.turn(TimeDelta::minutes(-30));
+    let (status, refused) = world.approver().decide(&id, yes()).await;
+    assert_eq!((status, refused["error"]["code"].as_str()), (409, Some("approval.expired")));
+    world.restart().await;
+    assert_eq!(world.approver().decide(&id, yes()).await.0, 409);
+    let second = pending(&world, SQL).await;
+    assert_ne!(second, id);
+    // Bob has changed teams: the same human, and no vote.
+    assert_eq!(world.human("bob", &["support"]).decide(&second, yes()).await.0, 403);
+    // Two sessions of one human are one human.
+    assert_eq!(world.approver().decide(&second, yes()).await.0, 200);
+    assert_eq!(world.approver().decide(&second, yes()).await.0, 409);
+    world.verify();
+}
+
+#[tokio::test]
+async fn an_approval_holds_for_the_policies_it_was_given_under() {
+    let mut world = World::new().await;
+    let id = pending(&world, SQL).await;
+    assert_eq!(world.approver().decide(&id, yes()).await.0, 200);
+    let stricter = POLICY.replace("@quorum(\"1\")", "@quorum(\"2\")");
+    world.restart_with(|settings| settings.policies[0].text = stricter).await;
+    assert_eq!(world.agent().execute("shop", SQL).await["status"], "approval_pending", "asked anew under the new policies");
+    world.verify();
+}

@@ -31,7 +31,6 @@ async fn tokens_and_challenges() {
     assert_eq!(agent.raw("whoami", json!({})).await.status(), 200);
     world.clock.turn(chrono::TimeDelta::hours(2));
     assert_eq!(agent.raw("whoami", json!({})).await.status(), 401, "a token that was good a moment ago");
-    world.clock.turn(chrono::TimeDelta::hours(-2));
     // A scope that does not reach the operation: recorded, and answered with the step-up.
     let reader = world.agent_of("alice", "demo-agent", &["support"], "mcp:read");
     let response = reader.raw("db_execute", json!({"target": "shop", "sql": "UPDATE orders SET status = 'paid' WHERE id = 1"})).await;

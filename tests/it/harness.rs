@@ -148,7 +148,12 @@ impl World {
 
     /// Stops the broker and starts another on the same data and address.
     pub async fn restart(&mut self) {
+        self.restart_with(|_| {}).await;
+    }
+
+    pub async fn restart_with(&mut self, change: impl FnOnce(&mut Settings)) {
         self.stop().await;
+        change(&mut self.settings);
         let listener = TcpListener::bind(self.settings.server.listen).await.unwrap();
         self.broker = Some(Broker::start(self.settings.clone(), listener, self.clock.clone()).await.unwrap());
     }

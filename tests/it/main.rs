@@ -18,6 +18,7 @@ mod clients;
 mod codes;
 mod conformance;
 mod doors;
+mod gates;
 mod harness;
 mod kill;
 mod masking;

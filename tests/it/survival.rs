@@ -81,6 +81,21 @@ async fn every_kind_of_tampering_is_found_and_placed() {
             "INSERT INTO entry SELECT (SELECT max(idx) + 1 FROM entry), 'forged', hash, replace(leaf, 'db_query', 'db_nothing') FROM entry WHERE idx = 6",
             None,
         ),
+        (
+            "a torn last row",
+            "DROP INDEX entry_call; DROP INDEX entry_agent; DROP INDEX entry_human; DROP INDEX entry_appr; UPDATE entry SET leaf = substr(leaf, 1, 20) WHERE idx = (SELECT max(idx) FROM entry)",
+            None,
+        ),
+        (
+            "a last row that is no text",
+            "DROP INDEX entry_call; DROP INDEX entry_agent; DROP INDEX entry_human; DROP INDEX entry_appr; UPDATE entry SET leaf = CAST(x'ff00fe' AS TEXT) WHERE idx = (SELECT max(idx) FROM entry)",
+            None,
+        ),
+        (
+            "a huge last row",
+            "UPDATE entry SET leaf = replace(leaf, '\"v\":1', '\"v\":1,\"x\":\"' || hex(zeroblob(20000)) || '\"') WHERE idx = (SELECT max(idx) FROM entry)",
+            None,
+        ),
         ("a leaf and its hash", "UPDATE entry SET hash = zeroblob(32) WHERE idx = 6", Some(6)),
         (
             "two payloads swapped",
@@ -117,6 +132,8 @@ async fn every_kind_of_tampering_is_found_and_placed() {
 #[tokio::test]
 async fn a_second_broker_and_a_lost_half_are_refused() {
     let world = World::new().await;
+    // The log is on from the first moment: there is no switch (attack 123).
+    assert!(world.verify().size >= 2);
     let open = || {
         countersign::ledger::Ledger::open(
             countersign::ledger::Settings { dir: world.data(), origin: "test.invalid/log".to_owned() },

@@ -21,6 +21,15 @@ impl Process {
         Self::ready(command, port)
     }
 
+    /// `quickstart` where no file may grow past so many KiB: a write that would fails, as on a full disk.
+    pub fn start_on_a_small_disk(data: &Path, port: u16, kib: u32) -> Self {
+        let mut command = Command::new("bash");
+        let script = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$@\"");
+        command.args(["-c", &script, "bash", env!("CARGO_BIN_EXE_countersign")]);
+        command.args(["quickstart", "--listen", &format!("127.0.0.1:{port}"), "--data"]).arg(data);
+        Self::ready(command, port)
+    }
+
     /// `serve` with a configuration that listens on this port.
     pub fn serve(config: &Path, port: u16) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
