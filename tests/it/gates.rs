@@ -72,6 +72,7 @@ async fn each_tool_is_identified_judged_asked_masked_and_recorded() {
         let types: Vec<&str> = leaves.iter().map(|leaf| leaf["t"].as_str().unwrap()).collect();
         assert_eq!(types, ["call.admitted", "call.completed"], "{tool}");
         assert!(!leaves[0]["policy"]["ids"].as_array().unwrap().is_empty(), "{tool}: {}", leaves[0]);
+        assert_eq!(leaves[1]["mask"]["set_hash"].as_str().map(str::len), Some(64), "{tool}: {}", leaves[1]);
         assert_eq!(leaves[1]["res"]["status"], status, "{tool}");
     }
     world.verify();

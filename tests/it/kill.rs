@@ -191,7 +191,7 @@ async fn rounds(cluster: Option<Cluster>) {
         println!("round {round}: killed after {kill_after:?}, {} writes acknowledged so far", acknowledged.len());
     }
     left_open(&site).await;
-    judge(&site, engine, &acknowledged).await;
+    judge(&site, engine, seed, &acknowledged).await;
 }
 
 /// A call that surely is open when the broker dies: the next start says that it is unresolved, and what was about to be done.
@@ -205,7 +205,7 @@ async fn left_open(site: &Site) {
     assert_eq!(call.await.unwrap(), None);
 }
 
-async fn judge(site: &Site, engine: &str, acknowledged: &[i64]) {
+async fn judge(site: &Site, engine: &str, seed: u64, acknowledged: &[i64]) {
     let last = site.start();
     let approver = site.approver();
     let unresolved = trail(&approver, "&kind=exec.unresolved").await;
@@ -236,7 +236,7 @@ async fn judge(site: &Site, engine: &str, acknowledged: &[i64]) {
     assert!(report.ok, "{report:#?}");
     assert_eq!(report.open_calls, 0, "what was open is closed at the next start");
     println!(
-        "| kill -9 | {engine} | {} intents | {} rows | {} acknowledged | {} unresolved | {} leaves verified |",
+        "| kill -9 | {engine} | {seed} | {} | {} | {} | {} | {} |",
         intents.len(),
         stored.len(),
         acknowledged.len(),
