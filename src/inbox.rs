@@ -45,6 +45,8 @@ pub fn router(inbox: Arc<Inbox>) -> Router {
         .route("/audit/entries", get(trail::list))
         .route("/audit/calls/{id}", get(trail::show))
         .route("/audit/checkpoint", get(trail::checkpoint))
+        .route("/audit/leaves", get(trail::leaves))
+        .route("/audit/key", get(trail::key))
         .route("/.well-known/oauth-protected-resource/inbox", get(metadata))
         .with_state(inbox)
 }

@@ -76,6 +76,21 @@ impl Audit {
         Ok(Some(json!({ "call": call, "entries": entries, "payloads": payloads })))
     }
 
+    /// Leaves as the tree has them, oldest first, from an index on: what an export is made of.
+    ///
+    /// # Errors
+    /// As with [`Audit::search`].
+    pub async fn leaves(&self, person: &Person, from: u64, limit: usize) -> Result<Vec<String>, Unavailable> {
+        self.record_reading(person, &format!("leaves from {from} on")).await?;
+        Ok(self.ledger.leaves(from, limit).await?)
+    }
+
+    /// The public key that verifies the head, as C2SP notes write keys.
+    #[must_use]
+    pub fn verifier(&self) -> String {
+        self.ledger.keys().verifier().text()
+    }
+
     /// The signed head.
     ///
     /// # Errors
@@ -139,7 +154,7 @@ impl Audit {
     }
 
     /// The audit log is itself audited: the reading is durable before anything is shown.
-    async fn record_reading(&self, person: &Person, question: &Question) -> Result<(), Unavailable> {
+    async fn record_reading(&self, person: &Person, question: &impl std::fmt::Debug) -> Result<(), Unavailable> {
         let asked = serde_json::to_vec(&json!({ "question": format!("{question:?}") })).map_err(Unavailable::because)?;
         let payloads = vec![self.payload("request", "request", &asked)?];
         let body = Map::from_iter([("pay".to_owned(), super::references(&payloads))]);

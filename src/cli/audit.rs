@@ -1,5 +1,8 @@
 //! `countersign audit`: read the trail of a running broker. Every reading is itself recorded.
 
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
@@ -34,6 +37,13 @@ enum Action {
     },
     /// Entries that fit every filter.
     Search(Box<Search>),
+    /// Write the whole log to a folder, for somebody who verifies it elsewhere. Payloads stay with the broker.
+    Export {
+        #[command(flatten)]
+        remote: Remote,
+        /// A folder that is not there yet.
+        folder: PathBuf,
+    },
     /// The signed head of the log: keep it, and give it to `verify --previous` later.
     Checkpoint {
         #[command(flatten)]
@@ -109,6 +119,7 @@ impl Trail {
                 entries(&search.remote, named.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect()).await
             }
             Action::Show { remote, call } => show(&remote, &call).await,
+            Action::Export { remote, folder } => export(&remote, &folder).await,
             Action::Checkpoint { remote } => {
                 let client = Client::new(&remote)?;
                 let note = client.text("/audit/checkpoint").await?;
@@ -171,6 +182,41 @@ async fn show(remote: &Remote, call: &str) -> Result<(), Failure> {
                 say(&inert(line));
             }
         }
+    }
+    Ok(())
+}
+
+/// The head first, then the leaves that it is of: what is recorded meanwhile belongs to the next export.
+async fn export(remote: &Remote, folder: &Path) -> Result<(), Failure> {
+    let at = |error: std::io::Error| Failure::Unreachable(format!("failed to write to `{}`: {error}", folder.display()));
+    let client = Client::new(remote)?;
+    let (key, checkpoint) = (client.text("/audit/key").await?, client.text("/audit/checkpoint").await?);
+    let size: u64 = checkpoint
+        .lines()
+        .nth(1)
+        .and_then(|line| line.parse().ok())
+        .ok_or_else(|| Failure::Negative("the broker's checkpoint has no size".to_owned()))?;
+    std::fs::create_dir(folder).map_err(at)?;
+    std::fs::write(folder.join("log.pub"), key).map_err(at)?;
+    std::fs::write(folder.join("checkpoint"), checkpoint).map_err(at)?;
+    let mut leaves = std::io::BufWriter::new(std::fs::File::create_new(folder.join("leaves.jsonl")).map_err(at)?);
+    let mut written = 0;
+    while written < size {
+        let page = client.text(&format!("/audit/leaves?from={written}")).await?;
+        let before = written;
+        for leaf in page.lines().take(usize::try_from(size - written).unwrap_or(usize::MAX)) {
+            writeln!(leaves, "{leaf}").map_err(at)?;
+            written += 1;
+        }
+        if written == before {
+            return Err(Failure::Negative(format!("the broker has {written} leaves, and its checkpoint is of {size}")));
+        }
+    }
+    leaves.into_inner().map_err(|error| at(error.into_error()))?.sync_all().map_err(at)?;
+    if remote.json {
+        print_json(&serde_json::json!({ "folder": folder.display().to_string(), "leaves": written }));
+    } else {
+        say(&format!("{written} leaves are in `{0}`; verify them anywhere: countersign verify {0}", folder.display()));
     }
     Ok(())
 }

@@ -56,7 +56,7 @@ impl Client {
             self.http.get(format!("{}{path}", self.base)).bearer_auth(self.token.expose_secret()).send().await.map_err(unreachable)?;
         let status = response.status();
         let text = response.text().await.map_err(unreachable)?;
-        if status.is_success() { Ok(text) } else { Err(Failure::Negative(format!("the broker answered {status}"))) }
+        if status.is_success() { Ok(text) } else { Err(negative(status, &serde_json::from_str(&text).unwrap_or_default())) }
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value, Failure> {
@@ -70,12 +70,16 @@ impl Client {
         if status.is_success() {
             return Ok(body);
         }
-        let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (code, message, hint) = (text("/error/code"), text("/error/message"), text("/error/hint"));
-        if code.is_empty() {
-            return Err(Failure::Negative(format!("the broker answered {status}")));
-        }
-        Err(Failure::Negative(format!("{message} ({code})\n  {hint}")))
+        Err(negative(status, &body))
+    }
+}
+
+/// What the broker refused, as it says it.
+fn negative(status: reqwest::StatusCode, body: &Value) -> Failure {
+    let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    match text("/error/code") {
+        "" => Failure::Negative(format!("the broker answered {status}")),
+        code => Failure::Negative(format!("{} ({code})\n  {}", text("/error/message"), text("/error/hint"))),
     }
 }
 

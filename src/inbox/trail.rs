@@ -85,3 +85,31 @@ pub(super) async fn checkpoint(State(inbox): State<Arc<Inbox>>, headers: HeaderM
     person(&inbox, &headers)?;
     inbox.audit.checkpoint().await?.ok_or_else(|| Problem::refused(Refusal::new(Code::NotFound)))
 }
+
+/// Where a page of an export begins.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct From {
+    #[serde(default)]
+    from: u64,
+}
+
+/// Leaves as they are stored, one a line: for those who may review, since they are everybody's.
+pub(super) async fn leaves(
+    State(inbox): State<Arc<Inbox>>,
+    headers: HeaderMap,
+    page: Result<Query<From>, axum::extract::rejection::QueryRejection>,
+) -> Result<String, Problem> {
+    let person = person(&inbox, &headers)?;
+    let Query(page) = page.map_err(|rejection| Problem::refused(Refusal::new(Code::Malformed).detail(rejection.body_text())))?;
+    if !inbox.policy.may_review(person.human()) {
+        return Err(Problem::refused(Refusal::new(Code::PolicyDenied).detail("the whole log is for those whom a policy lets `review`")));
+    }
+    let leaves = inbox.audit.leaves(&person, page.from, LIMIT_MAX).await?;
+    Ok(leaves.into_iter().flat_map(|leaf| [leaf, "\n".to_owned()]).collect())
+}
+
+pub(super) async fn key(State(inbox): State<Arc<Inbox>>, headers: HeaderMap) -> Result<String, Problem> {
+    person(&inbox, &headers)?;
+    Ok(inbox.audit.verifier())
+}

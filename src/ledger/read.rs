@@ -146,6 +146,21 @@ impl Ledger {
         .await
     }
 
+    /// Leaves as they are stored, oldest first, from an index on; at most `limit`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn leaves(&self, from: u64, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.read(move |connection| {
+            let limit = i64::try_from(limit.min(PAGE_MAX)).unwrap_or_default();
+            connection
+                .prepare_cached("SELECT leaf FROM entry WHERE idx >= ?1 ORDER BY idx LIMIT ?2")?
+                .query_map(params![from, limit], |row| row.get(0))?
+                .collect()
+        })
+        .await
+    }
+
     /// The signed head, a C2SP checkpoint; `None` for an empty log.
     ///
     /// # Errors

@@ -327,3 +327,14 @@ impl Human {
         self.get(&format!("/audit/entries?limit=500{query}")).await.1["entries"].as_array().cloned().unwrap_or_default()
     }
 }
+
+/// A small generator, so that a run is replayed by its seed.
+pub fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state >> 33
+}
+
+/// A number from the environment.
+pub fn setting(name: &str, or: impl FnOnce() -> u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or_else(or)
+}

@@ -16,17 +16,7 @@ use sqlx::{Executor, Row};
 
 use crate::harness::cluster::Cluster;
 use crate::harness::process::{Process, free_port};
-use crate::harness::{Agent, Human, POLICY};
-
-/// A small generator, so that a round is replayed by its seed.
-fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    *state >> 33
-}
-
-fn setting(name: &str, or: impl FnOnce() -> u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or_else(or)
-}
+use crate::harness::{Agent, Human, POLICY, next, setting};
 
 /// A broker's folder, and a target with an empty `journal` that would hold a number twice if it were written twice.
 struct Site {

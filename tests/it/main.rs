@@ -18,6 +18,7 @@ mod clients;
 mod codes;
 mod conformance;
 mod doors;
+mod fuzz;
 mod gates;
 mod harness;
 mod kill;

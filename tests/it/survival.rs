@@ -156,3 +156,44 @@ async fn a_second_broker_and_a_lost_half_are_refused() {
         );
     }
 }
+
+#[tokio::test]
+async fn an_exported_log_verifies_and_shows_what_was_done_to_it() {
+    let mut world = World::new().await;
+    for id in 1..6 {
+        world.agent().query("shop", &format!("SELECT {id}")).await;
+    }
+    let folder = world.dir.path().join("exported");
+    let token = world.dir.path().join("token");
+    let export = |who: String| {
+        std::fs::write(&token, who).unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command.args(["audit", "export", "--url", &world.base, "--token-file"]).arg(&token).arg(&folder);
+        tokio::task::spawn_blocking(move || command.output().unwrap())
+    };
+    // The whole log is not for everybody.
+    let refused = export(world.human("alice", &["support"]).token).await.unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("policy.denied"), "{refused:?}");
+    std::fs::remove_dir_all(&folder).unwrap();
+    let written = export(world.approver().token).await.unwrap();
+    assert!(written.status.success(), "{written:?}");
+    world.stop().await;
+    let verify = |change: &dyn Fn(&mut Vec<String>)| {
+        let copied = tempfile::tempdir().unwrap();
+        copy(&folder, copied.path());
+        let path = copied.path().join("leaves.jsonl");
+        let mut lines: Vec<String> = std::fs::read_to_string(&path).unwrap().lines().map(ToOwned::to_owned).collect();
+        change(&mut lines);
+        std::fs::write(&path, lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect::<String>()).unwrap();
+        countersign::ledger::verify::verify(copied.path(), &Default::default()).unwrap()
+    };
+    let whole = verify(&|_| {});
+    assert!(whole.ok && whole.size > 10 && whole.payloads_unchecked > 0, "{whole:#?}");
+    let altered = verify(&|lines| lines[5] = lines[5].replace("call.", "cell."));
+    assert!(!altered.ok);
+    assert!(!verify(&|lines| drop(lines.remove(5))).ok);
+    assert!(!verify(&|lines| lines.swap(5, 6)).ok);
+    assert!(!verify(&|lines| lines.insert(5, lines[5].clone())).ok);
+    assert!(!verify(&|lines| drop(lines.pop())).ok);
+}

@@ -1,0 +1,173 @@
+//! What must hold for any bytes from outside, whatever they are: nothing panics, and what is accepted is what it seems.
+//!
+//! One function a parser. The fuzz targets and the tests run the same ones.
+
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use countersign::catalog::{Bounds, Catalog, DeclaredFile};
+use countersign::clock::Clock;
+use countersign::identity::{Algorithm, Identity, IssuerSettings, Settings};
+use countersign::ledger::canonical;
+use countersign::ledger::note::VerifierKey;
+use countersign::mask::detect;
+use countersign::operation::sql::{Engine, Statement, view_relations};
+use countersign::policy::{self, Policy, PolicyFile};
+
+/// A property with its name and texts to start from.
+pub type Property = (&'static str, fn(&[u8]), &'static [&'static str]);
+
+/// Every property.
+pub const ALL: [Property; 7] = [
+    ("sql", sql, SQL),
+    ("text", text, TEXT),
+    ("token", token, TOKEN),
+    ("note", note, NOTE),
+    ("json", json, JSON),
+    ("policy", policy, POLICY),
+    ("tool", tool, TOOL),
+];
+
+const SQL: &[&str] = &[
+    "SELECT c.id, sum(o.total) AS t FROM customers c JOIN orders o ON o.c = c.id WHERE c.email LIKE $1 GROUP BY c.id HAVING t > 3 ORDER BY 2 DESC LIMIT 5",
+    "WITH RECURSIVE a(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM a) SELECT (SELECT max(x) FROM b), CASE WHEN n = 1 THEN 'a' ELSE \"q\" END FROM a",
+    "UPDATE customers SET email = lower(email) || 'x' FROM orders WHERE orders.c = customers.id RETURNING *",
+    "INSERT INTO t (a, b) VALUES (1, E'\\n'), (?2, x'00') ON CONFLICT (a) DO UPDATE SET b = excluded.b",
+    "DELETE FROM t WHERE id IN (SELECT id FROM u) -- comment\n; COMMIT; /* x */ COPY t TO PROGRAM 'id'",
+    "SELECT row_to_json(t)::text, t->>'a', ARRAY[1,2][1], $$body$$ FROM ONLY s.t, LATERAL f(t) AS g WHERE ROW(1,2) IS NOT NULL",
+];
+const TEXT: &[&str] = &[
+    "write to alice@example.com, card 4111 1111 1111 1111, ssn 078-05-1120, \u{ff14}111\u{200b}1111",
+    "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----",
+    "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhIn0.AAAA \"a b\"@c.de {\"password\": \"x\"}",
+];
+const TOKEN: &[&str] = &[
+    "Bearer eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCIsImtpZCI6ImsxIn0.eyJpc3MiOiJodHRwOi8vMTI3LjAuMC4xOjEvaXNzdWVyIiwic3ViIjoiYSJ9.AAAA",
+    "bearer a.b.c",
+    "Basic YTpi",
+];
+const NOTE: &[&str] = &[
+    "example.com/log\n7\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n\u{2014} example.com/log AAAAAAAAAAAA\n",
+    "example.com/log+f1e2d3c4+AVYnTkZ0sGfrYVtHe1wL0Ukk1W4y0Lg1HnKqxTF5sPzY",
+];
+const JSON: &[&str] = &["{\"b\":[1,-2.5e3,null,true,\"\\u0000\\ud83d\\ude00\"],\"a\":{\"\":18446744073709551615}}", "[[[[{}]]]]"];
+const POLICY: &[&str] = &[
+    "@id(\"a\")\n@quorum(\"2\")\n@ttl(\"30m\")\npermit (principal in Team::\"support\", action == Action::\"request\", resource in Target::\"shop\") when { context.risk == 2 };",
+    "@id(\"b\") forbid (principal, action, resource == Table::\"shop/main/t\") unless { context.own };",
+];
+const TOOL: &[&str] = &[
+    "name = \"orders\"\ndescription = \"d\"\ntarget = \"shop\"\nstatement = \"SELECT id FROM orders WHERE c = ?1\"\nrow_limit = 5\n[[parameter]]\nname = \"c\"\ntype = \"integer\"\ndescription = \"x\"\nmin = 1\n",
+];
+
+/// What is accepted is printed, read again the same, and as risky; what is no read says why.
+pub fn sql(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let _views = view_relations(engine, &text);
+        let Ok(statement) = Statement::parse(engine, &text) else { continue };
+        let again = Statement::parse(engine, statement.text());
+        let same = again.as_ref().is_ok_and(|again| {
+            again.text() == statement.text() && again.risk() == statement.risk() && again.touches() == statement.touches()
+        });
+        assert!(same, "{engine:?}: {text:?} was printed as {:?} and read as {again:?}", statement.text());
+        assert!(statement.is_read() || statement.why_not_read().is_some(), "{text:?}");
+        let _lineage = statement.lineage(&Default::default());
+    }
+}
+
+/// Finds are in order, apart, and at characters; nothing is found in what replaces them.
+pub fn text(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (mut masked, mut from) = (String::new(), 0);
+    for hit in detect::find(&text) {
+        assert!(hit.start >= from && hit.start < hit.end, "{text:?}: {hit:?}");
+        masked.push_str(text.get(from..hit.start).unwrap_or_else(|| panic!("{text:?}: {hit:?} begins inside a character")));
+        masked.push_str(&format!("[redacted:{}]", hit.kind));
+        from = hit.end;
+    }
+    masked.push_str(text.get(from..).unwrap_or_else(|| panic!("{text:?} ends inside a character")));
+    assert_eq!(detect::find(&masked), Vec::new(), "{text:?} became {masked:?}");
+}
+
+fn identity() -> &'static Identity {
+    static IDENTITY: OnceLock<Identity> = OnceLock::new();
+    IDENTITY.get_or_init(|| {
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        let jwks_file = std::env::temp_dir().join(format!("countersign-fuzz-{}.json", std::process::id()));
+        let set = "{\"keys\": [{\"kty\": \"OKP\", \"crv\": \"Ed25519\", \"kid\": \"k1\", \"x\": \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}";
+        std::fs::write(&jwks_file, set).unwrap_or_else(|error| panic!("{error}"));
+        let issuer = IssuerSettings {
+            url: "http://127.0.0.1:1/issuer".to_owned(),
+            namespace: String::new(),
+            jwks_file,
+            algorithms: vec![Algorithm::EdDsa],
+            teams_claim: "groups".to_owned(),
+            name_claim: "name".to_owned(),
+            human_clients: vec!["cli".to_owned()],
+            accept_plain_jwt: true,
+        };
+        let settings = Settings {
+            resource: "http://127.0.0.1:1/mcp".to_owned(),
+            inbox_resource: "http://127.0.0.1:1/inbox".to_owned(),
+            public_url: "http://127.0.0.1:1".to_owned(),
+            issuers: vec![issuer],
+            skew: Duration::from_secs(30),
+        };
+        Identity::new(settings, Clock::system()).unwrap_or_else(|problems| panic!("{problems:?}"))
+    })
+}
+
+/// Without the key nobody gets in, at neither door.
+pub fn token(bytes: &[u8]) {
+    let Ok(value) = http::HeaderValue::from_bytes(bytes) else { return };
+    let headers = http::HeaderMap::from_iter([(http::header::AUTHORIZATION, value)]);
+    assert!(identity().agent(&headers).is_err(), "{headers:?}");
+    assert!(identity().person(&headers).is_err(), "{headers:?}");
+}
+
+/// No note opens under a key that did not sign it; a key that is read prints as it was.
+pub fn note(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Some(key) = VerifierKey::parse(&text) {
+        assert_eq!(VerifierKey::parse(&key.text()).map(|again| again.text()), Some(key.text()), "{text:?}");
+    }
+    static KEY: OnceLock<Option<VerifierKey>> = OnceLock::new();
+    let key = KEY.get_or_init(|| NOTE.get(1).and_then(|text| VerifierKey::parse(text)));
+    if let Some(key) = key {
+        assert!(key.open(&text).is_none(), "{text:?}");
+    }
+}
+
+/// Canonical JSON is a fixpoint, and is the same value.
+pub fn json(bytes: &[u8]) {
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(bytes) else { return };
+    let Ok(printed) = canonical(&value) else { return };
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&printed).ok().as_ref(), Some(&value));
+    assert!(countersign::ledger::canonical::is_canonical(&printed), "{value}");
+}
+
+/// A policy loads or is refused with a place.
+pub fn policy(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let settings = policy::Settings {
+        schema: policy::load::SCHEMA.to_owned(),
+        files: vec![PolicyFile { path: "fuzz.cedar".to_owned(), text }],
+        namespaces: Default::default(),
+        targets: ["shop".to_owned()].into(),
+        environments: ["demo".to_owned()].into(),
+        teams: Default::default(),
+    };
+    if let Err(problems) = Policy::load(&settings, Clock::system()) {
+        assert!(!problems.is_empty());
+    }
+}
+
+/// A declared tool loads or is refused with a place.
+pub fn tool(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let path = Path::new("fuzz.toml").display().to_string();
+    if let Err(problems) = Catalog::new(Vec::new(), &[DeclaredFile { path, text }], Bounds::default()) {
+        assert!(!problems.is_empty());
+    }
+}
