@@ -3,17 +3,19 @@
 //! One function a parser. The fuzz targets and the tests run the same ones.
 
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use countersign::catalog::{Bounds, Catalog, DeclaredFile};
-use countersign::clock::Clock;
-use countersign::identity::{Algorithm, Identity, IssuerSettings, Settings};
+use countersign::clock::{Clock, Timestamp};
+use countersign::id::DelegationId;
+use countersign::identity::{Algorithm, Delegation, Event, Identity, IssuerSettings, KeySource, Reach, Settings, Standing, Witness};
 use countersign::ledger::canonical;
 use countersign::ledger::note::VerifierKey;
 use countersign::mask::detect;
 use countersign::operation::sql::{Engine, Statement, view_relations};
 use countersign::policy::{self, Policy, PolicyFile};
+use countersign::refusal::Refusal;
 
 /// A property with its name and texts to start from.
 pub type Property = (&'static str, fn(&[u8]), &'static [&'static str]);
@@ -90,6 +92,26 @@ pub fn text(bytes: &[u8]) {
     assert_eq!(detect::find(&masked), Vec::new(), "{text:?} became {masked:?}");
 }
 
+/// No registry and no record behind it: what is asked here is whether a token is good.
+#[derive(Debug)]
+struct Alone;
+
+impl Standing for Alone {
+    fn covers(&self, _: &Delegation, _: Reach<'_>, _: Timestamp) -> Result<Option<DelegationId>, Refusal> {
+        Ok(None)
+    }
+
+    fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        tokio::sync::watch::Sender::new(0).subscribe()
+    }
+}
+
+impl Witness for Alone {
+    fn saw<'a>(&'a self, _: Event<'a>) -> futures::future::BoxFuture<'a, Result<(), Refusal>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
 fn identity() -> &'static Identity {
     static IDENTITY: OnceLock<Identity> = OnceLock::new();
     IDENTITY.get_or_init(|| {
@@ -97,16 +119,9 @@ fn identity() -> &'static Identity {
         let jwks_file = std::env::temp_dir().join(format!("countersign-fuzz-{}.json", std::process::id()));
         let set = "{\"keys\": [{\"kty\": \"OKP\", \"crv\": \"Ed25519\", \"kid\": \"k1\", \"x\": \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}";
         std::fs::write(&jwks_file, set).unwrap_or_else(|error| panic!("{error}"));
-        let issuer = IssuerSettings {
-            url: "http://127.0.0.1:1/issuer".to_owned(),
-            namespace: String::new(),
-            jwks_file,
-            algorithms: vec![Algorithm::EdDsa],
-            teams_claim: "groups".to_owned(),
-            name_claim: "name".to_owned(),
-            human_clients: vec!["cli".to_owned()],
-            accept_plain_jwt: true,
-        };
+        let mut issuer = IssuerSettings::new("http://127.0.0.1:1/issuer", KeySource::File(jwks_file), vec![Algorithm::EdDsa]);
+        issuer.mapping.plain_jwt = true;
+        issuer.human_clients = vec!["cli".to_owned()];
         let settings = Settings {
             resource: "http://127.0.0.1:1/mcp".to_owned(),
             inbox_resource: "http://127.0.0.1:1/inbox".to_owned(),
@@ -114,7 +129,7 @@ fn identity() -> &'static Identity {
             issuers: vec![issuer],
             skew: Duration::from_secs(30),
         };
-        Identity::new(settings, Clock::system()).unwrap_or_else(|problems| panic!("{problems:?}"))
+        Identity::new(settings, Clock::system(), Arc::new(Alone), Arc::new(Alone)).unwrap_or_else(|problems| panic!("{problems:?}"))
     })
 }
 
@@ -122,8 +137,9 @@ fn identity() -> &'static Identity {
 pub fn token(bytes: &[u8]) {
     let Ok(value) = http::HeaderValue::from_bytes(bytes) else { return };
     let headers = http::HeaderMap::from_iter([(http::header::AUTHORIZATION, value)]);
-    assert!(identity().agent(&headers).is_err(), "{headers:?}");
-    assert!(identity().person(&headers).is_err(), "{headers:?}");
+    let identity = identity();
+    assert!(futures::executor::block_on(identity.agent(&headers)).is_err(), "{headers:?}");
+    assert!(futures::executor::block_on(identity.person(&headers)).is_err(), "{headers:?}");
 }
 
 /// No note opens under a key that did not sign it; a key that is read prints as it was.

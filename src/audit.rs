@@ -10,6 +10,7 @@ pub mod recover;
 pub mod refuse;
 pub mod reply;
 pub mod trail;
+mod witness;
 
 use std::sync::Arc;
 

@@ -26,6 +26,7 @@ use crate::operation::sql::Engine;
 use crate::pipeline::Pipeline;
 use crate::policy::{self, Policy, PolicyFile};
 use crate::record::Recorder;
+use crate::registry::{self, Registry};
 use crate::server;
 
 /// A target with its label.
@@ -62,6 +63,8 @@ pub struct Settings {
     pub masks: Vec<ColumnRule>,
     /// The Desk.
     pub approval: approval::Settings,
+    /// What is demanded of agents and delegations; targets and tools are filled in from the rest.
+    pub registry: registry::Settings,
 }
 
 /// Why a broker did not start: everything that is wrong, a line each.
@@ -142,7 +145,6 @@ impl Broker {
         let one = |error: &dyn fmt::Display| StartError(vec![error.to_string()]);
         let catalog = Arc::new(self::catalog(&settings).map_err(lines)?);
         let policy = Arc::new(Policy::load(&policy_settings(&settings), clock.clone()).map_err(lines)?);
-        let identity = Arc::new(Identity::new(settings.identity.clone(), clock.clone()).map_err(StartError)?);
         let (data, origin, opened) = (settings.data.clone(), settings.origin.clone(), clock.clone());
         let ledger = tokio::task::spawn_blocking(move || Ledger::open(ledger::Settings { dir: data, origin }, opened))
             .await
@@ -154,6 +156,16 @@ impl Broker {
         if unresolved > 0 {
             tracing::warn!(unresolved, "calls that a dead process left open were closed as unresolved");
         }
+        let demands = registry::Settings {
+            targets: settings.targets.iter().map(|target| target.settings.name.clone()).collect(),
+            tools: catalog.listings().iter().map(|listing| listing.name.clone()).collect(),
+            ..settings.registry.clone()
+        };
+        let registry =
+            Registry::open(ledger.clone(), Arc::clone(&recorder), clock.clone(), demands).await.map_err(|error| one(&error.cause()))?;
+        let standing = Arc::new(registry.clone());
+        let witness = Arc::new(audit.clone());
+        let identity = Arc::new(Identity::new(settings.identity.clone(), clock.clone(), standing, witness).map_err(StartError)?);
         let desk = Desk::new(ledger, recorder, clock.clone(), settings.approval.clone());
         let facts: Vec<TargetFacts> = settings.targets.iter().map(|target| target_facts(target).0).collect();
         let locals = Locals { policy: Arc::clone(&policy), desk: desk.clone(), targets: facts, clock: clock.clone() };
@@ -177,7 +189,7 @@ impl Broker {
             draining: draining.clone(),
             closing: closing.clone(),
         };
-        let inbox = Arc::new(Inbox { identity, desk: desk.clone(), policy, audit, clock });
+        let inbox = Arc::new(Inbox { identity, desk: desk.clone(), policy, audit, registry, clock });
         let doors = mcp::router(door).merge(inbox::router(inbox));
         let grace = settings.server.grace;
         let router = server::router(settings.server, doors, draining.clone());

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
-use crate::id::{ApprovalId, CallId};
+use crate::id::{ApprovalId, CallId, DelegationId};
 use crate::identity::Delegation;
 use crate::operation::{Operation, Risk};
 use crate::refusal::Refusal;
@@ -203,6 +203,8 @@ pub struct Judgement {
     pub decision: &'static str,
     /// The risk that was judged.
     pub risk: Risk,
+    /// The registered delegation that covers the call, where there is one.
+    pub covered_by: Option<DelegationId>,
 }
 
 /// A call that waits for a human, as the caller is told.

@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod output;
 mod quickstart;
+mod registry;
 mod serve;
 mod token;
 mod tools;
@@ -79,6 +80,12 @@ enum Command {
     Token(token::Token),
     /// See and decide what waits for a human.
     Approvals(approvals::Approvals),
+    /// See which agents there are; stop one at once, let it work again.
+    Agents(registry::Agents),
+    /// Lend an agent what it may do in your name, and for how long.
+    Delegate(registry::Delegate),
+    /// See what was lent, and take it back.
+    Delegations(registry::Delegations),
     /// Read the trail of what agents did.
     Audit(audit::Trail),
     /// Verify a ledger offline: every leaf, the tree, the signatures, the payloads, the order of events.
@@ -118,6 +125,9 @@ pub fn main() -> ExitCode {
             Command::Check(command) => command.run(),
             Command::Token(command) => command.run(),
             Command::Approvals(command) => command.run().await,
+            Command::Agents(command) => command.run().await,
+            Command::Delegate(command) => command.run().await,
+            Command::Delegations(command) => command.run().await,
             Command::Audit(command) => command.run().await,
             Command::Verify(command) => command.run(),
             Command::Tools(command) => command.run().await,

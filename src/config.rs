@@ -3,6 +3,7 @@
 //! What users write stays in this room: the rest of the broker sees its own settings types. Paths are relative to the configuration's folder.
 
 mod file;
+mod issuers;
 mod targets;
 
 use std::collections::BTreeSet;
@@ -15,10 +16,10 @@ use toml::Spanned;
 
 use crate::broker::{self, Settings};
 use crate::catalog::definition::read_declared;
-use crate::identity::{self, Algorithm, IssuerSettings};
+use crate::identity;
 use crate::mask::{ColumnRule, Mode};
 use crate::policy::{Policy, PolicyFile};
-use crate::{approval, catalog, clock, server};
+use crate::{approval, catalog, clock, registry, server};
 
 use file::File;
 
@@ -118,7 +119,7 @@ fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
     let public_url = file.server.public_url.clone().unwrap_or_else(|| format!("http://{}", file.server.listen));
     let public_url = public_url.trim_end_matches('/').to_owned();
     let server = server_settings(&file.server, &public_url);
-    let issuers = file.issuer.into_iter().map(|issuer| self::issuer(reader, issuer)).collect::<Vec<_>>();
+    let issuers = file.issuer.into_iter().map(|issuer| issuers::issuer(reader, issuer)).collect::<Vec<_>>();
     if issuers.is_empty() {
         reader.problem(0..0, "there is no [[issuer]]: nobody could ever call");
     }
@@ -148,6 +149,11 @@ fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
         issuers,
         skew: Duration::from_secs(file.server.clock_skew_s),
     };
+    let registry = registry::Settings {
+        agents_required: file.registry.agents == file::Demand::Required,
+        delegations_required: file.registry.delegations == file::Demand::Required,
+        ..registry::Settings::default()
+    };
     let data = reader.beside(&file.store.path);
     let settings = Settings {
         server,
@@ -161,6 +167,7 @@ fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
         teams: file.policy.teams.into_iter().collect::<BTreeSet<_>>(),
         masks,
         approval,
+        registry,
     };
     Config { settings, log_json: file.server.log_json }
 }
@@ -206,42 +213,6 @@ fn approval_settings(file: &file::Approval, public_url: &str) -> approval::Setti
     settings.grant_ttl = Duration::from_secs(file.grant_ttl_s);
     settings.denied_memory = Duration::from_secs(file.denied_memory_s);
     settings.open_max = file.max_open;
-    settings
-}
-
-fn issuer(reader: &mut Reader<'_>, issuer: Spanned<file::Issuer>) -> IssuerSettings {
-    let span = issuer.span();
-    let issuer = issuer.into_inner();
-    let mut algorithms = Vec::new();
-    for name in &issuer.algorithms {
-        match Algorithm::parse(name) {
-            Some(algorithm) => algorithms.push(algorithm),
-            None => reader.problem(span.clone(), format!("the algorithm `{name}` is not one of RS256, PS256, ES256, ES384, EdDSA")),
-        }
-    }
-    let settings = IssuerSettings {
-        url: issuer.url,
-        namespace: issuer.namespace,
-        jwks_file: reader.beside(&issuer.jwks_file),
-        algorithms,
-        teams_claim: issuer.teams_claim,
-        name_claim: issuer.name_claim,
-        human_clients: issuer.human_clients,
-        accept_plain_jwt: issuer.accept_plain_jwt,
-    };
-    // The room judges it; its words come with the place.
-    let probe = identity::Settings {
-        resource: "a".into(),
-        inbox_resource: "b".into(),
-        public_url: String::new(),
-        issuers: vec![settings.clone()],
-        skew: Duration::ZERO,
-    };
-    if let Err(problems) = identity::Identity::new(probe, clock::Clock::system()) {
-        for message in problems {
-            reader.problem(span.clone(), message);
-        }
-    }
     settings
 }
 

@@ -108,3 +108,9 @@ random_id!(
     ApprovalId,
     "apr_"
 );
+
+random_id!(
+    /// What a human lent an agent, as the registry has it.
+    DelegationId,
+    "dlg_"
+);

@@ -4,16 +4,23 @@
 //! another audience, or of a client that is not on the list of human clients. Nothing but a verified token counts: identity headers are ignored,
 //! and there is no fallback to the broker's own credentials.
 
+#[cfg(test)]
+pub(crate) mod alone;
 mod challenge;
 mod claims;
 pub mod delegation;
 pub mod development;
+mod fetch;
 mod issuer;
+mod keys;
+mod mapping;
 pub mod person;
+mod standing;
 mod strict;
 #[cfg(test)]
 mod tests;
 mod token;
+mod witness;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,9 +34,14 @@ use crate::clock::{Clock, Timestamp};
 use crate::refusal::{Code, Refusal};
 
 pub use challenge::Challenge;
+pub use claims::SignIn;
 pub use delegation::{Agent, Delegation, Human};
-pub use issuer::{Algorithm, IssuerSettings};
+pub use issuer::{Introspection, IssuerSettings, KeySource};
+pub use keys::Algorithm;
+pub use mapping::{ClaimPath, Mapping, Provider};
 pub use person::Person;
+pub use standing::{Reach, Standing};
+pub use witness::{Event, Witness};
 
 /// How tokens are judged.
 #[derive(Debug, Clone)]
@@ -55,52 +67,84 @@ const CACHE_MAX: usize = 10_000;
 /// How long they are.
 const CACHE_FOR: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
 
-/// Delegations by SHA-256 of their token, and until when they are taken from here.
+/// How long the answer of an issuer that was asked about an opaque token is.
+const ANSWER_FOR: chrono::TimeDelta = chrono::TimeDelta::seconds(15);
+
+/// By SHA-256 of their token: the delegation, and until when it is taken from here.
 type Verified = HashMap<[u8; 32], (Arc<Delegation>, Timestamp)>;
 
 /// Judges tokens.
 pub struct Identity {
     settings: Settings,
-    issuers: Vec<issuer::Issuer>,
+    issuers: Vec<Arc<issuer::Issuer>>,
     clock: Clock,
-    /// By SHA-256 of the token: the delegation, and until when it is taken from here. Expiry is judged on each use all the same.
+    standing: Arc<dyn Standing>,
+    witness: Arc<dyn Witness>,
+    /// Verified agents' tokens. Expiry is judged on each use all the same, and revocation on each call.
     verified: Mutex<Verified>,
+    /// Tokens whose first use here is on record, and when they end.
+    seen: Mutex<HashMap<[u8; 32], Timestamp>>,
+}
+
+impl Settings {
+    /// Everything that is wrong with them, without asking any issuer.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.skew > SKEW_MAX {
+            problems.push(format!("the clock skew must be at most {} s", SKEW_MAX.as_secs()));
+        }
+        for (position, issuer) in self.issuers.iter().enumerate() {
+            let at = |why: &str| format!("issuer `{}`: {why}", issuer.url);
+            // Two that share a name in policies could speak for each other's teams.
+            let mut earlier = self.issuers.iter().take(position);
+            if earlier.any(|other| other.url == issuer.url || other.namespace == issuer.namespace) {
+                problems.push(at("another issuer has the same URL or namespace"));
+            }
+            let (mcp, inbox) = self.audiences(issuer);
+            if mcp == inbox {
+                problems.push(at("the agent's door and the human's door need different audiences"));
+            }
+            problems.extend(issuer.problems().iter().map(|why| at(why)));
+        }
+        problems
+    }
+
+    /// The audiences of an issuer's tokens for the agent's door and for the human's.
+    fn audiences<'a>(&'a self, issuer: &'a IssuerSettings) -> (&'a str, &'a str) {
+        let mcp = issuer.audience.as_deref().unwrap_or(&self.resource);
+        (mcp, issuer.inbox_audience.as_deref().unwrap_or(&self.inbox_resource))
+    }
 }
 
 impl Identity {
-    /// An identity room with these issuers.
+    /// An identity room with these issuers. Those whose keys lie elsewhere are asked at the first token.
     ///
     /// # Errors
     /// Everything that is wrong with them.
-    pub fn new(settings: Settings, clock: Clock) -> Result<Self, Vec<String>> {
-        let mut problems = Vec::new();
-        if settings.skew > SKEW_MAX {
-            problems.push(format!("the clock skew must be at most {} s", SKEW_MAX.as_secs()));
+    pub fn new(settings: Settings, clock: Clock, standing: Arc<dyn Standing>, witness: Arc<dyn Witness>) -> Result<Self, Vec<String>> {
+        let problems = settings.problems();
+        if !problems.is_empty() {
+            return Err(problems);
         }
-        if settings.resource == settings.inbox_resource {
-            problems.push("the agent's door and the human's door need different audiences".to_owned());
-        }
-        let mut issuers = Vec::new();
-        for (position, issuer) in settings.issuers.iter().enumerate() {
-            // Two that share a name in policies could speak for each other's teams.
-            let earlier = settings.issuers.iter().take(position);
-            if earlier.clone().any(|other| other.url == issuer.url) || earlier.clone().any(|other| other.namespace == issuer.namespace) {
-                problems.push(format!("issuer `{}`: another issuer has the same URL or namespace", issuer.url));
-            }
-            match issuer::Issuer::load(issuer.clone()) {
-                Ok(issuer) => issuers.push(issuer),
-                Err(why) => problems.push(format!("issuer `{}`: {why}", issuer.url)),
-            }
-        }
-        if problems.is_empty() { Ok(Self { settings, issuers, clock, verified: Mutex::new(HashMap::new()) }) } else { Err(problems) }
+        let fetcher = fetch::Fetcher::new().map_err(|why| vec![why])?;
+        let load = |issuer: &IssuerSettings| {
+            issuer::Issuer::new(issuer.clone(), fetcher.clone(), clock.clone(), Arc::clone(&witness)).map(Arc::new)
+        };
+        let issuers = settings.issuers.iter().map(load).collect::<Result<_, _>>()?;
+        Ok(Self { settings, issuers, clock, standing, witness, verified: Mutex::default(), seen: Mutex::default() })
+    }
+
+    fn audiences<'a>(&'a self, issuer: &'a IssuerSettings) -> (&'a str, &'a str) {
+        self.settings.audiences(issuer)
     }
 
     /// The agent and human of a request at the agent's door.
     ///
     /// # Errors
     /// The challenge to answer with.
-    pub fn agent(&self, headers: &HeaderMap) -> Result<Arc<Delegation>, Challenge> {
-        let at_door = |refusal| Challenge::unauthorized(&self.settings.public_url, "mcp", refusal);
+    pub async fn agent(&self, headers: &HeaderMap) -> Result<Arc<Delegation>, Challenge> {
+        let at_door = |refusal| Challenge::refused(&self.settings.public_url, "mcp", refusal);
         let token = bearer(headers).map_err(at_door)?;
         let now = self.clock.now();
         let key = fingerprint(&token);
@@ -110,17 +154,23 @@ impl Identity {
         {
             return Ok(Arc::clone(delegation));
         }
-        let verified = token::verify(self, token.expose_secret(), &self.settings.resource, now).map_err(at_door)?;
-        let delegation = Delegation::of(verified).map_err(|refusal| match refusal.code() {
-            Code::InsufficientScope => Challenge::insufficient(&self.settings.public_url, crate::operation::Risk::Read, refusal),
-            _ => at_door(refusal),
-        })?;
-        let delegation = Arc::new(delegation);
+        let verified = token::verify(self, token.expose_secret(), token::Door::Mcp, now).await.map_err(at_door)?;
+        let client = verified.claims.client.clone();
+        let delegation = Arc::new(Delegation::of(verified, Arc::clone(&self.standing)).map_err(at_door)?);
+        let event = Event::SignedIn {
+            human: delegation.human(),
+            agent: Some(delegation.agent()),
+            client: client.as_deref(),
+            sign_in: delegation.sign_in(),
+        };
+        self.greet(key, delegation.expires_at(), event).await.map_err(at_door)?;
+        let is_signed = token.expose_secret().split('.').count() == 3;
+        let until = delegation.expires_at().min(now + if is_signed { CACHE_FOR } else { ANSWER_FOR });
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         if verified.len() >= CACHE_MAX {
             verified.clear();
         }
-        verified.insert(key, (Arc::clone(&delegation), delegation.expires_at().min(now + CACHE_FOR)));
+        verified.insert(key, (Arc::clone(&delegation), until));
         Ok(delegation)
     }
 
@@ -128,11 +178,34 @@ impl Identity {
     ///
     /// # Errors
     /// The challenge to answer with.
-    pub fn person(&self, headers: &HeaderMap) -> Result<Person, Challenge> {
-        let at_door = |refusal| Challenge::unauthorized(&self.settings.public_url, "inbox", refusal);
+    pub async fn person(&self, headers: &HeaderMap) -> Result<Person, Challenge> {
+        let at_door = |refusal| Challenge::refused(&self.settings.public_url, "inbox", refusal);
         let token = bearer(headers).map_err(at_door)?;
-        let verified = token::verify(self, token.expose_secret(), &self.settings.inbox_resource, self.clock.now()).map_err(at_door)?;
-        Person::of(verified).map_err(|refusal| Challenge::forbidden(&self.settings.public_url, refusal))
+        let verified = token::verify(self, token.expose_secret(), token::Door::Inbox, self.clock.now()).await.map_err(at_door)?;
+        let person = Person::of(verified).map_err(at_door)?;
+        let event = Event::SignedIn { human: person.human(), agent: None, client: Some(person.client()), sign_in: person.sign_in() };
+        self.greet(fingerprint(&token), person.expires_at(), event).await.map_err(at_door)?;
+        Ok(person)
+    }
+
+    /// Puts the first use of a token on record.
+    async fn greet(&self, key: [u8; 32], until: Timestamp, event: Event<'_>) -> Result<(), Refusal> {
+        let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen().contains_key(&key) {
+            return Ok(());
+        }
+        self.witness.saw(event).await?;
+        let now = self.clock.now();
+        let mut seen = seen();
+        if seen.len() >= CACHE_MAX {
+            seen.retain(|_, until| *until > now);
+        }
+        if seen.len() >= CACHE_MAX {
+            // The next use of each is recorded once more: too much on record is no loss.
+            seen.clear();
+        }
+        seen.insert(key, until);
+        Ok(())
     }
 
     /// The value of `WWW-Authenticate` that asks for a token reaching this risk.

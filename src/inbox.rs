@@ -3,6 +3,7 @@
 //! A GET never changes anything. What is read here is recorded before it is shown.
 
 mod approvals;
+mod registry;
 mod trail;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::clock::Clock;
 use crate::identity::{Challenge, Identity, Person};
 use crate::policy::Policy;
 use crate::refusal::{Code, Refusal};
+use crate::registry::Registry;
 
 /// What the human's door stands on.
 pub struct Inbox {
@@ -32,6 +34,8 @@ pub struct Inbox {
     pub policy: Arc<Policy>,
     /// Reads the trail, and records that it was read.
     pub audit: Audit,
+    /// Agents and delegations.
+    pub registry: Registry,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -42,6 +46,10 @@ pub fn router(inbox: Arc<Inbox>) -> Router {
         .route("/approvals", get(approvals::list))
         .route("/approvals/{id}", get(approvals::show))
         .route("/approvals/{id}/decision", post(approvals::decide))
+        .route("/agents", get(registry::agents).post(registry::register))
+        .route("/agents/state", post(registry::set_state))
+        .route("/delegations", get(registry::delegations).post(registry::lend))
+        .route("/delegations/{id}/revoke", post(registry::revoke))
         .route("/audit/entries", get(trail::list))
         .route("/audit/calls/{id}", get(trail::show))
         .route("/audit/checkpoint", get(trail::checkpoint))
@@ -67,7 +75,7 @@ impl Problem {
     fn refused(refusal: Refusal) -> Self {
         let status = match refusal.code() {
             Code::ApprovalUnknown | Code::NotFound => StatusCode::NOT_FOUND,
-            Code::ApprovalDecided | Code::ApprovalExpired | Code::ApprovalSpent => StatusCode::CONFLICT,
+            Code::ApprovalDecided | Code::ApprovalExpired | Code::ApprovalSpent | Code::AlreadyRegistered => StatusCode::CONFLICT,
             Code::Malformed | Code::InvalidArguments => StatusCode::BAD_REQUEST,
             Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::TokenExpired | Code::MissingToken | Code::InvalidToken => StatusCode::UNAUTHORIZED,
@@ -101,6 +109,6 @@ impl IntoResponse for Problem {
     }
 }
 
-fn person(inbox: &Inbox, headers: &HeaderMap) -> Result<Person, Problem> {
-    inbox.identity.person(headers).map_err(|challenge| Problem::Challenge(Box::new(challenge)))
+async fn person(inbox: &Inbox, headers: &HeaderMap) -> Result<Person, Problem> {
+    inbox.identity.person(headers).await.map_err(|challenge| Problem::Challenge(Box::new(challenge)))
 }

@@ -129,6 +129,13 @@ impl Draft {
         Self { kind, body, agent: None, human: None }
     }
 
+    /// With this member.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: Value) -> Self {
+        self.body.insert(name.to_owned(), value);
+        self
+    }
+
     /// Counts in the trail of this agent.
     #[must_use]
     pub fn of_agent(mut self, agent: String) -> Self {

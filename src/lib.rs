@@ -35,5 +35,6 @@ pub mod pipeline;
 pub mod policy;
 pub mod record;
 pub mod refusal;
+pub mod registry;
 pub mod server;
 pub mod telemetry;

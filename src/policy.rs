@@ -15,9 +15,10 @@ use cedar_policy::{Authorizer, Decision as CedarDecision, Entities, EntityUid, P
 use crate::approval::{Electorate, Subject, Terms};
 use crate::call::{Judgement, TargetFacts};
 use crate::clock::Clock;
-use crate::identity::{Delegation, Human};
+use crate::identity::{Agent, Delegation, Human};
 use crate::operation::{Risk, Touch};
 use crate::refusal::{Code, Refusal};
+use crate::registry::Stewards;
 
 pub use load::{PolicyFile, Problem, Settings};
 pub use rule::{Authorized, Pending, Ruling};
@@ -183,9 +184,27 @@ impl Electorate for Policy {
     }
 }
 
+impl Stewards for Policy {
+    fn may_manage(&self, human: &Human, agent: &Agent, verb: &'static str, own: bool) -> Result<Vec<String>, Refusal> {
+        let refuse = |cause: String| Refusal::new(Code::PolicyFailed).cause(cause);
+        let broken = || refuse("failed to build the steward's request".to_owned());
+        let (resource, mut known) = self.names.agent_entities(agent).ok_or_else(broken)?;
+        known.extend(self.names.human_entities(human).ok_or_else(broken)?);
+        let entities = Entities::from_entities(entities::distinct(known), Some(&self.schema)).map_err(|error| refuse(error.to_string()))?;
+        let context = entities::manage_context(verb, own).ok_or_else(broken)?;
+        let principal = self.names.human(human).ok_or_else(broken)?;
+        let action = entities::uid("Action", "manage").ok_or_else(broken)?;
+        let request = Request::new(principal, action, resource, context, Some(&self.schema)).map_err(|error| refuse(error.to_string()))?;
+        match self.ask(&request, &entities).map_err(|error| refuse(error.0))? {
+            (true, ids) => Ok(ids),
+            (false, _) => Err(Refusal::new(Code::NotASteward)),
+        }
+    }
+}
+
 /// How a judgement is recorded.
 fn judgement(policy: &Policy, mut ids: Vec<String>, decision: &'static str, risk: Risk) -> Judgement {
     ids.sort();
     ids.dedup();
-    Judgement { set_hash: policy.set_hash.clone(), ids, decision, risk }
+    Judgement { set_hash: policy.set_hash.clone(), ids, decision, risk, covered_by: None }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::call::{Facts, Judgement, TargetFacts, ToolFacts};
 use crate::clock::rfc3339;
-use crate::identity::{Agent, Human, Person};
+use crate::identity::{Agent, Human, Person, SignIn};
 use crate::ledger::{CommitError, Draft, Ledger, Row, StoreError, Write};
 use crate::refusal::{Code, Refusal};
 
@@ -25,6 +25,12 @@ impl Unavailable {
     /// For a cause that is no store's error (no randomness, say).
     pub fn because(cause: impl fmt::Display) -> Self {
         Self { cause: cause.to_string() }
+    }
+
+    /// What it was, for the operator.
+    #[must_use]
+    pub fn cause(&self) -> &str {
+        &self.cause
     }
 
     /// The same as a refusal; the cause stays private.
@@ -96,6 +102,12 @@ impl Recorder {
         self.opaque("agt", &[&agent.issuer, &agent.id])
     }
 
+    /// The opaque id of an issuer.
+    #[must_use]
+    pub fn issuer(&self, url: &str) -> String {
+        self.opaque("idp", &[url])
+    }
+
     /// The opaque id of a run, which is self-reported and therefore scoped by the human and the agent that report it.
     #[must_use]
     pub fn run(&self, human: &str, agent: &str, run: &str) -> String {
@@ -118,12 +130,15 @@ impl Recorder {
         if let Some((trace, span)) = facts.origin.traceparent.as_deref().and_then(traceparent) {
             body.insert("trace".to_owned(), json!({ "trace_id": trace, "span_id": span }));
         }
-        body.insert("human".to_owned(), json!({ "sub_id": human, "idp": self.opaque("idp", &[&delegation.human().issuer]) }));
+        let idp = self.issuer(&delegation.human().issuer);
+        body.insert("human".to_owned(), with_sign_in(json!({ "sub_id": human, "idp": idp }), delegation.sign_in()));
         body.insert("agent".to_owned(), json!({ "id": agent, "depth": delegation.agent().chain.len() }));
-        body.insert(
-            "dlg".to_owned(),
-            json!({ "exp": rfc3339(delegation.expires_at()), "scopes_hash": self.opaque("scp", &[&delegation.scopes().join(" ")]) }),
-        );
+        let mut lent =
+            json!({ "exp": rfc3339(delegation.expires_at()), "scopes_hash": self.opaque("scp", &[&delegation.scopes().join(" ")]) });
+        if let (Some(lent), Some(Value::Object(more))) = (lent.as_object_mut(), body.remove("dlg")) {
+            lent.extend(more);
+        }
+        body.insert("dlg".to_owned(), lent);
         Draft::new(kind, body).of_agent(agent).of_human(human)
     }
 
@@ -132,7 +147,9 @@ impl Recorder {
     pub fn personal(&self, kind: &'static str, person: &Person, more: Map<String, Value>) -> Draft {
         let human = self.human(person.human());
         let mut body = more;
-        body.insert("human".to_owned(), json!({ "sub_id": human, "idp": self.opaque("idp", &[&person.human().issuer]), "teams": person.human().teams, "client": person.client() }));
+        let idp = self.issuer(&person.human().issuer);
+        let who = json!({ "sub_id": human, "idp": idp, "teams": person.human().teams, "client": person.client() });
+        body.insert("human".to_owned(), with_sign_in(who, person.sign_in()));
         Draft::new(kind, body).of_human(human)
     }
 
@@ -160,6 +177,19 @@ impl Recorder {
     pub fn forget(&self) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
+}
+
+/// A human, as leaves have it, with how they signed in, as far as the issuer said.
+#[must_use]
+pub fn with_sign_in(mut human: Value, sign_in: &SignIn) -> Value {
+    if let Some(members) = human.as_object_mut() {
+        members.extend(sign_in.acr.as_ref().map(|acr| ("acr".to_owned(), Value::from(acr.as_str()))));
+        if !sign_in.amr.is_empty() {
+            members.insert("auth".to_owned(), Value::from(sign_in.amr.join(" ")));
+        }
+        members.extend(sign_in.at.map(|at| ("auth_time".to_owned(), Value::from(rfc3339(at)))));
+    }
+    human
 }
 
 /// The judgement, as leaves have it.

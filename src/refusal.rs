@@ -45,6 +45,14 @@ codes! {
     TokenExpired = "identity.expired", "the access token or the delegation has expired", "get a new token and repeat the call";
     InsufficientScope = "identity.insufficient_scope", "the token's scope does not reach this operation", "ask the human for a token with the scope named in WWW-Authenticate";
     NotAPerson = "identity.not_a_person", "this door is for humans; the token belongs to an agent or to another audience", "sign in as a human for the inbox's own resource";
+    IssuerUnreachable = "identity.issuer_unreachable", "the token's issuer could not be asked, so nobody can tell whether the token is good", "try again shortly; tell the operator if it lasts";
+    AgentSuspended = "identity.agent_suspended", "this agent is suspended", "stop; only the agent's owner or an administrator can let it work again";
+    AgentUnknown = "identity.agent_unknown", "this agent is not registered here", "its owner must register it first: `countersign agents register`";
+    NoDelegation = "identity.no_delegation", "the human has not delegated to this agent here", "ask the human to lend you what you need: `countersign delegate`";
+    DelegationRevoked = "identity.delegation_revoked", "the human's delegation to this agent was revoked", "stop, and ask the human; do not try another way";
+    OutsideDelegation = "identity.outside_delegation", "the human's delegation to this agent does not reach so far", "use what it covers, or ask the human for a wider one";
+    NotASteward = "registry.not_allowed", "no policy lets you manage this agent or this delegation", "the agent's owner, or whom a policy lets `manage` it, must do it";
+    AlreadyRegistered = "registry.already_there", "the registry has this already", "look at what is there; change its state, or choose another";
     UnknownTool = "request.unknown_tool", "there is no such tool for this caller", "call tools/list for the tools you may use";
     InvalidArguments = "request.invalid_arguments", "the arguments do not fit the tool's input schema", "correct the argument that the message names and call again";
     UnknownTarget = "request.unknown_target", "there is no such target for this caller", "call list_targets for the targets you may use";

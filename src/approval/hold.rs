@@ -13,7 +13,7 @@ use crate::approval::{Approval, Asking, Desk, Filed, State, View};
 use crate::call::{Answer, Line, Progress, Waiting};
 use crate::clock::rfc3339;
 use crate::id::ApprovalId;
-use crate::identity::{Agent, Human};
+use crate::identity::{Agent, Human, Reach};
 use crate::ledger::{Change, CommitError, Row, Write};
 use crate::record::Unavailable;
 use crate::refusal::{Code, Refusal};
@@ -148,9 +148,23 @@ impl Desk {
     /// # Errors
     /// The store cannot be read.
     pub async fn hold(&self, asking: Asking<'_>, id: &ApprovalId) -> Result<Outcome, Unavailable> {
+        let began = Instant::now();
         let line = &asking.call.line;
         let longest = if line.progress.is_some() { self.settings.hold_with_progress } else { self.settings.hold };
-        let Some(view) = self.watch(id, longest, line).await? else {
+        // What the human lent may be taken back while a human decides: the wait ends then, with what is true now.
+        let mut changes = asking.call.facts.delegation.changes();
+        let view = loop {
+            if let Err(refusal) = self.still_lent(asking) {
+                return Ok(Outcome::Stop(Answer::Refused(refusal)));
+            }
+            tokio::select! {
+                view = self.watch(id, longest.saturating_sub(began.elapsed()), line) => break view?,
+                changed = changes.changed() => if changed.is_err() {
+                    break self.watch(id, longest.saturating_sub(began.elapsed()), line).await?;
+                },
+            }
+        };
+        let Some(view) = view else {
             return Ok(Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalUnknown))));
         };
         Ok(match view.state_at(self.clock.now()) {
@@ -171,6 +185,13 @@ impl Desk {
             State::Expired => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalExpired))),
             State::Spent => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalSpent))),
         })
+    }
+
+    fn still_lent(&self, asking: Asking<'_>) -> Result<(), Refusal> {
+        let call = asking.call;
+        let target = call.target.as_ref().map(|target| target.name.as_str());
+        let reach = Reach { tool: &call.tool.name, target, risk: call.risk() };
+        call.facts.delegation.covers(reach, self.clock.now()).map(|_| ())
     }
 
     /// The request, for the human and agent that asked; `None` for anybody else's and for none at all.

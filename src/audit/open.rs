@@ -11,6 +11,7 @@ use crate::operation::Risk;
 use crate::policy::Authorized;
 use crate::record;
 use crate::refusal::{Code, Refusal};
+use crate::registry::Registry;
 
 /// The right to act once, and the only key to a credential. Not `Clone`, no public constructor.
 #[derive(Debug)]
@@ -66,14 +67,20 @@ impl Audit {
         body.insert("args".to_owned(), json!({ "commit": reference.commit, "len": reference.len }));
         body.insert("verb".to_owned(), Value::from(call.operation.verb()));
         body.insert("policy".to_owned(), record::policy(&judgement));
+        if let Some(lent) = &judgement.covered_by {
+            body.insert("dlg".to_owned(), json!({ "id": lent.as_str() }));
+        }
         if let Some(approval) = &approval {
             body.insert("appr".to_owned(), json!({ "id": approval.id().as_str(), "commit": approval.commit() }));
         }
         let payloads = vec![payload];
         body.insert("pay".to_owned(), references(&payloads));
         let mut writes = self.recorder.subjects(call.facts.delegation.human(), Some(call.facts.delegation.agent()));
-        // The approval comes first: if somebody spent it, nothing else of this change is worth trying.
-        writes.extend(approval.iter().map(crate::approval::Approval::spend));
+        // What must be true of the rows at this very moment, and what the caller is told where it is not.
+        let mut demands = Registry::guards(&self.recorder, &call.facts.delegation, judgement.covered_by.as_ref());
+        demands.extend(approval.iter().map(|approval| (approval.spend(), Code::ApprovalSpent)));
+        let (guards, codes): (Vec<Write>, Vec<Code>) = demands.into_iter().unzip();
+        writes.splice(0..0, guards);
         writes.push(Write::Insert(open_row(&call)));
         let leaf = self.recorder.draft("call.admitted", &call.facts, body);
         match self.ledger.commit(Change { leaves: vec![leaf], writes, payloads }).await {
@@ -91,9 +98,9 @@ impl Audit {
                 let max_affected = approval.as_ref().and_then(crate::approval::Approval::max_rows);
                 Ok(Ok((Permit { call, max_affected }, entry)))
             }
-            Err(CommitError::Conflict { .. }) => {
+            Err(CommitError::Conflict { write }) => {
                 self.recorder.forget();
-                let code = if approval.is_some() { Code::ApprovalSpent } else { Code::LedgerUnavailable };
+                let code = codes.get(write).copied().unwrap_or(Code::LedgerUnavailable);
                 let risk = Some(call.risk());
                 Ok(Err(Box::new(Stop {
                     facts: call.facts,

@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::*;
 use crate::call::{Answer, Line, Origin, Request, Stop};
+use crate::identity::alone::Alone;
 use crate::identity::development::{DevelopmentIssuer, TokenRequest};
-use crate::identity::{Algorithm, Delegation, Identity, IssuerSettings};
+use crate::identity::{Algorithm, Delegation, Identity, IssuerSettings, KeySource};
 use crate::refusal::Code;
 
 fn delegation() -> Arc<Delegation> {
@@ -15,27 +16,15 @@ fn delegation() -> Arc<Delegation> {
     let url = "http://127.0.0.1:1/issuer";
     let clock = crate::clock::Clock::system();
     let issuer = DevelopmentIssuer::open(dir.path(), url, clock.clone()).unwrap();
-    let settings = IssuerSettings {
-        url: url.into(),
-        namespace: String::new(),
-        jwks_file: issuer.jwks_file().into(),
-        algorithms: vec![Algorithm::EdDsa],
-        teams_claim: "groups".into(),
-        name_claim: "name".into(),
-        human_clients: vec![],
-        accept_plain_jwt: false,
+    let settings = crate::identity::Settings {
+        resource: "r".into(),
+        inbox_resource: "i".into(),
+        public_url: "u".into(),
+        issuers: vec![IssuerSettings::new(url, KeySource::File(issuer.jwks_file().into()), vec![Algorithm::EdDsa])],
+        skew: Duration::ZERO,
     };
-    let identity = Identity::new(
-        crate::identity::Settings {
-            resource: "r".into(),
-            inbox_resource: "i".into(),
-            public_url: "u".into(),
-            issuers: vec![settings],
-            skew: Duration::ZERO,
-        },
-        clock,
-    )
-    .unwrap_or_else(|problems| panic!("{problems:?}"));
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let identity = Identity::new(settings, clock, Arc::new(Alone), Arc::new(Alone)).unwrap_or_else(|problems| panic!("{problems:?}"));
     let token = issuer.mint(&TokenRequest {
         subject: "alice".into(),
         name: None,
@@ -47,7 +36,8 @@ fn delegation() -> Arc<Delegation> {
         lifetime: chrono::TimeDelta::minutes(5),
     });
     let bearer = format!("Bearer {}", secrecy::ExposeSecret::expose_secret(&token));
-    identity.agent(&http::HeaderMap::from_iter([(http::header::AUTHORIZATION, bearer.parse().unwrap())])).unwrap()
+    let headers = http::HeaderMap::from_iter([(http::header::AUTHORIZATION, bearer.parse().unwrap())]);
+    futures::executor::block_on(identity.agent(&headers)).unwrap()
 }
 
 fn target(name: &str) -> Target {

@@ -18,10 +18,10 @@ use crate::clock::Clock;
 use crate::connector::{Endpoint, TargetSettings};
 use crate::credential::Access;
 use crate::identity::development::{DevelopmentIssuer, TokenRequest};
-use crate::identity::{self, Algorithm, IssuerSettings};
+use crate::identity::{self, Algorithm, IssuerSettings, KeySource};
 use crate::mask::{ColumnRule, Mode};
 use crate::policy::PolicyFile;
-use crate::{approval, catalog, config, server, telemetry};
+use crate::{approval, catalog, config, registry, server, telemetry};
 
 /// Run a broker on embedded defaults: a seeded shop, a development issuer, tokens for an agent and an approver.
 #[derive(Debug, Args)]
@@ -139,14 +139,8 @@ fn write_secret(path: &Path, secret: &SecretString) -> Result<(), Failure> {
 fn settings(data: PathBuf, listen: SocketAddr, base: &str, issuer_url: &str, jwks_file: &Path, shop: PathBuf) -> Settings {
     let (allowed_hosts, allowed_origins) = config::own_addresses(listen, base);
     let issuer = IssuerSettings {
-        url: issuer_url.to_owned(),
-        namespace: String::new(),
-        jwks_file: jwks_file.to_owned(),
-        algorithms: vec![Algorithm::EdDsa],
-        teams_claim: "groups".to_owned(),
-        name_claim: "name".to_owned(),
         human_clients: vec!["countersign-cli".to_owned()],
-        accept_plain_jwt: false,
+        ..IssuerSettings::new(issuer_url, KeySource::File(jwks_file.to_owned()), vec![Algorithm::EdDsa])
     };
     let target = TargetSettings {
         name: "shop".to_owned(),
@@ -188,6 +182,7 @@ fn settings(data: PathBuf, listen: SocketAddr, base: &str, issuer_url: &str, jwk
             mode: Mode::Partial,
         }],
         approval: approval::Settings::new(format!("{base}/approvals")),
+        registry: registry::Settings::default(),
     }
 }
 

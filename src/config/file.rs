@@ -23,6 +23,8 @@ pub(super) struct File {
     pub(super) mask: Mask,
     #[serde(default)]
     pub(super) approval: Approval,
+    #[serde(default)]
+    pub(super) registry: Registry,
 }
 
 #[derive(Debug, Deserialize)]
@@ -75,24 +77,54 @@ pub(super) struct Issuer {
     pub(super) url: String,
     #[serde(default)]
     pub(super) namespace: String,
-    pub(super) jwks_file: PathBuf,
+    pub(super) provider: Option<String>,
+    pub(super) jwks_file: Option<PathBuf>,
+    pub(super) jwks_url: Option<String>,
+    #[serde(default)]
     pub(super) algorithms: Vec<String>,
-    #[serde(default = "groups")]
-    pub(super) teams_claim: String,
-    #[serde(default = "name")]
-    pub(super) name_claim: String,
+    pub(super) audience: Option<String>,
+    pub(super) inbox_audience: Option<String>,
     #[serde(default)]
     pub(super) human_clients: Vec<String>,
+    pub(super) plain_jwt: Option<bool>,
+    pub(super) keys_max_age_s: Option<u64>,
     #[serde(default)]
-    pub(super) accept_plain_jwt: bool,
+    pub(super) claims: Claims,
+    pub(super) introspection: Option<Introspection>,
 }
 
-fn groups() -> String {
-    "groups".to_owned()
+/// Where it differs from the provider's ready-made mapping.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Claims {
+    pub(super) human: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) teams: Option<String>,
+    pub(super) agent: Option<String>,
 }
 
-fn name() -> String {
-    "name".to_owned()
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Introspection {
+    pub(super) url: Option<String>,
+    pub(super) client_id: String,
+    pub(super) client_secret: String,
+}
+
+/// What is demanded before an agent may act.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Registry {
+    pub(super) agents: Demand,
+    pub(super) delegations: Demand,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Demand {
+    #[default]
+    Optional,
+    Required,
 }
 
 #[derive(Debug, Deserialize)]

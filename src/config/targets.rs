@@ -15,7 +15,7 @@ use crate::credential::{Access, Login};
 /// The longest secret, in bytes.
 const SECRET_MAX: usize = 4096;
 
-fn secret(reader: &mut Reader<'_>, span: &Range<usize>, reference: &str) -> Option<SecretString> {
+pub(super) fn secret(reader: &mut Reader<'_>, span: &Range<usize>, reference: &str) -> Option<SecretString> {
     let found = match reference.split_once(':') {
         Some(("env", name)) => std::env::var(name).map_err(|_| format!("the environment has no `{name}`")),
         Some(("file", path)) => {

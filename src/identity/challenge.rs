@@ -35,7 +35,18 @@ impl Challenge {
         Self { status, www_authenticate, refusal }
     }
 
-    pub(super) fn unauthorized(public_url: &str, door: &str, refusal: Refusal) -> Self {
+    /// What a refusal is answered with at a door: 401 for a token that is missing or not good, 403 for one that is and does not reach, 503 where
+    /// nobody can tell.
+    pub(super) fn refused(public_url: &str, door: &str, refusal: Refusal) -> Self {
+        match refusal.code() {
+            Code::InsufficientScope => Self::insufficient(public_url, Risk::Read, refusal),
+            Code::NotAPerson => Self::new(StatusCode::FORBIDDEN, public_url, door, ", error=\"insufficient_scope\"", refusal),
+            Code::IssuerUnreachable | Code::LedgerUnavailable => Self::new(StatusCode::SERVICE_UNAVAILABLE, public_url, door, "", refusal),
+            _ => Self::unauthorized(public_url, door, refusal),
+        }
+    }
+
+    fn unauthorized(public_url: &str, door: &str, refusal: Refusal) -> Self {
         let scope = if door == "mcp" { ", scope=\"mcp:read\"" } else { "" };
         let more = if refusal.code() == Code::MissingToken {
             scope.to_owned()
@@ -48,9 +59,5 @@ impl Challenge {
     pub(super) fn insufficient(public_url: &str, needed: Risk, refusal: Refusal) -> Self {
         let more = format!(", error=\"insufficient_scope\", scope=\"{}\"", scope_for(needed));
         Self::new(StatusCode::FORBIDDEN, public_url, "mcp", &more, refusal)
-    }
-
-    pub(super) fn forbidden(public_url: &str, refusal: Refusal) -> Self {
-        Self::new(StatusCode::FORBIDDEN, public_url, "inbox", ", error=\"insufficient_scope\"", refusal)
     }
 }

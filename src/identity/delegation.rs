@@ -1,6 +1,13 @@
 //! `Delegation`: a human lent this agent this scope until then. Minted from a verified agent token and from nothing else.
 
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
 use crate::clock::Timestamp;
+use crate::id::DelegationId;
+use crate::identity::claims::SignIn;
+use crate::identity::standing::{Reach, Standing};
 use crate::identity::token::Verified;
 use crate::operation::Risk;
 use crate::refusal::{Code, Refusal};
@@ -10,11 +17,11 @@ use crate::refusal::{Code, Refusal};
 pub struct Human {
     /// The issuer's URL, `iss`.
     pub issuer: String,
-    /// The subject at that issuer, `sub`.
+    /// The human's id at that issuer: `sub`, or what the issuer's mapping names.
     pub subject: String,
     /// A display name, where the token has one. Never judged.
     pub name: Option<String>,
-    /// Teams from the configured claim, valid within the issuer.
+    /// Teams from the mapped claim, valid within the issuer.
     pub teams: Vec<String>,
 }
 
@@ -23,7 +30,7 @@ pub struct Human {
 pub struct Agent {
     /// The issuer's URL.
     pub issuer: String,
-    /// `act.sub` (RFC 8693), else `client_id`, else `azp`.
+    /// `act.sub` (RFC 8693), else the client that the issuer's mapping names.
     pub id: String,
     /// Earlier actors of the `act` chain, nearest first.
     pub chain: Vec<String>,
@@ -37,20 +44,22 @@ pub struct Delegation {
     cap: Risk,
     token_id: Option<String>,
     scopes: Vec<String>,
+    sign_in: SignIn,
+    registered: Option<String>,
     expires_at: Timestamp,
+    standing: Arc<dyn Standing>,
 }
 
 impl Delegation {
     /// From a verified token, if it names an agent that is not the human, and a scope.
-    pub(super) fn of(verified: Verified) -> Result<Self, Refusal> {
+    pub(super) fn of(verified: Verified, standing: Arc<dyn Standing>) -> Result<Self, Refusal> {
         let Verified { issuer, claims } = verified;
-        let is_machine = claims.client.as_ref() == Some(&claims.subject);
         let mut actors = claims.actors.into_iter();
         let id = actors
             .next()
             .or(claims.client)
-            .ok_or_else(|| Refusal::new(Code::InvalidToken).detail("it names no agent: neither `act`, `client_id` nor `azp`"))?;
-        if id == claims.subject || is_machine {
+            .ok_or_else(|| Refusal::new(Code::InvalidToken).detail("it names no agent: neither an actor (`act`) nor a client"))?;
+        if id == claims.subject || claims.is_machine {
             return Err(Refusal::new(Code::InvalidToken).detail("its subject is the agent itself, and no human delegated to it"));
         }
         let has = |scope: &str| claims.scopes.iter().any(|known| known == scope);
@@ -69,7 +78,10 @@ impl Delegation {
             cap,
             token_id: claims.token_id,
             scopes: claims.scopes,
+            sign_in: claims.sign_in,
+            registered: claims.delegation,
             expires_at: claims.expires_at,
+            standing,
         })
     }
 
@@ -103,15 +115,44 @@ impl Delegation {
         &self.scopes
     }
 
+    /// How the human signed in, as far as the token says.
+    #[must_use]
+    pub const fn sign_in(&self) -> &SignIn {
+        &self.sign_in
+    }
+
+    /// The registered delegation that the token was issued under, if it names one: then no other covers its calls.
+    #[must_use]
+    pub fn registered(&self) -> Option<&str> {
+        self.registered.as_deref()
+    }
+
     /// When it ends.
     #[must_use]
     pub const fn expires_at(&self) -> Timestamp {
         self.expires_at
     }
 
-    /// Whether it still holds at `now`.
+    /// Whether the token still holds at `now`.
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
         now < self.expires_at
+    }
+
+    /// Whether it still stands at `now` and reaches so far; the registered delegation that says so, where there is one.
+    ///
+    /// # Errors
+    /// The token expired, the agent is suspended, or what the human lent it is over or does not reach so far.
+    pub fn covers(&self, reach: Reach<'_>, now: Timestamp) -> Result<Option<DelegationId>, Refusal> {
+        if !self.is_live(now) {
+            return Err(Refusal::new(Code::TokenExpired));
+        }
+        self.standing.covers(self, reach, now)
+    }
+
+    /// Fires whenever the answer of [`Delegation::covers`] may have changed, expiry aside.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.standing.changes()
     }
 }

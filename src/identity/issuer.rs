@@ -1,229 +1,353 @@
-//! An issuer: its name, its keys from a JWKS file, and the algorithms it signs with.
+//! An issuer: its name, where its keys are, the algorithms it signs with, and how its claims are read.
 //!
-//! A key set with a symmetric key, a private key or a short one is refused whole: it says that somebody mixed files up. The file is looked at
-//! again every ten seconds, and read when it has changed: keys come and go without a restart.
+//! Keys come from a file, from an address, or from the address that the issuer's own metadata names (OpenID Connect Discovery, RFC 8414). Those
+//! from an address are kept while the issuer is down, until they are older than the configuration allows; they are fetched again every ten
+//! minutes, and when a token names a key that is not known, at most twice a minute: nobody can make the broker a hammer.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use jsonwebtoken::DecodingKey;
-use jsonwebtoken::jwk::Jwk;
+use chrono::TimeDelta;
+use reqwest::Url;
+use secrecy::SecretString;
 use serde_json::Value;
 
+use crate::clock::{Clock, Timestamp};
+use crate::identity::fetch::{Address, Fetcher, issuer_url};
+use crate::identity::keys::{Algorithm, KeySet, SET_MAX_BYTES};
+use crate::identity::mapping::{Mapping, Provider};
+use crate::identity::strict::is_strict;
+use crate::identity::witness::{Event, Witness};
 use crate::refusal::{Code, Refusal};
 
-/// Signature algorithms that an issuer's list may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Algorithm {
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
-    Rs256,
-    /// RSASSA-PSS with SHA-256.
-    Ps256,
-    /// ECDSA on P-256.
-    Es256,
-    /// ECDSA on P-384.
-    Es384,
-    /// Ed25519.
-    EdDsa,
+/// Where an issuer's keys are.
+#[derive(Debug, Clone)]
+pub enum KeySource {
+    /// A file, read again when it changes.
+    File(PathBuf),
+    /// An address.
+    Url(String),
+    /// The address in the issuer's metadata.
+    Discovered,
 }
 
-impl Algorithm {
-    const ALL: [(Self, &'static str, jsonwebtoken::Algorithm); 5] = [
-        (Self::Rs256, "RS256", jsonwebtoken::Algorithm::RS256),
-        (Self::Ps256, "PS256", jsonwebtoken::Algorithm::PS256),
-        (Self::Es256, "ES256", jsonwebtoken::Algorithm::ES256),
-        (Self::Es384, "ES384", jsonwebtoken::Algorithm::ES384),
-        (Self::EdDsa, "EdDSA", jsonwebtoken::Algorithm::EdDSA),
-    ];
-
-    /// By its JOSE name; `None` for every other (`none` and `HS256` among them).
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, known, _)| *known == name).map(|(algorithm, ..)| *algorithm)
-    }
-
-    fn jose(self) -> jsonwebtoken::Algorithm {
-        Self::ALL.iter().find(|(algorithm, ..)| *algorithm == self).map_or(jsonwebtoken::Algorithm::EdDSA, |(_, _, jose)| *jose)
-    }
-
-    /// The key type and curve that it goes with.
-    const fn key_type(self) -> (&'static str, Option<&'static str>) {
-        match self {
-            Self::Rs256 | Self::Ps256 => ("RSA", None),
-            Self::Es256 => ("EC", Some("P-256")),
-            Self::Es384 => ("EC", Some("P-384")),
-            Self::EdDsa => ("OKP", Some("Ed25519")),
-        }
-    }
+/// How opaque tokens of an issuer are looked up (RFC 7662).
+#[derive(Debug, Clone)]
+pub struct Introspection {
+    /// Where; `None` = as the issuer's metadata says.
+    pub url: Option<String>,
+    /// The broker's id at the issuer.
+    pub client_id: String,
+    /// And its secret.
+    pub client_secret: SecretString,
 }
 
-/// How an issuer's tokens are judged.
+/// An issuer, as it is configured.
 #[derive(Debug, Clone)]
 pub struct IssuerSettings {
-    /// `iss`, byte for byte.
+    /// Its URL, as `iss` has it.
     pub url: String,
-    /// Before its teams, humans and agents in policies; empty for the one issuer without.
+    /// Its name in policies; empty for the only one without.
     pub namespace: String,
-    /// Its public keys (RFC 7517).
-    pub jwks_file: PathBuf,
-    /// What it signs with.
+    /// Where its keys are.
+    pub keys: KeySource,
+    /// What it may sign with.
     pub algorithms: Vec<Algorithm>,
-    /// The claim with the human's teams, a list of texts.
-    pub teams_claim: String,
-    /// The claim with the human's name.
-    pub name_claim: String,
-    /// Clients that humans sign in with, for the human's door.
+    /// How its claims are read.
+    pub mapping: Mapping,
+    /// Clients that humans sign in with.
     pub human_clients: Vec<String>,
-    /// Also accept the header type `JWT`, for issuers that do not follow RFC 9068.
-    pub accept_plain_jwt: bool,
+    /// What its tokens for agents have as audience, where that cannot be the agent's door itself.
+    pub audience: Option<String>,
+    /// The same for humans' tokens.
+    pub inbox_audience: Option<String>,
+    /// Keys are used for so long after they were last fetched, where the issuer cannot be reached.
+    pub keys_max_age: Duration,
+    /// How its opaque tokens are looked up; `None` = they are refused.
+    pub introspection: Option<Introspection>,
 }
 
-/// The largest JWKS file, in bytes.
-const JWKS_MAX_BYTES: u64 = 256 * 1024;
-/// The file is read again at most this often.
-const REREAD_EVERY: Duration = Duration::from_secs(10);
-/// Bytes of the shortest RSA modulus.
-const RSA_MIN_BYTES: usize = 256;
+impl IssuerSettings {
+    /// An issuer that follows RFC 9068, with everything else at its default.
+    #[must_use]
+    pub fn new(url: &str, keys: KeySource, algorithms: Vec<Algorithm>) -> Self {
+        Self {
+            url: url.to_owned(),
+            namespace: String::new(),
+            keys,
+            algorithms,
+            mapping: Mapping::of(Provider::Generic),
+            human_clients: Vec::new(),
+            audience: None,
+            inbox_audience: None,
+            keys_max_age: Duration::from_secs(24 * 3600),
+            introspection: None,
+        }
+    }
 
-struct Key {
-    kid: Option<String>,
-    key_type: String,
-    curve: Option<String>,
-    algorithm: Option<String>,
-    key: DecodingKey,
+    /// Everything that is wrong with them, without asking the issuer; a key file is read.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let url = issuer_url(&self.url).map_err(|why| problems.push(why)).ok();
+        if self.algorithms.is_empty() {
+            problems.push("its list of algorithms is empty".to_owned());
+        } else if let KeySource::File(path) = &self.keys
+            && let Err(why) = from_file(path, &self.algorithms)
+        {
+            problems.push(why);
+        }
+        let named = [
+            match &self.keys {
+                KeySource::Url(url) => Some(url),
+                KeySource::File(_) | KeySource::Discovered => None,
+            },
+            self.introspection.as_ref().and_then(|introspection| introspection.url.as_ref()),
+        ];
+        if let Some(url) = url {
+            problems.extend(named.into_iter().flatten().filter_map(|named| Address::new(named, &url).err()));
+        }
+        problems
+    }
 }
 
-/// The keys as they were read.
+/// A file is looked at again this often.
+const LOOK_EVERY: TimeDelta = TimeDelta::seconds(10);
+/// Keys from an address are fetched again this often.
+const FETCH_EVERY: TimeDelta = TimeDelta::minutes(10);
+/// And at most this often, whatever tokens come in.
+const FETCH_AT_MOST_EVERY: TimeDelta = TimeDelta::seconds(30);
+
+/// What is known of an issuer's metadata.
+#[derive(Debug, Clone)]
+struct Endpoints {
+    keys: Address,
+    introspection: Option<Address>,
+}
+
 struct Held {
-    keys: Arc<Vec<Key>>,
+    keys: Arc<KeySet>,
+    endpoints: Option<Endpoints>,
     modified: Option<SystemTime>,
-    looked: Instant,
+    /// When the keys were last known to be the issuer's.
+    fetched: Option<Timestamp>,
+    /// When they were last asked for.
+    tried: Option<Timestamp>,
 }
 
 /// An issuer with its keys.
 pub(super) struct Issuer {
     settings: IssuerSettings,
+    url: Url,
+    fetcher: Fetcher,
+    clock: Clock,
+    witness: Arc<dyn Witness>,
     held: Mutex<Held>,
+    /// One fetch at a time; whoever waits finds what it brought.
+    fetching: tokio::sync::Mutex<()>,
 }
 
 impl Issuer {
-    pub(super) fn load(settings: IssuerSettings) -> Result<Self, String> {
-        let uri: http::Uri = settings.url.parse().map_err(|_| "its URL cannot be read".to_owned())?;
-        let host =
-            uri.authority().filter(|authority| !authority.as_str().contains('@')).map(http::uri::Authority::host).unwrap_or_default();
-        let loopback = uri.scheme_str() == Some("http") && ["127.0.0.1", "localhost", "[::1]"].contains(&host);
-        if host.is_empty() || uri.query().is_some() || !(uri.scheme_str() == Some("https") || loopback) {
-            return Err("its URL must begin with https:// (http:// on loopback alone)".to_owned());
+    pub(super) fn new(settings: IssuerSettings, fetcher: Fetcher, clock: Clock, witness: Arc<dyn Witness>) -> Result<Self, Vec<String>> {
+        let problems = settings.problems();
+        if !problems.is_empty() {
+            return Err(problems);
         }
-        if settings.algorithms.is_empty() {
-            return Err("its list of algorithms is empty".to_owned());
+        let url = issuer_url(&settings.url).map_err(|why| vec![why])?;
+        let mut held = Held { keys: Arc::default(), endpoints: None, modified: None, fetched: None, tried: None };
+        if let KeySource::File(path) = &settings.keys {
+            let (keys, modified) = from_file(path, &settings.algorithms).map_err(|why| vec![why])?;
+            held = Held { keys: Arc::new(keys), modified, fetched: Some(clock.now()), ..held };
         }
-        let keys = Arc::new(read(&settings)?);
-        let modified = modified(&settings);
-        Ok(Self { settings, held: Mutex::new(Held { keys, modified, looked: Instant::now() }) })
+        Ok(Self { settings, url, fetcher, clock, witness, held: Mutex::new(held), fetching: tokio::sync::Mutex::new(()) })
     }
 
     pub(super) const fn settings(&self) -> &IssuerSettings {
         &self.settings
     }
 
+    fn held<T>(&self, look: impl FnOnce(&mut Held) -> T) -> T {
+        look(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Checks a signature with the key that the header names.
-    pub(super) fn check_signature(&self, alg: &str, kid: Option<&str>, message: &[u8], signature: &str) -> Result<(), Refusal> {
+    pub(super) async fn check_signature(
+        self: &Arc<Self>,
+        alg: &str,
+        kid: Option<&str>,
+        message: &[u8],
+        signature: &str,
+    ) -> Result<(), Refusal> {
         let invalid = |why: &str| Refusal::new(Code::InvalidToken).detail(why);
         let algorithm = Algorithm::parse(alg)
             .filter(|algorithm| self.settings.algorithms.contains(algorithm))
             .ok_or_else(|| invalid("its algorithm is not on the issuer's list"))?;
-        let keys = self.keys();
-        let key = find(&keys, algorithm, kid).ok_or_else(|| invalid("its key is not one of the issuer's"))?;
-        match jsonwebtoken::crypto::verify(signature, message, &key.key, algorithm.jose()) {
-            Ok(true) => Ok(()),
-            _ => Err(invalid("its signature does not hold")),
+        let mut keys = self.keys().await?;
+        if keys.find(algorithm, kid).is_none() && !matches!(self.settings.keys, KeySource::File(_)) {
+            // A key that is not known may be a new one.
+            self.fetch().await;
+            keys = self.keys().await?;
+        }
+        let key = keys.find(algorithm, kid).ok_or_else(|| invalid("its key is not one of the issuer's"))?;
+        if key.holds(algorithm, message, signature) { Ok(()) } else { Err(invalid("its signature does not hold")) }
+    }
+
+    /// The keys, as old as they may be.
+    async fn keys(self: &Arc<Self>) -> Result<Arc<KeySet>, Refusal> {
+        if let KeySource::File(path) = &self.settings.keys {
+            self.reread(path).await;
+            return Ok(self.held(|held| Arc::clone(&held.keys)));
+        }
+        let now = self.clock.now();
+        let age = self.held(|held| held.fetched).map(|fetched| now - fetched);
+        let most = TimeDelta::from_std(self.settings.keys_max_age).unwrap_or(TimeDelta::MAX);
+        match age {
+            Some(age) if age < FETCH_EVERY && age <= most => {}
+            // Good for now: nobody has to wait for the fetch.
+            Some(age) if age <= most => {
+                let issuer = Arc::clone(self);
+                drop(tokio::spawn(async move { issuer.fetch().await }));
+            }
+            _ => self.fetch().await,
+        }
+        let (keys, fetched) = self.held(|held| (Arc::clone(&held.keys), held.fetched));
+        if fetched.is_some_and(|fetched| now - fetched <= most) { Ok(keys) } else { Err(Refusal::new(Code::IssuerUnreachable)) }
+    }
+
+    /// Fetches the keys, unless that was tried a short while ago.
+    async fn fetch(&self) {
+        let _turn = self.fetching.lock().await;
+        let now = self.clock.now();
+        let due = self.held(|held| {
+            let due = held.tried.is_none_or(|tried| now - tried >= FETCH_AT_MOST_EVERY);
+            if due {
+                held.tried = Some(now);
+            }
+            due
+        });
+        if !due {
+            return;
+        }
+        let fetched = async {
+            let endpoints = self.endpoints().await?;
+            let keys = KeySet::parse(&self.fetcher.get(&endpoints.keys).await?, &self.settings.algorithms)?;
+            self.install(keys, None).await
+        };
+        if let Err(why) = fetched.await {
+            // Metadata that led nowhere is asked for again: the issuer may have moved its keys.
+            self.held(|held| held.endpoints = None);
+            tracing::warn!(issuer = %self.settings.url, why, "the keys could not be fetched");
         }
     }
 
-    /// The keys as the file has them.
-    fn keys(&self) -> Arc<Vec<Key>> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.looked.elapsed() >= REREAD_EVERY {
-            held.looked = Instant::now();
-            let now = modified(&self.settings);
-            if now != held.modified {
-                // A key that was taken out of the file is good no longer; a file that cannot be read leaves the keys that were.
-                match read(&self.settings) {
-                    Ok(keys) => (held.keys, held.modified) = (Arc::new(keys), now),
-                    Err(why) => tracing::warn!(issuer = %self.settings.url, why, "the keys could not be read again"),
-                }
+    /// Takes new keys into use once their coming is on record.
+    async fn install(&self, keys: KeySet, modified: Option<SystemTime>) -> Result<(), String> {
+        let old = self.held(|held| Arc::clone(&held.keys));
+        if !old.is_same(&keys) {
+            let event = Event::KeysChanged { issuer: &self.settings.url, before: &old.names(), now: &keys.names() };
+            self.witness.saw(event).await.map_err(|refusal| refusal.message())?;
+        }
+        let now = self.clock.now();
+        self.held(|held| (held.keys, held.modified, held.fetched) = (Arc::new(keys), modified, Some(now)));
+        Ok(())
+    }
+
+    async fn reread(&self, path: &std::path::Path) {
+        let now = self.clock.now();
+        let due = self.held(|held| {
+            let due = held.tried.is_none_or(|tried| now - tried >= LOOK_EVERY);
+            if due {
+                held.tried = Some(now);
+            }
+            due
+        });
+        if !due || modified(path) == self.held(|held| held.modified) {
+            return;
+        }
+        // A key that was taken out of the file is good no longer; a file that cannot be read leaves the keys that were.
+        let read = match from_file(path, &self.settings.algorithms) {
+            Ok((keys, modified)) => self.install(keys, modified).await,
+            Err(why) => Err(why),
+        };
+        if let Err(why) = read {
+            tracing::warn!(issuer = %self.settings.url, why, "the keys could not be read again");
+        }
+    }
+
+    async fn endpoints(&self) -> Result<Endpoints, String> {
+        if let Some(known) = self.held(|held| held.endpoints.clone()) {
+            return Ok(known);
+        }
+        let named = self.settings.introspection.as_ref().and_then(|introspection| introspection.url.as_deref());
+        let introspection = named.map(|url| Address::new(url, &self.url)).transpose()?;
+        let endpoints = match &self.settings.keys {
+            KeySource::Url(keys) => Endpoints { keys: Address::new(keys, &self.url)?, introspection },
+            KeySource::File(_) | KeySource::Discovered => {
+                let metadata = self.discover().await?;
+                let address = |name: &str| metadata.get(name).and_then(Value::as_str).map(|text| Address::new(text, &self.url)).transpose();
+                let keys = address("jwks_uri")?.ok_or("the issuer's metadata has no `jwks_uri`")?;
+                Endpoints { keys, introspection: introspection.map_or_else(|| address("introspection_endpoint"), |known| Ok(Some(known)))? }
+            }
+        };
+        self.held(|held| held.endpoints = Some(endpoints.clone()));
+        Ok(endpoints)
+    }
+
+    /// The issuer's metadata: OpenID Connect Discovery first, then RFC 8414. It must name this very issuer.
+    async fn discover(&self) -> Result<Value, String> {
+        let openid = format!("{}/.well-known/openid-configuration", self.settings.url.trim_end_matches('/'));
+        let mut oauth = self.url.clone();
+        oauth.set_path(&format!("/.well-known/oauth-authorization-server{}", self.url.path().trim_end_matches('/')));
+        let mut problems = Vec::new();
+        for place in [openid.as_str(), oauth.as_str()] {
+            let found = self.fetcher.get(&Address::new(place, &self.url)?).await;
+            match found.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).map_err(|error| format!("`{place}` is no JSON: {error}")))
+            {
+                Ok(metadata) if metadata.get("issuer").and_then(Value::as_str) == Some(&self.settings.url) => return Ok(metadata),
+                Ok(_) => problems.push(format!("`{place}` is the metadata of another issuer")),
+                Err(why) => problems.push(why),
             }
         }
-        Arc::clone(&held.keys)
+        Err(problems.join("; "))
+    }
+
+    /// What the issuer says of an opaque token, as JSON (RFC 7662); `None` if it is not good, or not this issuer's.
+    pub(super) async fn introspect(&self, token: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        let unreachable = |why: String| Refusal::new(Code::IssuerUnreachable).cause(why);
+        let Some(introspection) = &self.settings.introspection else { return Ok(None) };
+        let endpoints = self.endpoints().await.map_err(unreachable)?;
+        let address =
+            endpoints.introspection.ok_or_else(|| unreachable("the issuer's metadata has no `introspection_endpoint`".to_owned()))?;
+        let form = [("token", token), ("token_type_hint", "access_token")];
+        let said = self.fetcher.post(&address, &introspection.client_id, &introspection.client_secret, &form).await.map_err(unreachable)?;
+        if !is_strict(&said) {
+            return Err(Refusal::new(Code::InvalidToken).detail("its issuer describes it with a null or a name that stands twice"));
+        }
+        let mut claims: Value =
+            serde_json::from_slice(&said).map_err(|error| unreachable(format!("its introspection is no JSON: {error}")))?;
+        if claims.get("active") != Some(&Value::Bool(true)) {
+            return Ok(None);
+        }
+        if let Some(members) = claims.as_object_mut() {
+            // The answer came from the issuer itself, over its own TLS: it need not say its name once more. If it does, it is judged.
+            members.entry("iss").or_insert_with(|| Value::from(self.settings.url.as_str()));
+        }
+        Ok(Some(claims.to_string().into_bytes()))
     }
 }
 
-fn modified(settings: &IssuerSettings) -> Option<SystemTime> {
-    std::fs::metadata(&settings.jwks_file).and_then(|metadata| metadata.modified()).ok()
+fn modified(path: &std::path::Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
 }
 
-/// The key by its id; without one only if there is no choice.
-fn find<'a>(keys: &'a [Key], algorithm: Algorithm, kid: Option<&str>) -> Option<&'a Key> {
-    let (key_type, curve) = algorithm.key_type();
-    let fits = |key: &&Key| {
-        let same_algorithm = key.algorithm.as_deref().is_none_or(|named| Algorithm::parse(named) == Some(algorithm));
-        key.key_type == key_type && key.curve.as_deref() == curve && same_algorithm
-    };
-    match kid {
-        Some(kid) => keys.iter().find(|key| key.kid.as_deref() == Some(kid)).filter(fits),
-        None => match keys {
-            [only] => Some(only).filter(fits),
-            _ => None,
-        },
+fn from_file(path: &std::path::Path, algorithms: &[Algorithm]) -> Result<(KeySet, Option<SystemTime>), String> {
+    let failed = |error: std::io::Error| format!("failed to read `{}`: {error}", path.display());
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if metadata.len() > SET_MAX_BYTES as u64 {
+        return Err(format!("`{}` is larger than {SET_MAX_BYTES} bytes", path.display()));
     }
-}
-
-fn read(settings: &IssuerSettings) -> Result<Vec<Key>, String> {
-    let path = settings.jwks_file.display();
-    let length = std::fs::metadata(&settings.jwks_file).map_err(|error| format!("failed to read `{path}`: {error}"))?.len();
-    if length > JWKS_MAX_BYTES {
-        return Err(format!("`{path}` is larger than {JWKS_MAX_BYTES} bytes"));
-    }
-    let text = std::fs::read_to_string(&settings.jwks_file).map_err(|error| format!("failed to read `{path}`: {error}"))?;
-    let set: Value = serde_json::from_str(&text).map_err(|error| format!("`{path}` is no JSON: {error}"))?;
-    let entries = set.get("keys").and_then(Value::as_array).ok_or_else(|| format!("`{path}` has no list `keys`"))?;
-    let mut keys: Vec<Key> = Vec::new();
-    for entry in entries {
-        let member = |name: &str| entry.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
-        let kid = member("kid");
-        let at = kid.clone().unwrap_or_else(|| format!("{}", keys.len() + 1));
-        if entry.get("d").is_some() || entry.get("k").is_some() || member("kty").as_deref() == Some("oct") {
-            return Err(format!("`{path}` holds a private or symmetric key (`{at}`): only public keys belong there"));
-        }
-        if entry.get("use").is_some_and(|purpose| purpose != "sig") {
-            continue;
-        }
-        // Keys of kinds that the issuer's list has no use for are passed over (RFC 7517, 5): a provider may publish more than we ask for.
-        let (key_type, curve) = (member("kty").unwrap_or_default(), member("crv"));
-        if !settings.algorithms.iter().any(|algorithm| algorithm.key_type() == (key_type.as_str(), curve.as_deref())) {
-            continue;
-        }
-        if let Some(modulus) = member("n") {
-            use base64::Engine as _;
-            let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
-                .decode(modulus)
-                .map_err(|_| format!("`{path}`: the modulus of `{at}` is not base64url"))?;
-            if bytes.iter().skip_while(|byte| **byte == 0).count() < RSA_MIN_BYTES {
-                return Err(format!("`{path}`: the RSA key `{at}` is shorter than {} bits", RSA_MIN_BYTES * 8));
-            }
-        }
-        if kid.is_some() && keys.iter().any(|key| key.kid == kid) {
-            return Err(format!("`{path}` has two keys `{at}`"));
-        }
-        let jwk: Jwk =
-            serde_json::from_value(entry.clone()).map_err(|_| format!("`{path}`: the key `{at}` is of a kind that is not known"))?;
-        let key = DecodingKey::from_jwk(&jwk).map_err(|_| format!("`{path}`: the key `{at}` cannot be used"))?;
-        keys.push(Key { kid, key_type, curve, algorithm: member("alg"), key });
-    }
-    if keys.is_empty() {
-        return Err(format!("`{path}` has no key for the issuer's algorithms"));
-    }
-    Ok(keys)
+    let text = std::fs::read(path).map_err(failed)?;
+    let keys = KeySet::parse(&text, algorithms).map_err(|why| format!("`{}`: {why}", path.display()))?;
+    Ok((keys, metadata.modified().ok()))
 }

@@ -1,6 +1,7 @@
 //! `Person`: a human at the human's door. Minted from a verified token of the inbox's own audience, without `act`, of a listed human client.
 
 use crate::clock::Timestamp;
+use crate::identity::claims::SignIn;
 use crate::identity::delegation::Human;
 use crate::identity::token::Verified;
 use crate::refusal::{Code, Refusal};
@@ -10,6 +11,7 @@ use crate::refusal::{Code, Refusal};
 pub struct Person {
     human: Human,
     client: String,
+    sign_in: SignIn,
     expires_at: Timestamp,
 }
 
@@ -25,12 +27,13 @@ impl Person {
             .client
             .filter(|client| issuer.human_clients.contains(client))
             .ok_or_else(|| no("its client is not one that humans sign in with"))?;
-        if client == claims.subject {
+        if client == claims.subject || claims.is_machine {
             return Err(no("its subject is a client"));
         }
         Ok(Self {
             human: Human { issuer: issuer.url, subject: claims.subject, name: claims.name, teams: claims.teams },
             client,
+            sign_in: claims.sign_in,
             expires_at: claims.expires_at,
         })
     }
@@ -45,6 +48,18 @@ impl Person {
     #[must_use]
     pub fn client(&self) -> &str {
         &self.client
+    }
+
+    /// How they signed in, as far as the issuer says.
+    #[must_use]
+    pub const fn sign_in(&self) -> &SignIn {
+        &self.sign_in
+    }
+
+    /// When the sign-in ends.
+    #[must_use]
+    pub const fn expires_at(&self) -> Timestamp {
+        self.expires_at
     }
 
     /// Whether the sign-in still holds at `now`.

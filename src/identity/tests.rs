@@ -5,7 +5,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use serde_json::{Value, json};
 
+use futures::executor::block_on;
+
 use super::*;
+use crate::identity::alone::Alone;
 
 const ISSUER: &str = "http://127.0.0.1:1/issuer";
 const MCP: &str = "http://127.0.0.1:1/mcp";
@@ -23,16 +26,8 @@ fn world() -> World {
     let x = B64.encode(key.public_key().as_ref());
     let jwks_file = dir.path().join("jwks.json");
     std::fs::write(&jwks_file, json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k1", "x": x}]}).to_string()).unwrap();
-    let issuer = IssuerSettings {
-        url: ISSUER.to_owned(),
-        namespace: String::new(),
-        jwks_file,
-        algorithms: vec![Algorithm::EdDsa],
-        teams_claim: "groups".to_owned(),
-        name_claim: "name".to_owned(),
-        human_clients: vec!["cli".to_owned()],
-        accept_plain_jwt: false,
-    };
+    let mut issuer = IssuerSettings::new(ISSUER, KeySource::File(jwks_file), vec![Algorithm::EdDsa]);
+    issuer.human_clients = vec!["cli".to_owned()];
     let settings = Settings {
         resource: MCP.to_owned(),
         inbox_resource: INBOX.to_owned(),
@@ -40,7 +35,12 @@ fn world() -> World {
         issuers: vec![issuer],
         skew: Duration::from_secs(30),
     };
-    World { identity: Identity::new(settings, Clock::system()).unwrap_or_else(|problems| panic!("{problems:?}")), key, _dir: dir }
+    World { identity: identity_of(settings, Clock::system()).unwrap_or_else(|problems| panic!("{problems:?}")), key, _dir: dir }
+}
+
+fn identity_of(settings: Settings, clock: Clock) -> Result<Identity, Vec<String>> {
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    Identity::new(settings, clock, Arc::new(Alone), Arc::new(Alone))
 }
 
 fn header() -> Value {
@@ -58,6 +58,14 @@ fn person_claims() -> Value {
 }
 
 impl World {
+    fn agent(&self, headers: &HeaderMap) -> Result<Arc<Delegation>, Challenge> {
+        block_on(self.identity.agent(headers))
+    }
+
+    fn person(&self, headers: &HeaderMap) -> Result<Person, Challenge> {
+        block_on(self.identity.person(headers))
+    }
+
     fn sign(&self, header: &Value, payload: &str) -> String {
         let message = format!("{}.{}", B64.encode(header.to_string()), B64.encode(payload));
         let signature = B64.encode(self.key.sign(message.as_bytes()));
@@ -81,15 +89,15 @@ fn with(mut claims: Value, name: &str, value: Value) -> String {
 #[test]
 fn a_good_token_names_the_human_and_the_agent() {
     let world = world();
-    let delegation = world.identity.agent(&headers(&world.sign(&header(), &claims().to_string()))).unwrap();
+    let delegation = world.agent(&headers(&world.sign(&header(), &claims().to_string()))).unwrap();
     assert_eq!((delegation.human().subject.as_str(), delegation.agent().id.as_str()), ("alice", "agent"));
     assert_eq!(delegation.human().teams, ["support"]);
     assert_eq!(delegation.cap(), crate::operation::Risk::Destructive);
-    let by_client = world.identity.agent(&headers(&world.sign(&header(), &with(claims(), "act", Value::Null)))).unwrap();
+    let by_client = world.agent(&headers(&world.sign(&header(), &with(claims(), "act", Value::Null)))).unwrap();
     assert_eq!(by_client.agent().id, "host");
     let chained = with(claims(), "act", json!({"sub": "a", "act": {"sub": "b"}}));
-    assert_eq!(world.identity.agent(&headers(&world.sign(&header(), &chained))).unwrap().agent().chain, ["b"]);
-    let person = world.identity.person(&headers(&world.sign(&header(), &person_claims().to_string()))).unwrap();
+    assert_eq!(world.agent(&headers(&world.sign(&header(), &chained))).unwrap().agent().chain, ["b"]);
+    let person = world.person(&headers(&world.sign(&header(), &person_claims().to_string()))).unwrap();
     assert_eq!(person.human().subject, "bob");
 }
 
@@ -115,7 +123,7 @@ fn forged_headers_are_refused() {
         ("b64", json!(false)),
     ] {
         let forged: Value = serde_json::from_str(&with(header(), name, value.clone())).unwrap();
-        let challenge = world.identity.agent(&headers(&world.sign(&forged, &good))).unwrap_err();
+        let challenge = world.agent(&headers(&world.sign(&forged, &good))).unwrap_err();
         assert_eq!((challenge.status.as_u16(), challenge.refusal.code()), (401, Code::InvalidToken), "{name} {value}");
     }
     // The public key as an HMAC secret.
@@ -124,7 +132,7 @@ fn forged_headers_are_refused() {
         &aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, world.key.public_key().as_ref()),
         message.as_bytes(),
     );
-    assert!(world.identity.agent(&headers(&format!("{message}.{}", B64.encode(mac.as_ref())))).is_err());
+    assert!(world.agent(&headers(&format!("{message}.{}", B64.encode(mac.as_ref())))).is_err());
     let token = world.sign(&header(), &good);
     let (message, _) = token.rsplit_once('.').unwrap();
     for forged in [
@@ -136,7 +144,7 @@ fn forged_headers_are_refused() {
         "a.b.c".to_owned(),
         "x".repeat(20_000),
     ] {
-        assert!(world.identity.agent(&headers(&forged)).is_err(), "{forged:.40}");
+        assert!(world.agent(&headers(&forged)).is_err(), "{forged:.40}");
     }
 }
 
@@ -182,15 +190,13 @@ fn forged_claims_are_refused() {
         ("scope", json!("openid"), Code::InsufficientScope),
         ("scope", json!(["mcp:read"]), Code::InvalidToken),
     ] {
-        let challenge = world.identity.agent(&headers(&world.sign(&header(), &with(claims(), name, value.clone())))).unwrap_err();
+        let challenge = world.agent(&headers(&world.sign(&header(), &with(claims(), name, value.clone())))).unwrap_err();
         assert_eq!(challenge.refusal.code(), code, "{name} {value}: {}", challenge.refusal);
     }
     let twice = claims().to_string().replacen('{', &format!("{{\"exp\":{},", now + 9_999), 1);
-    assert!(world.identity.agent(&headers(&world.sign(&header(), &twice))).is_err(), "a claim that stands twice");
+    assert!(world.agent(&headers(&world.sign(&header(), &twice))).is_err(), "a claim that stands twice");
     let machine = json!({"iss": ISSUER, "sub": "svc", "client_id": "svc", "aud": MCP, "exp": now + 300, "iat": now, "scope": "mcp:read"});
-    assert!(
-        world.identity.agent(&headers(&world.sign(&header(), &machine.to_string()))).unwrap_err().refusal.message().contains("no human")
-    );
+    assert!(world.agent(&headers(&world.sign(&header(), &machine.to_string()))).unwrap_err().refusal.message().contains("no human"));
 }
 
 #[test]
@@ -202,30 +208,30 @@ fn the_doors_are_apart() {
         ("a client that is not listed", with(person_claims(), "client_id", json!("host"))),
         ("no client", with(person_claims(), "client_id", Value::Null)),
     ] {
-        assert!(world.identity.person(&headers(&world.sign(&header(), &claims))).is_err(), "{what}");
+        assert!(world.person(&headers(&world.sign(&header(), &claims))).is_err(), "{what}");
     }
-    assert!(world.identity.agent(&headers(&world.sign(&header(), &person_claims().to_string()))).is_err());
+    assert!(world.agent(&headers(&world.sign(&header(), &person_claims().to_string()))).is_err());
 }
 
 #[test]
 fn challenges_say_where_to_get_a_token() {
     let world = world();
-    let none = world.identity.agent(&HeaderMap::new()).unwrap_err();
+    let none = world.agent(&HeaderMap::new()).unwrap_err();
     assert_eq!(
         none.www_authenticate,
         "Bearer resource_metadata=\"http://127.0.0.1:1/.well-known/oauth-protected-resource/mcp\", scope=\"mcp:read\""
     );
-    let bad = world.identity.agent(&headers("x.y.z")).unwrap_err();
+    let bad = world.agent(&headers("x.y.z")).unwrap_err();
     assert!(bad.www_authenticate.to_str().unwrap().contains("error=\"invalid_token\""));
     let mut twice = headers("x.y.z");
     twice.append(header::AUTHORIZATION, "Bearer a.b.c".parse().unwrap());
-    assert!(world.identity.agent(&twice).is_err());
+    assert!(world.agent(&twice).is_err());
     // Headers that proxies set name nobody.
     let spoofed = HeaderMap::from_iter([
         ("x-user".parse().unwrap(), "alice".parse().unwrap()),
         ("x-forwarded-user".parse().unwrap(), "alice".parse().unwrap()),
     ]);
-    assert_eq!(world.identity.agent(&spoofed).unwrap_err().refusal.code(), Code::MissingToken);
+    assert_eq!(world.agent(&spoofed).unwrap_err().refusal.code(), Code::MissingToken);
     assert!(
         world
             .identity
@@ -244,8 +250,8 @@ fn key_sets_that_somebody_mixed_up_are_refused() {
         std::fs::write(&jwks_file, set.to_string()).unwrap();
         let base = world();
         let algorithms = vec![Algorithm::EdDsa, Algorithm::Rs256];
-        let settings = IssuerSettings { jwks_file, algorithms, ..base.identity.settings.issuers[0].clone() };
-        issuer::Issuer::load(settings).err()
+        let settings = IssuerSettings { keys: KeySource::File(jwks_file), algorithms, ..base.identity.settings.issuers[0].clone() };
+        settings.problems().pop()
     };
     let x = B64.encode([9; 32]);
     assert!(load(json!({"keys": []})).is_some());
@@ -299,9 +305,9 @@ fn every_algorithm_of_the_list_is_checked_with_a_key_of_its_kind() {
         let listed = Algorithm::parse(alg).unwrap();
         let settings = |algorithms: Vec<Algorithm>| {
             let mut settings = world().identity.settings;
-            settings.issuers[0].jwks_file = jwks_file.clone();
+            settings.issuers[0].keys = KeySource::File(jwks_file.clone());
             settings.issuers[0].algorithms = algorithms;
-            Identity::new(settings, Clock::system()).unwrap_or_else(|problems| panic!("{problems:?}"))
+            identity_of(settings, Clock::system()).unwrap_or_else(|problems| panic!("{problems:?}"))
         };
         let header = B64.encode(json!({"alg": alg, "typ": "at+jwt", "kid": kid}).to_string());
         let message = format!("{header}.{}", B64.encode(claims().to_string()));
@@ -310,9 +316,9 @@ fn every_algorithm_of_the_list_is_checked_with_a_key_of_its_kind() {
         let mut broken = signature;
         broken[9] ^= 1;
         let identity = settings(vec![listed]);
-        assert!(identity.agent(&headers(&token)).is_ok(), "{alg}");
-        assert!(identity.agent(&headers(&format!("{message}.{}", B64.encode(broken)))).is_err(), "{alg} with a flipped bit");
+        assert!(block_on(identity.agent(&headers(&token))).is_ok(), "{alg}");
+        assert!(block_on(identity.agent(&headers(&format!("{message}.{}", B64.encode(broken))))).is_err(), "{alg} with a flipped bit");
         let others = [Algorithm::Rs256, Algorithm::Ps256, Algorithm::Es256, Algorithm::Es384].into_iter().filter(|other| *other != listed);
-        assert!(settings(others.collect()).agent(&headers(&token)).is_err(), "{alg} where it is not listed");
+        assert!(block_on(settings(others.collect()).agent(&headers(&token))).is_err(), "{alg} where it is not listed");
     }
 }

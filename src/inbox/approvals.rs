@@ -41,7 +41,7 @@ fn approval_id(text: &str) -> Result<ApprovalId, Problem> {
 }
 
 pub(super) async fn list(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, which: Query<Which>) -> Result<Json<Value>, Problem> {
-    let person = person(&inbox, &headers)?;
+    let person = person(&inbox, &headers).await?;
     let all = [Standing::Pending, Standing::Approved, Standing::Denied, Standing::Expired, Standing::Spent];
     let states: Vec<Standing> = match which.state.as_deref().unwrap_or("pending") {
         "all" => all.to_vec(),
@@ -59,7 +59,7 @@ pub(super) async fn list(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, wh
 }
 
 pub(super) async fn show(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let person = person(&inbox, &headers)?;
+    let person = person(&inbox, &headers).await?;
     let id = approval_id(&id)?;
     let view = inbox.desk.show(&person, &id, &*inbox.policy).await?;
     let view = view.ok_or_else(|| Problem::refused(Refusal::new(Code::ApprovalUnknown)))?;
@@ -72,7 +72,7 @@ pub(super) async fn decide(
     Path(id): Path<String>,
     said: Result<Json<Said>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let person = person(&inbox, &headers)?;
+    let person = person(&inbox, &headers).await?;
     let id = approval_id(&id)?;
     let Json(said) = said.map_err(|rejection| {
         Problem::refused(

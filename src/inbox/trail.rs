@@ -44,7 +44,7 @@ pub(super) async fn list(
     headers: HeaderMap,
     filters: Result<Query<Filters>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let person = person(&inbox, &headers)?;
+    let person = person(&inbox, &headers).await?;
     let malformed = |why: String| Problem::refused(Refusal::new(Code::Malformed).detail(why));
     let Query(filters) = filters.map_err(|rejection| malformed(rejection.body_text()))?;
     let risk = match filters.risk.as_deref() {
@@ -74,7 +74,7 @@ pub(super) async fn list(
 }
 
 pub(super) async fn show(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let person = person(&inbox, &headers)?;
+    let person = person(&inbox, &headers).await?;
     let id = CallId::parse(&id).map_err(|error| Problem::refused(Refusal::new(Code::NotFound).detail(error.to_string())))?;
     let reviews = inbox.policy.may_review(person.human());
     let found = inbox.audit.call(&person, reviews, id.as_str()).await?;
@@ -82,7 +82,7 @@ pub(super) async fn show(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, Pa
 }
 
 pub(super) async fn checkpoint(State(inbox): State<Arc<Inbox>>, headers: HeaderMap) -> Result<String, Problem> {
-    person(&inbox, &headers)?;
+    person(&inbox, &headers).await?;
     inbox.audit.checkpoint().await?.ok_or_else(|| Problem::refused(Refusal::new(Code::NotFound)))
 }
 
@@ -100,7 +100,7 @@ pub(super) async fn leaves(
     headers: HeaderMap,
     page: Result<Query<From>, axum::extract::rejection::QueryRejection>,
 ) -> Result<String, Problem> {
-    let person = person(&inbox, &headers)?;
+    let person = person(&inbox, &headers).await?;
     let Query(page) = page.map_err(|rejection| Problem::refused(Refusal::new(Code::Malformed).detail(rejection.body_text())))?;
     if !inbox.policy.may_review(person.human()) {
         return Err(Problem::refused(Refusal::new(Code::PolicyDenied).detail("the whole log is for those whom a policy lets `review`")));
@@ -110,6 +110,6 @@ pub(super) async fn leaves(
 }
 
 pub(super) async fn key(State(inbox): State<Arc<Inbox>>, headers: HeaderMap) -> Result<String, Problem> {
-    person(&inbox, &headers)?;
+    person(&inbox, &headers).await?;
     Ok(inbox.audit.verifier())
 }

@@ -66,6 +66,15 @@ pub enum Write {
         /// States that count in the group, and how many such rows are too many.
         group_max: Option<(Vec<String>, u64)>,
     },
+    /// Writes nothing: a row in one of these states is a conflict; none at all is not.
+    Unless {
+        /// Kind.
+        kind: String,
+        /// Id.
+        id: String,
+        /// The states it must not be in.
+        states: Vec<String>,
+    },
     /// From one state to another, else conflict; a new body if given.
     Move {
         /// Kind.

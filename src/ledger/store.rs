@@ -101,6 +101,13 @@ pub(super) fn write(transaction: &Connection, write: &Write, now: Timestamp) -> 
             };
             if taken || full { 0 } else { insert(transaction, row, false)? }
         }
+        Write::Unless { kind, id, states } => {
+            let state: Option<String> = transaction
+                .prepare_cached("SELECT state FROM row WHERE kind = ?1 AND id = ?2")?
+                .query_row(params![kind, id], |row| row.get(0))
+                .optional()?;
+            usize::from(state.is_none_or(|state| !states.contains(&state)))
+        }
         Write::Move { kind, id, from, to, body } => transaction
             .prepare_cached("UPDATE row SET state = ?1, body = coalesce(?2, body), version = version + 1 WHERE kind = ?3 AND id = ?4 AND state = ?5")?
             .execute(params![to, body, kind, id, from])?,

@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
-use tracing::debug_span;
+use tracing::{Instrument, debug_span};
 
 use crate::identity::{Challenge, Identity};
 use crate::mcp::Door;
@@ -65,7 +65,7 @@ pub(super) async fn admit(State(admission): State<Arc<Admission>>, mut request: 
             &Refusal::new(Code::InvalidToken).detail("a token must never be in the address: send it as a header"),
         );
     }
-    let delegation = match debug_span!("identity").in_scope(|| admission.identity.agent(request.headers())) {
+    let delegation = match admission.identity.agent(request.headers()).instrument(debug_span!("identity")).await {
         Ok(delegation) => delegation,
         Err(challenge) => return challenged(challenge),
     };

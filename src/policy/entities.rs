@@ -10,7 +10,7 @@ use cedar_policy::{Context, Entity, EntityId, EntityTypeName, EntityUid, Restric
 
 use crate::approval::Subject;
 use crate::call::TargetFacts;
-use crate::identity::{Delegation, Human};
+use crate::identity::{Agent, Delegation, Human};
 use crate::operation::Touch;
 
 /// Knows the namespace of each issuer.
@@ -62,6 +62,15 @@ pub(super) fn approve_context(subject: &Subject, own: bool) -> Option<Context> {
     .ok()
 }
 
+/// What policies know of who would manage an agent.
+pub(super) fn manage_context(verb: &str, own: bool) -> Option<Context> {
+    Context::from_pairs([
+        ("verb".to_owned(), RestrictedExpression::new_string(verb.to_owned())),
+        ("own".to_owned(), RestrictedExpression::new_bool(own)),
+    ])
+    .ok()
+}
+
 impl Names {
     /// Names for issuers by URL; an issuer that is not listed, or listed with an empty namespace, has none.
     #[must_use]
@@ -91,6 +100,12 @@ impl Names {
         let mut entities: Vec<Entity> = teams.iter().cloned().map(bare).collect();
         entities.push(Entity::new_no_attrs(self.human(human)?, teams));
         Some(entities)
+    }
+
+    /// An agent as a resource.
+    pub(super) fn agent_entities(&self, agent: &Agent) -> Option<(EntityUid, Vec<Entity>)> {
+        let agent = uid("Agent", &self.scoped(&agent.issuer, &agent.id))?;
+        Some((agent.clone(), vec![bare(agent)]))
     }
 
     /// The principal of a call, and its parents.

@@ -5,6 +5,7 @@
 
 use crate::approval::{Approval, Asking, Terms};
 use crate::call::{Answer, Call, Judgement, Stop};
+use crate::identity::Reach;
 use crate::operation::{Risk, Touch};
 use crate::policy::{Policy, ToolAtLeast, Verdict, judgement};
 use crate::refusal::{Code, Refusal};
@@ -136,10 +137,11 @@ impl Policy {
     /// The judgement, with the terms under which a human must be asked, if one must.
     fn weigh(&self, call: &Call) -> Result<(Judgement, Option<Terms>), (Option<Judgement>, Refusal)> {
         let delegation = &call.facts.delegation;
-        if !delegation.is_live(self.clock.now()) {
-            return Err((None, Refusal::new(Code::TokenExpired)));
-        }
         let risk = call.risk();
+        // Whether what the human lent still stands comes first: it is over for every tool alike.
+        let target = call.target.as_ref().map(|target| target.name.as_str());
+        let reach = Reach { tool: &call.tool.name, target, risk };
+        let covered_by = delegation.covers(reach, self.clock.now()).map_err(|refusal| (None, refusal))?;
         let (mut ids, mut asks) = (Vec::new(), Vec::new());
         for (touch, path) in qualified(call) {
             let resource = self.names.resource(call.target.as_ref(), &touch, &path);
@@ -163,11 +165,11 @@ impl Policy {
             ));
         }
         if asks.is_empty() {
-            return Ok((judgement(self, ids, "allowed", risk), None));
+            return Ok((Judgement { covered_by, ..judgement(self, ids, "allowed", risk) }, None));
         }
         let terms = self.terms(&asks);
         ids.extend(asks);
-        Ok((judgement(self, ids, "pending", risk), Some(terms)))
+        Ok((Judgement { covered_by, ..judgement(self, ids, "pending", risk) }, Some(terms)))
     }
 
     /// A denial that says no more than the caller may know: a tool or target out of reach looks like one that is not there.

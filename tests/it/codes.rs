@@ -65,7 +65,8 @@ async fn a_ledger_that_cannot_write_stops_everything() {
     assert_eq!(answer["error"]["data"]["code"], "ledger.unavailable", "{answer}");
     let id = format!("apr_{}", "0".repeat(32));
     let (status, _) = world.approver().decide(&id, json!({"decision": "approve"})).await;
-    assert_eq!(status, 404);
+    // Not even a sign-in counts that cannot be recorded.
+    assert_eq!(status, 503);
     assert_eq!(count(&world), before, "nothing was recorded, so nothing was done");
     world.verify();
 }

@@ -49,13 +49,14 @@ async fn kinds(world: &World, call: &str) -> Vec<Value> {
 async fn each_tool_is_identified_judged_asked_masked_and_recorded() {
     let world = World::with(wish(POLICY.to_owned())).await;
     let agent = world.agent();
+    let reviewer = world.approver();
     let table = calls();
     assert_eq!(names(&agent.tools().await), table.keys().map(|name| (*name).to_owned()).collect(), "a tool that this table does not know");
     let nobody = Agent { token: String::new(), ..agent.clone() };
     for (tool, arguments) in table {
-        let before = world.approver().trail("").await.len();
+        let before = reviewer.trail("").await.len();
         assert_eq!(nobody.raw(tool, arguments.clone()).await.status(), 401, "{tool} without a token");
-        assert!(world.approver().trail("").await.len() <= before + 1, "{tool}: a leaf without an identity");
+        assert!(reviewer.trail("").await.len() <= before + 1, "{tool}: a leaf without an identity");
         let mut told = agent.call(tool, arguments.clone()).await;
         if told["status"] == "approval_pending" {
             let (id, asked) = (told["approval"]["id"].as_str().unwrap(), told["call_id"].as_str().unwrap());

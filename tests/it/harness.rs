@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod process;
+pub mod provider;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,10 +14,10 @@ use countersign::clock::Clock;
 use countersign::connector::{Endpoint, TargetSettings};
 use countersign::credential::Access;
 use countersign::identity::development::{DevelopmentIssuer, TokenRequest};
-use countersign::identity::{self, Algorithm, IssuerSettings};
+use countersign::identity::{self, Algorithm, IssuerSettings, KeySource};
 use countersign::mask::{ColumnRule, Mode};
 use countersign::policy::PolicyFile;
-use countersign::{approval, catalog, config, server};
+use countersign::{approval, catalog, config, registry, server};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -39,6 +40,8 @@ pub struct Wish {
     pub tools: Vec<(&'static str, String)>,
     pub concurrency: usize,
     pub timeout: Duration,
+    pub registry: registry::Settings,
+    pub issuers: Vec<IssuerSettings>,
 }
 
 pub const POLICY: &str = include_str!("../../examples/quickstart/policies/quickstart.cedar");
@@ -52,6 +55,8 @@ impl Default for Wish {
             tools: Vec::new(),
             concurrency: 64,
             timeout: Duration::from_secs(60),
+            registry: registry::Settings::default(),
+            issuers: Vec::new(),
         }
     }
 }
@@ -117,14 +122,8 @@ impl World {
                 inbox_resource: format!("{base}/inbox"),
                 public_url: base.clone(),
                 issuers: vec![IssuerSettings {
-                    url,
-                    namespace: String::new(),
-                    jwks_file: issuer.jwks_file().to_owned(),
-                    algorithms: vec![Algorithm::EdDsa],
-                    teams_claim: "groups".to_owned(),
-                    name_claim: "name".to_owned(),
                     human_clients: vec!["countersign-cli".to_owned()],
-                    accept_plain_jwt: false,
+                    ..IssuerSettings::new(&url, KeySource::File(issuer.jwks_file().to_owned()), vec![Algorithm::EdDsa])
                 }],
                 skew: Duration::from_secs(5),
             },
@@ -141,7 +140,10 @@ impl World {
                 mode: Mode::Redact,
             }],
             approval: approvals,
+            registry: wish.registry,
         };
+        let mut settings = settings;
+        settings.identity.issuers.extend(wish.issuers);
         let broker = Broker::start(settings.clone(), listener, clock.clone()).await.unwrap();
         Self { dir, clock, base, issuer, broker: Some(broker), settings }
     }

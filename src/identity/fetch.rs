@@ -1,0 +1,260 @@
+//! Asking an issuer: small JSON documents over HTTPS, from the issuer's own host or from a public address, and from nowhere else.
+//!
+//! Where keys lie is said by a document that was itself fetched, so it could be made to point inside (SSRF). An address on another host than the
+//! issuer's must therefore be public, both as it is written and as it resolves; redirects are not followed; bytes and time are bounded. Plain
+//! HTTP is for an issuer on loopback alone.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Client, RequestBuilder, Url};
+use secrecy::{ExposeSecret, SecretString};
+
+/// The largest document.
+const DOCUMENT_MAX_BYTES: usize = 256 * 1024;
+/// The longest wait for one.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An address that may be asked.
+#[derive(Debug, Clone)]
+pub(super) struct Address {
+    url: Url,
+    /// On the issuer's own host: the operator named it, so it may lie inside.
+    is_own: bool,
+}
+
+fn is_loopback(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| ["127.0.0.1", "localhost", "[::1]"].contains(&host))
+}
+
+/// An issuer's own URL: `https`, or `http` on loopback; no user, query or fragment.
+pub(super) fn issuer_url(text: &str) -> Result<Url, String> {
+    let wrong = || "its URL must begin with https:// (http:// on loopback alone), without user, query or fragment".to_owned();
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    let secure = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
+    if plain && secure && url.host_str().is_some_and(|host| !host.is_empty()) { Ok(url) } else { Err(wrong()) }
+}
+
+impl Address {
+    /// Judges an address for an issuer.
+    pub(super) fn new(text: &str, issuer: &Url) -> Result<Self, String> {
+        let refuse = |why: &str| Err(format!("the address `{text}` {why}"));
+        let Ok(url) = Url::parse(text) else { return refuse("cannot be read") };
+        let Some(host) = url.host_str().map(ToOwned::to_owned) else { return refuse("names no host") };
+        if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+            return refuse("holds a user or a fragment");
+        }
+        let is_own = issuer.host_str() == Some(&host);
+        let is_same_origin = is_own && issuer.scheme() == url.scheme() && issuer.port_or_known_default() == url.port_or_known_default();
+        if url.scheme() != "https" && !is_same_origin {
+            return refuse("is not https");
+        }
+        let literal = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        if !is_own && (host.ends_with('.') || host == "localhost" || host.ends_with(".localhost") || literal.is_ok_and(|ip| !is_public(ip)))
+        {
+            return refuse("is not public, and not on the issuer's own host");
+        }
+        Ok(Self { url, is_own })
+    }
+}
+
+/// Asks.
+#[derive(Debug, Clone)]
+pub(super) struct Fetcher {
+    own: Client,
+    foreign: Client,
+}
+
+impl Fetcher {
+    pub(super) fn new() -> Result<Self, String> {
+        let builder = || {
+            Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .timeout(PATIENCE)
+                .connect_timeout(PATIENCE)
+                .no_proxy()
+                .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
+        };
+        let built = |builder: reqwest::ClientBuilder| builder.build().map_err(|error| format!("failed to build the HTTP client: {error}"));
+        Ok(Self { own: built(builder())?, foreign: built(builder().dns_resolver(PublicOnly))? })
+    }
+
+    fn client(&self, address: &Address) -> &Client {
+        if address.is_own { &self.own } else { &self.foreign }
+    }
+
+    /// The bytes at an address.
+    pub(super) async fn get(&self, address: &Address) -> Result<Vec<u8>, String> {
+        document(self.client(address).get(address.url.clone()).header("accept", "application/json"), &address.url).await
+    }
+
+    /// What an address answers to a form, the caller authenticated by a client's id and secret (RFC 6749, 2.3.1).
+    pub(super) async fn post(
+        &self,
+        address: &Address,
+        client_id: &str,
+        client_secret: &SecretString,
+        form: &[(&str, &str)],
+    ) -> Result<Vec<u8>, String> {
+        let encoded = |text: &str| url_encoded(text.as_bytes());
+        let request = self
+            .client(address)
+            .post(address.url.clone())
+            .basic_auth(encoded(client_id), Some(encoded(client_secret.expose_secret())))
+            .header("accept", "application/json")
+            .form(form);
+        document(request, &address.url).await
+    }
+}
+
+/// As a client's id and secret stand in Basic authentication (RFC 6749, 2.3.1): percent-encoded, all but what is never reserved.
+fn url_encoded(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(*byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
+async fn document(request: RequestBuilder, url: &Url) -> Result<Vec<u8>, String> {
+    // The source's own words name the address once more, with whatever stands in its query.
+    let failed = |error: reqwest::Error| format!("failed to ask `{url}`: {}", root_cause(&error.without_url()));
+    let mut response = request.send().await.map_err(failed)?;
+    if !response.status().is_success() {
+        return Err(format!("`{url}` answered {}", response.status().as_u16()));
+    }
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > DOCUMENT_MAX_BYTES {
+            return Err(format!("`{url}` answered more than {DOCUMENT_MAX_BYTES} bytes"));
+        }
+    }
+    Ok(bytes)
+}
+
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// Resolves names to public addresses only; a name that resolves to anything else is not resolved at all.
+struct PublicOnly;
+
+impl Resolve for PublicOnly {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            match found.iter().find(|address| !is_public(address.ip())) {
+                Some(_) => Err("it resolves to an address that is not public".into()),
+                None => Ok(Box::new(found.into_iter()) as Addrs),
+            }
+        })
+    }
+}
+
+/// Whether an address is one that the whole Internet shares (IANA special-purpose registries); embedded IPv4 addresses are looked into.
+fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        IpAddr::V6(ip) => is_public_v6(ip),
+    }
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    let special = ip.is_private()
+        || ip.is_loopback()
+        || ip.is_link_local()
+        || ip.is_documentation()
+        || ip.is_multicast()
+        || a == 0
+        || a >= 240
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 198 && (b == 18 || b == 19))
+        || (a, b, c) == (192, 0, 0)
+        || (a, b, c) == (192, 88, 99);
+    !special
+}
+
+fn is_public_v6(ip: Ipv6Addr) -> bool {
+    let embedded = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        is_public_v4(Ipv4Addr::new(a, b, c, d))
+    };
+    match ip.segments() {
+        // IPv4-mapped and -compatible, and NAT64 (RFC 6052, RFC 8215).
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
+        [0, 0, 0, 0, 0, 0, ..] | [0x64, 0xff9b, ..] => false,
+        [0x2002, high, low, ..] => embedded(high, low),
+        // Teredo, ORCHID, benchmarking, documentation.
+        [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
+        [0x3fff, second, ..] if second < 0x1000 => false,
+        [first, ..] => (first & 0xe000) == 0x2000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_point_inside_are_refused() {
+        let issuer = issuer_url("https://idp.example.com/realms/corp").unwrap();
+        for good in [
+            "https://idp.example.com/keys",
+            "https://idp.example.com:8443/keys",
+            "https://www.googleapis.com/oauth2/v3/certs",
+            "https://8.8.8.8/keys",
+        ] {
+            assert!(Address::new(good, &issuer).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://idp.example.com/keys",
+            "https://user@idp.example.com/keys",
+            "https://evil.com@169.254.169.254/",
+            "https://169.254.169.254/latest/meta-data",
+            "https://169.254.169.254./",
+            "https://0x7f.1/keys",
+            "https://2130706433/keys",
+            "https://127.0.0.1/keys",
+            "https://localhost/keys",
+            "https://a.localhost/keys",
+            "https://10.0.0.1/keys",
+            "https://100.64.0.1/keys",
+            "https://[::1]/keys",
+            "https://[::ffff:169.254.169.254]/keys",
+            "https://[64:ff9b::a9fe:a9fe]/keys",
+            "https://[2002:7f00:1::]/keys",
+            "https://[fd00::1]/keys",
+            "https://[fe80::1]/keys",
+            "https://other.example.com./keys",
+            "file:///etc/passwd",
+            "keys",
+            "",
+        ] {
+            assert!(Address::new(bad, &issuer).is_err(), "{bad}");
+        }
+        let inside = issuer_url("https://10.0.0.7").unwrap();
+        assert!(Address::new("https://10.0.0.7/keys", &inside).is_ok() && Address::new("https://10.0.0.8/keys", &inside).is_err());
+        let loopback = issuer_url("http://127.0.0.1:9000").unwrap();
+        assert!(
+            Address::new("http://127.0.0.1:9000/keys", &loopback).is_ok() && Address::new("http://127.0.0.1:9001/keys", &loopback).is_err()
+        );
+        for bad in ["http://idp.example.com", "https://u@idp.example.com", "https://idp.example.com?x", "idp.example.com", "https://"] {
+            assert!(issuer_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_resolves_inside_is_not_resolved() {
+        assert!(PublicOnly.resolve("localhost".parse().unwrap()).await.is_err());
+    }
+}

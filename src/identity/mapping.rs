@@ -1,0 +1,143 @@
+//! Which claim says what: ready-made for the identity providers that companies have, and open to be told otherwise.
+//!
+//! A mapping only names claims; how strictly they are read is the same for all (`claims`). What a provider calls a token of a machine, and what
+//! tells its access tokens from its ID tokens, is known here too, because it differs from one to the next.
+
+use serde_json::{Map, Value};
+
+/// Where in a token's claims something stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClaimPath {
+    /// A member of the claims, whatever characters its name has (`https://example.com/groups` is one name).
+    Name(String),
+    /// A JSON Pointer (RFC 6901), such as `/realm_access/roles`.
+    Pointer(String),
+}
+
+impl ClaimPath {
+    /// A text that begins with `/` is a pointer, any other a name.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        if text.starts_with('/') { Self::Pointer(text.to_owned()) } else { Self::Name(text.to_owned()) }
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Name(text) | Self::Pointer(text) => text,
+        }
+    }
+
+    pub(super) fn find<'a>(&self, claims: &'a Map<String, Value>) -> Option<&'a Value> {
+        match self {
+            Self::Name(name) => claims.get(name),
+            Self::Pointer(pointer) => {
+                let (first, rest) = pointer.get(1..)?.split_once('/').map_or((pointer.get(1..)?, ""), |(first, rest)| (first, rest));
+                let member = claims.get(&first.replace("~1", "/").replace("~0", "~"))?;
+                if rest.is_empty() { Some(member) } else { member.pointer(&format!("/{rest}")) }
+            }
+        }
+    }
+}
+
+/// The kind of identity provider.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Provider {
+    /// Whoever follows RFC 9068.
+    #[default]
+    Generic,
+    /// Keycloak.
+    Keycloak,
+    /// Microsoft Entra ID.
+    Entra,
+    /// Okta, a custom authorization server.
+    Okta,
+    /// Auth0.
+    Auth0,
+    /// Google: its ID tokens, as subject tokens of the token service.
+    Google,
+}
+
+impl Provider {
+    const ALL: [(Self, &'static str); 6] = [
+        (Self::Generic, "generic"),
+        (Self::Keycloak, "keycloak"),
+        (Self::Entra, "entra"),
+        (Self::Okta, "okta"),
+        (Self::Auth0, "auth0"),
+        (Self::Google, "google"),
+    ];
+
+    /// By its name in the configuration.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == name).map(|(provider, _)| *provider)
+    }
+
+    /// All names, for messages.
+    #[must_use]
+    pub fn names() -> String {
+        Self::ALL.map(|(_, name)| name).join(", ")
+    }
+
+    /// Whether the claims are those of a machine: no human stands behind them, whoever the subject is.
+    pub(super) fn is_machine(self, claims: &Map<String, Value>) -> bool {
+        let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
+        match self {
+            Self::Generic | Self::Google => false,
+            Self::Keycloak => text("preferred_username").starts_with("service-account-"),
+            Self::Entra => text("idtyp") == "app",
+            Self::Okta => claims.get("sub") == claims.get("cid"),
+            Self::Auth0 => text("gty") == "client-credentials" || text("sub").ends_with("@clients"),
+        }
+    }
+
+    /// Whether the claims are those of another kind of token than the one for access, where the header does not say so.
+    pub(super) fn is_other_kind(self, claims: &Map<String, Value>) -> bool {
+        // What only ID tokens and logout tokens have (OpenID Connect Core 2, 3.3.2.11; Back-Channel Logout 2.4).
+        let marks = ["nonce", "at_hash", "c_hash", "events"];
+        marks.iter().any(|name| claims.contains_key(*name))
+            || (self == Self::Keycloak && claims.get("typ").is_some_and(|kind| kind != "Bearer"))
+    }
+}
+
+/// Which claims say who, in what name, and through which agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapping {
+    /// The provider.
+    pub provider: Provider,
+    /// The human's id, stable and unique at the issuer.
+    pub human: ClaimPath,
+    /// A display name, never judged.
+    pub name: ClaimPath,
+    /// Teams: a list of texts.
+    pub teams: ClaimPath,
+    /// The agent, where there is no `act`: the client. `None` = `client_id`, else `azp` (RFC 9068, OpenID Connect).
+    pub agent: Option<ClaimPath>,
+    /// Whether access tokens come with `typ: JWT` or none, instead of `at+jwt` (RFC 9068).
+    pub plain_jwt: bool,
+}
+
+impl Mapping {
+    /// The ready-made mapping of a provider.
+    #[must_use]
+    pub fn of(provider: Provider) -> Self {
+        let (human, name, teams, agent, plain_jwt) = match provider {
+            Provider::Generic => ("sub", "name", "groups", None, false),
+            Provider::Keycloak => ("sub", "name", "groups", Some("azp"), true),
+            Provider::Entra => ("oid", "name", "groups", Some("azp"), true),
+            Provider::Okta => ("uid", "sub", "groups", Some("cid"), true),
+            Provider::Auth0 => ("sub", "name", "https://countersign/groups", None, false),
+            Provider::Google => ("sub", "email", "groups", Some("azp"), true),
+        };
+        Self {
+            provider,
+            human: ClaimPath::parse(human),
+            name: ClaimPath::parse(name),
+            teams: ClaimPath::parse(teams),
+            agent: agent.map(ClaimPath::parse),
+            plain_jwt,
+        }
+    }
+}

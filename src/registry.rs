@@ -1,0 +1,199 @@
+//! The registry: which agents there are, and what humans have lent them. Both can be taken back, and the next call knows.
+//!
+//! Rows and leaves change in one transaction; a snapshot in memory, made anew after each change, answers the many questions that calls ask. The
+//! snapshot may be a moment late, so it never has the last word: the transaction that admits a call also demands that its agent's row is not
+//! suspended and its delegation's not revoked (`guards`). Who may manage what, policies say, behind [`Stewards`].
+
+mod agents;
+mod delegations;
+mod entry;
+mod snapshot;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::watch;
+
+use crate::clock::{Clock, Timestamp};
+use crate::id::DelegationId;
+use crate::identity::{Agent, Delegation, Human, Person, Reach, Standing};
+use crate::ledger::{Change, CommitError, Draft, Ledger, Write};
+use crate::record::{Recorder, Unavailable};
+use crate::refusal::{Code, Refusal};
+
+pub use delegations::Lending;
+pub use entry::{Lent, Registered, Who};
+use snapshot::Snapshot;
+
+/// The rows of agents.
+pub const AGENT: &str = "agent";
+/// The rows of delegations.
+pub const DELEGATION: &str = "delegation";
+/// The state of an agent that may not act.
+pub const SUSPENDED: &str = "suspended";
+/// The state of a delegation that was taken back.
+pub const REVOKED: &str = "revoked";
+
+/// Rows of one kind that the registry holds.
+const ROWS_MAX: usize = 50_000;
+/// The longest description or reason, in bytes.
+const TEXT_MAX_BYTES: usize = 1_000;
+
+/// What the registry demands before an agent may act.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Agents that are not registered may not act.
+    pub agents_required: bool,
+    /// Agents may act only under a delegation that their human made here, whatever their token says.
+    pub delegations_required: bool,
+    /// Targets that a delegation may name.
+    pub targets: BTreeSet<String>,
+    /// Tools that a delegation may name.
+    pub tools: BTreeSet<String>,
+}
+
+/// Says who may manage agents and delegations; the policies stand behind it.
+pub trait Stewards: Send + Sync {
+    /// The policies that let this human do `verb` (`register`, `suspend`, `resume`, `revoke`) with this agent; `own` = the human is its owner.
+    ///
+    /// # Errors
+    /// No policy allows it.
+    fn may_manage(&self, human: &Human, agent: &Agent, verb: &'static str, own: bool) -> Result<Vec<String>, Refusal>;
+}
+
+/// Agents and delegations. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    ledger: Ledger,
+    recorder: Arc<Recorder>,
+    clock: Clock,
+    settings: Settings,
+    snapshot: RwLock<Arc<Snapshot>>,
+    changes: watch::Sender<u64>,
+    /// One change at a time, from the commit to the new snapshot.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Registry")
+    }
+}
+
+impl Registry {
+    /// The registry as the store has it.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn open(ledger: Ledger, recorder: Arc<Recorder>, clock: Clock, settings: Settings) -> Result<Self, Unavailable> {
+        let snapshot = Snapshot::read(&ledger).await?;
+        let inner = Inner {
+            ledger,
+            recorder,
+            clock,
+            settings,
+            snapshot: RwLock::new(Arc::new(snapshot)),
+            changes: watch::Sender::new(0),
+            turn: tokio::sync::Mutex::new(()),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.inner.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn agent_id(&self, agent: &Agent) -> String {
+        self.inner.recorder.agent(agent)
+    }
+
+    /// What must still be true of the rows when a call is admitted. The registry's word on the call came a moment earlier.
+    #[must_use]
+    pub fn guards(recorder: &Recorder, delegation: &Delegation, covered_by: Option<&DelegationId>) -> Vec<(Write, Code)> {
+        let unless =
+            |kind: &str, id: &str, state: &str| Write::Unless { kind: kind.to_owned(), id: id.to_owned(), states: vec![state.to_owned()] };
+        let mut guards = vec![(unless(AGENT, &recorder.agent(delegation.agent()), SUSPENDED), Code::AgentSuspended)];
+        guards.extend(covered_by.map(|id| (unless(DELEGATION, id.as_str(), REVOKED), Code::DelegationRevoked)));
+        guards
+    }
+
+    /// Makes a change and its leaf durable, then known. A conflict is somebody else's change a moment earlier.
+    async fn change(&self, leaf: Draft, write: Write, person: &Person, conflict: Code) -> Result<Result<(), Refusal>, Unavailable> {
+        let mut writes = vec![write];
+        writes.extend(self.inner.recorder.subjects(person.human(), None));
+        match self.inner.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await {
+            Ok(_) => {
+                let snapshot = Arc::new(Snapshot::read(&self.inner.ledger).await?);
+                *self.inner.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
+                self.inner.changes.send_modify(|count| *count += 1);
+                Ok(Ok(()))
+            }
+            Err(CommitError::Conflict { .. }) => {
+                self.inner.recorder.forget();
+                Ok(Err(Refusal::new(conflict)))
+            }
+            Err(error) => {
+                self.inner.recorder.forget();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Puts on record that somebody tried what they may not.
+    async fn refused(&self, person: &Person, wanted: &'static str, about: &str, refusal: Refusal) -> Result<Refusal, Unavailable> {
+        let body = serde_json::Map::from_iter([
+            ("about".to_owned(), about.into()),
+            ("res".to_owned(), serde_json::json!({ "status": "refused", "code": refusal.code().as_str(), "wanted": wanted })),
+        ]);
+        let leaf = self.inner.recorder.personal("registry.refused", person, body);
+        let writes = self.inner.recorder.subjects(person.human(), None);
+        self.inner
+            .ledger
+            .commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() })
+            .await
+            .inspect_err(|_| self.inner.recorder.forget())?;
+        Ok(refusal)
+    }
+}
+
+impl Standing for Registry {
+    fn covers(&self, delegation: &Delegation, reach: Reach<'_>, now: Timestamp) -> Result<Option<DelegationId>, Refusal> {
+        let snapshot = self.snapshot();
+        match snapshot.agent(delegation.agent()) {
+            Some(agent) if agent.is_suspended => return Err(Refusal::new(Code::AgentSuspended)),
+            None if self.inner.settings.agents_required => return Err(Refusal::new(Code::AgentUnknown)),
+            _ => {}
+        }
+        let made = snapshot.lent(delegation.human(), delegation.agent());
+        // A token that was issued under one delegation has no part in the others.
+        let named = |lent: &&Lent| delegation.registered().is_none_or(|id| lent.id.as_str() == id);
+        let made: Vec<&Lent> = made.iter().filter(named).collect();
+        let Some(last) = made.last() else {
+            return match (delegation.registered(), self.inner.settings.delegations_required) {
+                (Some(_), _) => Err(Refusal::new(Code::DelegationRevoked)),
+                (None, true) => Err(Refusal::new(Code::NoDelegation)),
+                (None, false) => Ok(None),
+            };
+        };
+        let live: Vec<&&Lent> = made.iter().filter(|lent| lent.is_live(now)).collect();
+        if live.is_empty() {
+            // Once a human has said what they lend and for how long, its end is an end, also where nothing had to be said.
+            return Err(Refusal::new(if last.is_revoked { Code::DelegationRevoked } else { Code::TokenExpired }));
+        }
+        match live.iter().find(|lent| lent.reaches(&reach)) {
+            Some(lent) => Ok(Some(lent.id.clone())),
+            None => {
+                Err(Refusal::new(Code::OutsideDelegation).detail(live.iter().map(|lent| lent.in_words()).collect::<Vec<_>>().join("; or ")))
+            }
+        }
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
+    }
+}
