@@ -15,6 +15,7 @@ mod issuer;
 mod keys;
 mod mapping;
 pub mod person;
+mod reading;
 mod standing;
 mod strict;
 #[cfg(test)]
@@ -34,12 +35,14 @@ use crate::clock::{Clock, Timestamp};
 use crate::refusal::{Code, Refusal};
 
 pub use challenge::Challenge;
+use challenge::Place;
 pub use claims::SignIn;
 pub use delegation::{Agent, Delegation, Human};
 pub use issuer::{Introspection, IssuerSettings, KeySource};
 pub use keys::Algorithm;
 pub use mapping::{ClaimPath, Mapping, Provider};
 pub use person::Person;
+pub use reading::Reading;
 pub use standing::{Reach, Standing};
 pub use witness::{Event, Witness};
 
@@ -139,12 +142,20 @@ impl Identity {
         self.settings.audiences(issuer)
     }
 
+    fn place(&self, door: &'static str) -> Place<'_> {
+        // A challenge speaks to clients of all issuers at once, so a prefix stands there only if all have the same.
+        let mut prefixes = self.settings.issuers.iter().map(|issuer| issuer.scope_prefix.as_str());
+        let first = prefixes.next().unwrap_or_default();
+        let scope_prefix = if prefixes.all(|prefix| prefix == first) { first } else { "" };
+        Place { public_url: &self.settings.public_url, door, scope_prefix }
+    }
+
     /// The agent and human of a request at the agent's door.
     ///
     /// # Errors
     /// The challenge to answer with.
     pub async fn agent(&self, headers: &HeaderMap) -> Result<Arc<Delegation>, Challenge> {
-        let at_door = |refusal| Challenge::refused(&self.settings.public_url, "mcp", refusal);
+        let at_door = |refusal| Challenge::refused(self.place("mcp"), refusal);
         let token = bearer(headers).map_err(at_door)?;
         let now = self.clock.now();
         let key = fingerprint(&token);
@@ -179,7 +190,7 @@ impl Identity {
     /// # Errors
     /// The challenge to answer with.
     pub async fn person(&self, headers: &HeaderMap) -> Result<Person, Challenge> {
-        let at_door = |refusal| Challenge::refused(&self.settings.public_url, "inbox", refusal);
+        let at_door = |refusal| Challenge::refused(self.place("inbox"), refusal);
         let token = bearer(headers).map_err(at_door)?;
         let verified = token::verify(self, token.expose_secret(), token::Door::Inbox, self.clock.now()).await.map_err(at_door)?;
         let person = Person::of(verified).map_err(at_door)?;
@@ -211,13 +222,13 @@ impl Identity {
     /// The value of `WWW-Authenticate` that asks for a token reaching this risk.
     #[must_use]
     pub fn insufficient_scope(&self, needed: crate::operation::Risk) -> http::HeaderValue {
-        Challenge::insufficient(&self.settings.public_url, needed, Refusal::new(Code::InsufficientScope)).www_authenticate
+        Challenge::insufficient(self.place("mcp"), needed, Refusal::new(Code::InsufficientScope)).www_authenticate
     }
 
     /// The metadata of the agent's door as a protected resource (RFC 9728).
     #[must_use]
     pub fn metadata(&self) -> serde_json::Value {
-        self.describe(&self.settings.resource, "Countersign: tools for agents", &["mcp:read"])
+        self.describe(&self.settings.resource, "Countersign: tools for agents", &self.place("mcp").scopes(crate::operation::Risk::Read))
     }
 
     /// The same of the human's door.
@@ -226,7 +237,7 @@ impl Identity {
         self.describe(&self.settings.inbox_resource, "Countersign: approvals and audit for humans", &[])
     }
 
-    fn describe(&self, resource: &str, name: &str, scopes: &[&str]) -> serde_json::Value {
+    fn describe(&self, resource: &str, name: &str, scopes: &[String]) -> serde_json::Value {
         let issuers: Vec<&str> = self.settings.issuers.iter().map(|issuer| issuer.url.as_str()).collect();
         serde_json::json!({
             "resource": resource,

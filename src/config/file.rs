@@ -1,5 +1,6 @@
 //! The shape of `countersign.toml`: what users write, with its defaults. Unknown keys are errors.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -90,6 +91,11 @@ pub(super) struct Issuer {
     pub(super) keys_max_age_s: Option<u64>,
     #[serde(default)]
     pub(super) claims: Claims,
+    /// Claims that must say exactly this.
+    #[serde(default)]
+    pub(super) require: BTreeMap<String, String>,
+    /// What the issuer wants before a scope's name, where clients must ask for it qualified.
+    pub(super) scope_prefix: Option<String>,
     pub(super) introspection: Option<Introspection>,
 }
 

@@ -61,7 +61,9 @@ pub(super) fn issuer(reader: &mut Reader<'_>, issuer: Spanned<file::Issuer>) -> 
     }
     mapping.agent = issuer.claims.agent.as_deref().map(ClaimPath::parse).or(mapping.agent);
     mapping.plain_jwt = issuer.plain_jwt.unwrap_or(mapping.plain_jwt);
+    mapping.demands = issuer.require.iter().map(|(claim, wanted)| (ClaimPath::parse(claim), wanted.clone())).collect();
     let mut settings = IssuerSettings {
+        scope_prefix: issuer.scope_prefix.unwrap_or_default(),
         namespace: issuer.namespace,
         mapping,
         human_clients: issuer.human_clients,

@@ -18,18 +18,32 @@ pub struct Challenge {
     pub refusal: Refusal,
 }
 
-/// The scope that reaches a risk.
-pub(super) const fn scope_for(risk: Risk) -> &'static str {
-    match risk {
-        Risk::Read => "mcp:read",
-        Risk::Write | Risk::Destructive => "mcp:read mcp:write",
-        Risk::Admin => "mcp:read mcp:write mcp:admin",
+/// A door, as challenges speak of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    /// The public URL of the broker.
+    pub(super) public_url: &'a str,
+    /// `mcp` or `inbox`.
+    pub(super) door: &'static str,
+    /// What stands before a scope's name where clients ask for it.
+    pub(super) scope_prefix: &'a str,
+}
+
+impl Place<'_> {
+    /// The scopes that reach a risk, as clients ask for them.
+    pub(super) fn scopes(&self, risk: Risk) -> Vec<String> {
+        let named: &[&str] = match risk {
+            Risk::Read => &["mcp:read"],
+            Risk::Write | Risk::Destructive => &["mcp:read", "mcp:write"],
+            Risk::Admin => &["mcp:read", "mcp:write", "mcp:admin"],
+        };
+        named.iter().map(|scope| format!("{}{scope}", self.scope_prefix)).collect()
     }
 }
 
 impl Challenge {
-    fn new(status: StatusCode, public_url: &str, door: &str, more: &str, refusal: Refusal) -> Self {
-        let text = format!("Bearer resource_metadata=\"{public_url}/.well-known/oauth-protected-resource/{door}\"{more}");
+    fn new(status: StatusCode, place: Place<'_>, more: &str, refusal: Refusal) -> Self {
+        let text = format!("Bearer resource_metadata=\"{}/.well-known/oauth-protected-resource/{}\"{more}", place.public_url, place.door);
         let text: String = text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect();
         let www_authenticate = HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
         Self { status, www_authenticate, refusal }
@@ -37,27 +51,27 @@ impl Challenge {
 
     /// What a refusal is answered with at a door: 401 for a token that is missing or not good, 403 for one that is and does not reach, 503 where
     /// nobody can tell.
-    pub(super) fn refused(public_url: &str, door: &str, refusal: Refusal) -> Self {
+    pub(super) fn refused(place: Place<'_>, refusal: Refusal) -> Self {
         match refusal.code() {
-            Code::InsufficientScope => Self::insufficient(public_url, Risk::Read, refusal),
-            Code::NotAPerson => Self::new(StatusCode::FORBIDDEN, public_url, door, ", error=\"insufficient_scope\"", refusal),
-            Code::IssuerUnreachable | Code::LedgerUnavailable => Self::new(StatusCode::SERVICE_UNAVAILABLE, public_url, door, "", refusal),
-            _ => Self::unauthorized(public_url, door, refusal),
+            Code::InsufficientScope => Self::insufficient(place, Risk::Read, refusal),
+            Code::NotAPerson => Self::new(StatusCode::FORBIDDEN, place, ", error=\"insufficient_scope\"", refusal),
+            Code::IssuerUnreachable | Code::LedgerUnavailable => Self::new(StatusCode::SERVICE_UNAVAILABLE, place, "", refusal),
+            _ => Self::unauthorized(place, refusal),
         }
     }
 
-    fn unauthorized(public_url: &str, door: &str, refusal: Refusal) -> Self {
-        let scope = if door == "mcp" { ", scope=\"mcp:read\"" } else { "" };
+    fn unauthorized(place: Place<'_>, refusal: Refusal) -> Self {
+        let scope = if place.door == "mcp" { format!(", scope=\"{}\"", place.scopes(Risk::Read).join(" ")) } else { String::new() };
         let more = if refusal.code() == Code::MissingToken {
-            scope.to_owned()
+            scope
         } else {
             format!("{scope}, error=\"invalid_token\", error_description=\"{}\"", refusal.message().replace(['"', '\\'], "'"))
         };
-        Self::new(StatusCode::UNAUTHORIZED, public_url, door, &more, refusal)
+        Self::new(StatusCode::UNAUTHORIZED, place, &more, refusal)
     }
 
-    pub(super) fn insufficient(public_url: &str, needed: Risk, refusal: Refusal) -> Self {
-        let more = format!(", error=\"insufficient_scope\", scope=\"{}\"", scope_for(needed));
-        Self::new(StatusCode::FORBIDDEN, public_url, "mcp", &more, refusal)
+    pub(super) fn insufficient(place: Place<'_>, needed: Risk, refusal: Refusal) -> Self {
+        let more = format!(", error=\"insufficient_scope\", scope=\"{}\"", place.scopes(needed).join(" "));
+        Self::new(StatusCode::FORBIDDEN, place, &more, refusal)
     }
 }

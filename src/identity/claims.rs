@@ -50,6 +50,17 @@ pub(super) struct Claims {
     pub(super) expires_at: Timestamp,
 }
 
+/// What kind of token a payload is of, as far as is known before its claims are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Its header or its issuer says that it is for access.
+    Access,
+    /// Nothing says so: its claims must not say otherwise.
+    Undeclared,
+    /// For the token service, which takes what only says who signed in.
+    Subject,
+}
+
 /// What a payload is judged against.
 pub(super) struct Bench<'a> {
     pub(super) issuer: &'a IssuerSettings,
@@ -57,8 +68,8 @@ pub(super) struct Bench<'a> {
     pub(super) audience: &'a str,
     /// Audiences that it must not have beside it.
     pub(super) others: &'a [&'a str],
-    /// Whether the header said that it is an access token.
-    pub(super) is_access_token: bool,
+    /// What kind of token it is for.
+    pub(super) kind: Kind,
     pub(super) skew: TimeDelta,
     pub(super) now: Timestamp,
 }
@@ -125,8 +136,13 @@ fn judge_claims(raw: &Map<String, Value>, bench: &Bench<'_>) -> Result<Claims, R
     }
     check_audience(required("aud", raw.get("aud"))?, bench)?;
     let expires_at = check_times(raw, bench)?;
-    if !bench.is_access_token && mapping.provider.is_other_kind(raw) {
+    if bench.kind == Kind::Undeclared && mapping.provider.is_other_kind(raw) {
         return Err(invalid("its claims are those of an ID token or a logout token, not of an access token"));
+    }
+    for (claim, wanted) in &mapping.demands {
+        if claim.find(raw).and_then(Value::as_str) != Some(wanted) {
+            return Err(invalid(format!("the claim `{}` does not say what is demanded of it", claim.as_str())));
+        }
     }
     // The subject must be there even where another claim is the human's id.
     let issuer_subject = required("sub", named("sub")?)?;

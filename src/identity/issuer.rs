@@ -62,6 +62,8 @@ pub struct IssuerSettings {
     pub audience: Option<String>,
     /// The same for humans' tokens.
     pub inbox_audience: Option<String>,
+    /// What stands before a scope's name where clients ask this issuer for it (`api://countersign/` at Entra ID); empty = nothing.
+    pub scope_prefix: String,
     /// Keys are used for so long after they were last fetched, where the issuer cannot be reached.
     pub keys_max_age: Duration,
     /// How its opaque tokens are looked up; `None` = they are refused.
@@ -81,6 +83,7 @@ impl IssuerSettings {
             human_clients: Vec::new(),
             audience: None,
             inbox_audience: None,
+            scope_prefix: String::new(),
             keys_max_age: Duration::from_secs(24 * 3600),
             introspection: None,
         }

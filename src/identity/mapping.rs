@@ -81,15 +81,34 @@ impl Provider {
         Self::ALL.map(|(_, name)| name).join(", ")
     }
 
+    /// Whether its tokens are good at the broker's doors, and not only as subject tokens of the token service. Google's say who signed in, and
+    /// nothing of this broker.
+    pub(super) const fn speaks_for_the_doors(self) -> bool {
+        !matches!(self, Self::Google)
+    }
+
     /// Whether the claims are those of a machine: no human stands behind them, whoever the subject is.
     pub(super) fn is_machine(self, claims: &Map<String, Value>) -> bool {
         let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
         match self {
             Self::Generic | Self::Google => false,
-            Self::Keycloak => text("preferred_username").starts_with("service-account-"),
-            Self::Entra => text("idtyp") == "app",
+            Self::Keycloak => {
+                text("preferred_username").starts_with("service-account-")
+                    || ["clientHost", "clientAddress"].iter().any(|name| claims.contains_key(*name))
+            }
+            // Only what a user consented to has `scp`; facets 11 and 13 are agents that act alone, or by a user account of their own.
+            Self::Entra => {
+                text("idtyp") == "app"
+                    || !claims.contains_key("scp")
+                    || text("xms_sub_fct").split(' ').any(|facet| matches!(facet, "11" | "13"))
+            }
             Self::Okta => claims.get("sub") == claims.get("cid"),
-            Self::Auth0 => text("gty") == "client-credentials" || text("sub").ends_with("@clients"),
+            Self::Auth0 => {
+                text("gty") == "client-credentials"
+                    || text("sub").ends_with("@clients")
+                    || text("sub").starts_with("agt_")
+                    || claims.get("sub_profile").is_some_and(|profile| profile != "user")
+            }
         }
     }
 
@@ -97,8 +116,14 @@ impl Provider {
     pub(super) fn is_other_kind(self, claims: &Map<String, Value>) -> bool {
         // What only ID tokens and logout tokens have (OpenID Connect Core 2, 3.3.2.11; Back-Channel Logout 2.4).
         let marks = ["nonce", "at_hash", "c_hash", "events"];
-        marks.iter().any(|name| claims.contains_key(*name))
-            || (self == Self::Keycloak && claims.get("typ").is_some_and(|kind| kind != "Bearer"))
+        let has = |name: &str| claims.contains_key(name);
+        marks.iter().any(|name| has(name))
+            || match self {
+                Self::Keycloak => claims.get("typ").is_some_and(|kind| kind != "Bearer" && kind != "DPoP"),
+                // Okta's ID tokens have no mark of their own; what they lack is what an access token always has.
+                Self::Okta => !has("cid") || !(has("scp") || has("scope")),
+                Self::Generic | Self::Entra | Self::Auth0 | Self::Google => false,
+            }
     }
 }
 
@@ -117,6 +142,8 @@ pub struct Mapping {
     pub agent: Option<ClaimPath>,
     /// Whether access tokens come with `typ: JWT` or none, instead of `at+jwt` (RFC 9068).
     pub plain_jwt: bool,
+    /// Claims that must say exactly this, such as `hd` of Google, where one issuer serves the whole world.
+    pub demands: Vec<(ClaimPath, String)>,
 }
 
 impl Mapping {
@@ -138,6 +165,7 @@ impl Mapping {
             teams: ClaimPath::parse(teams),
             agent: agent.map(ClaimPath::parse),
             plain_jwt,
+            demands: Vec::new(),
         }
     }
 }

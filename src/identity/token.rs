@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::identity::Identity;
-use crate::identity::claims::{Bench, Claims, judge};
+use crate::identity::claims::{Bench, Claims, Kind, judge};
 use crate::identity::issuer::{Issuer, IssuerSettings};
 use crate::identity::strict::is_strict;
 use crate::refusal::{Code, Refusal};
@@ -78,10 +78,10 @@ async fn signed(identity: &Identity, token: &str, parts: [&str; 3], door: Door, 
         .iter()
         .find(|issuer| Some(issuer.settings().url.as_str()) == claimed.as_deref())
         .ok_or_else(|| invalid("its issuer is not one of those configured"))?;
-    let is_access_token = check_type(header.typ.as_deref(), issuer.settings())?;
+    let kind = check_type(header.typ.as_deref(), issuer.settings())?;
     let message = token.rsplit_once('.').map(|(message, _)| message).unwrap_or_default();
     issuer.check_signature(&header.alg, header.kid.as_deref(), message.as_bytes(), signature).await?;
-    judged(identity, &payload, issuer.settings(), door, is_access_token, now)
+    judged(identity, &payload, issuer.settings(), door, kind, now)
 }
 
 /// Issuers that one opaque token is shown to.
@@ -99,7 +99,7 @@ async fn opaque(identity: &Identity, token: &str, door: Door, now: Timestamp) ->
     let mut silent = None;
     for issuer in asked {
         match issuer.introspect(token).await {
-            Ok(Some(claims)) => return judged(identity, &claims, issuer.settings(), door, true, now),
+            Ok(Some(claims)) => return judged(identity, &claims, issuer.settings(), door, Kind::Access, now),
             Ok(None) => {}
             Err(unreachable) => silent = Some(unreachable),
         }
@@ -113,23 +113,26 @@ fn judged(
     payload: &[u8],
     issuer: &IssuerSettings,
     door: Door,
-    is_access_token: bool,
+    kind: Kind,
     now: Timestamp,
 ) -> Result<Verified, Refusal> {
+    if !issuer.mapping.provider.speaks_for_the_doors() {
+        return Err(invalid("its issuer's tokens only say who signed in: exchange it at the token service"));
+    }
     let (mcp, inbox) = identity.audiences(issuer);
     let (audience, other) = if door == Door::Mcp { (mcp, inbox) } else { (inbox, mcp) };
     let skew = chrono::TimeDelta::from_std(identity.settings.skew).unwrap_or_default();
-    let claims = judge(payload, &Bench { issuer, audience, others: &[other], is_access_token, skew, now })?;
+    let claims = judge(payload, &Bench { issuer, audience, others: &[other], kind, skew, now })?;
     Ok(Verified { issuer: issuer.clone(), claims })
 }
 
 /// RFC 9068 names access tokens `at+jwt`: an ID token or a logout token must not pass for one. Whether the name says so; where an issuer does not
 /// use it, the claims must tell.
-fn check_type(typ: Option<&str>, issuer: &IssuerSettings) -> Result<bool, Refusal> {
+pub(super) fn check_type(typ: Option<&str>, issuer: &IssuerSettings) -> Result<Kind, Refusal> {
     let lower = typ.map(str::to_ascii_lowercase);
     match lower.as_deref() {
-        Some("at+jwt" | "application/at+jwt") => Ok(true),
-        Some("jwt") | None if issuer.mapping.plain_jwt => Ok(false),
+        Some("at+jwt" | "application/at+jwt") => Ok(Kind::Access),
+        Some("jwt") | None if issuer.mapping.plain_jwt => Ok(Kind::Undeclared),
         _ => Err(invalid("its header's `typ` is not `at+jwt`")),
     }
 }

@@ -20,6 +20,7 @@ mod conformance;
 mod doors;
 mod fuzz;
 mod gates;
+mod guides;
 mod harness;
 mod kill;
 mod masking;
