@@ -16,6 +16,7 @@ mod keys;
 mod mapping;
 pub mod person;
 mod reading;
+mod signing;
 mod standing;
 mod strict;
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub use keys::Algorithm;
 pub use mapping::{ClaimPath, Mapping, Provider};
 pub use person::Person;
 pub use reading::Reading;
+pub use signing::SigningKeys;
 pub use standing::{Reach, Standing};
 pub use witness::{Event, Witness};
 

@@ -1,19 +1,14 @@
 //! A token issuer for development and the quickstart: a key in a file, and tokens by command. Not for a company: whoever reads the key file can be
 //! anybody. A company configures its identity provider instead.
 
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use crate::clock::Clock;
+use crate::identity::signing::SigningKey;
 
 /// What a token is to say.
 #[derive(Debug, Clone)]
@@ -39,8 +34,7 @@ pub struct TokenRequest {
 /// The issuer.
 pub struct DevelopmentIssuer {
     url: String,
-    key: Ed25519KeyPair,
-    kid: String,
+    key: SigningKey,
     jwks: PathBuf,
     clock: Clock,
 }
@@ -52,37 +46,11 @@ impl DevelopmentIssuer {
     /// The key cannot be read, written, or is readable by others.
     pub fn open(dir: &Path, url: &str, clock: Clock) -> Result<Self, String> {
         std::fs::create_dir_all(dir).map_err(|error| format!("`{}`: {error}", dir.display()))?;
-        let path = dir.join("issuer.key");
-        let at = |why: String| format!("the issuer's key `{}`: {why}", path.display());
-        let seed = match std::fs::metadata(&path) {
-            Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
-                return Err(at("others can read it: `chmod 600` it, or delete it to have a new one made".to_owned()));
-            }
-            Ok(_) => Zeroizing::new(std::fs::read(&path).map_err(|error| at(error.to_string()))?),
-            Err(_) => {
-                let seed = Zeroizing::new(
-                    [crate::id::random_128(), crate::id::random_128()]
-                        .into_iter()
-                        .collect::<Result<Vec<_>, _>>()
-                        .map_err(|_| at("no randomness".to_owned()))?
-                        .concat(),
-                );
-                let write = || -> std::io::Result<()> {
-                    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-                    file.write_all(&seed)?;
-                    file.sync_all()
-                };
-                write().map_err(|error| at(error.to_string()))?;
-                seed
-            }
-        };
-        let key = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|_| at("it is no Ed25519 seed of 32 bytes".to_owned()))?;
-        let public = URL_SAFE_NO_PAD.encode(key.public_key().as_ref());
-        let kid = public.chars().take(12).collect::<String>();
+        let key = SigningKey::open(&dir.join("issuer.key"))?;
         let jwks = dir.join("issuer.jwks.json");
-        let set = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": kid, "x": public }] });
+        let set = json!({ "keys": [key.jwk()] });
         std::fs::write(&jwks, format!("{set:#}\n")).map_err(|error| format!("`{}`: {error}", jwks.display()))?;
-        Ok(Self { url: url.to_owned(), key, kid, jwks, clock })
+        Ok(Self { url: url.to_owned(), key, jwks, clock })
     }
 
     /// The file with its public keys.
@@ -115,12 +83,6 @@ impl DevelopmentIssuer {
                 members.insert("act".to_owned(), json!({ "sub": actor }));
             }
         }
-        SecretString::from(self.sign(&json!({ "alg": "EdDSA", "typ": "at+jwt", "kid": self.kid }), &claims))
-    }
-
-    fn sign(&self, header: &Value, claims: &Value) -> String {
-        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
-        let signature = URL_SAFE_NO_PAD.encode(self.key.sign(message.as_bytes()).as_ref());
-        format!("{message}.{signature}")
+        SecretString::from(self.key.sign(&claims))
     }
 }
