@@ -178,7 +178,7 @@ async fn broker(dir: &Path, cluster: &Cluster) -> (Broker, String, String) {
     std::fs::write(dir.join("policies/bench.cedar"), policies).unwrap();
     std::fs::write(dir.join("alice.password"), "alice-secret").unwrap();
     let config = format!(
-        "[server]\nlisten = \"{listen}\"\n[store]\npath = \"data\"\n[ledger]\norigin = \"bench.invalid/log\"\n\
+        "[server]\nlisten = \"{listen}\"\nrequests_per_minute = 0\n[store]\npath = \"data\"\n[ledger]\norigin = \"bench.invalid/log\"\n\
          [[issuer]]\nurl = \"{base}/issuer\"\njwks_file = \"issuer/issuer.jwks.json\"\nalgorithms = [\"EdDSA\"]\n\
          [policy]\npath = \"policies\"\nteams = [\"support\", \"approvers\"]\n\
          [[target]]\nname = \"shop\"\nengine = \"sqlite\"\nenvironment = \"bench\"\npath = \"shop.db\"\n\

@@ -5,6 +5,7 @@
 //! record, there is no permit and no reply, only [`Unavailable`].
 
 pub mod close;
+pub mod failed;
 pub mod open;
 pub mod recover;
 pub mod refuse;
@@ -21,6 +22,7 @@ use crate::ledger::{Ledger, LedgerError, SealedPayload};
 use crate::record::Recorder;
 
 pub use crate::record::Unavailable;
+pub use failed::Failures;
 pub use open::{Entry, Opened, Permit};
 pub use reply::Reply;
 pub use trail::Question;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::approval::{self, Desk};
-use crate::audit::Audit;
+use crate::audit::{Audit, Failures};
 use crate::call::TargetFacts;
 use crate::catalog::{self, Catalog, DeclaredFile};
 use crate::clock::Clock;
@@ -27,7 +27,7 @@ use crate::pipeline::Pipeline;
 use crate::policy::{self, Policy, PolicyFile};
 use crate::record::Recorder;
 use crate::registry::{self, Registry};
-use crate::server;
+use crate::server::{self, Listening};
 
 /// A target with its label.
 #[derive(Debug, Clone)]
@@ -87,6 +87,7 @@ pub struct Broker {
     grace: Duration,
     serving: tokio::task::JoinHandle<std::io::Result<()>>,
     sweeping: tokio::task::JoinHandle<()>,
+    failures: Arc<Failures>,
 }
 
 /// Expired requests are marked this often; expiry itself is judged on every look.
@@ -186,17 +187,20 @@ impl Broker {
             allowed_hosts: settings.server.allowed_hosts.clone(),
             allowed_origins: settings.server.allowed_origins.clone(),
             body_max: settings.server.body_max,
+            requests_per_minute: settings.server.transport.requests_per_minute,
             draining: draining.clone(),
             closing: closing.clone(),
         };
         let inbox = Arc::new(Inbox { identity, desk: desk.clone(), policy, audit, registry, clock });
         let doors = mcp::router(door).merge(inbox::router(inbox));
-        let grace = settings.server.grace;
-        let router = server::router(settings.server, doors, draining.clone());
+        let (grace, totals_every) = (settings.server.grace, settings.server.transport.totals_every);
         let address = listener.local_addr().map_err(|error| one(&error))?;
-        let serving = tokio::spawn(server::serve(listener, router, draining.clone(), closing, grace));
-        let sweeping = tokio::spawn(sweep(desk, draining.clone()));
-        Ok(Self { address, draining, pipeline, grace, serving, sweeping })
+        let listening = Listening::new(listener, &settings.server.transport, closing).map_err(|error| one(&error))?;
+        let failures = Arc::new(Failures::default());
+        let router = server::router(settings.server, doors, draining.clone(), Arc::clone(&failures));
+        let serving = tokio::spawn(listening.serve(router, draining.clone(), grace));
+        let sweeping = tokio::spawn(tend(desk, pipeline.audit.clone(), Arc::clone(&failures), totals_every, draining.clone()));
+        Ok(Self { address, draining, pipeline, grace, serving, sweeping, failures })
     }
 
     /// Where it listens.
@@ -216,18 +220,36 @@ impl Broker {
         drop(tokio::time::timeout(self.grace, self.pipeline.under_way.wait()).await);
         let ended = self.serving.await.map_err(std::io::Error::other)?;
         drop(self.sweeping.await);
+        record_failures(&self.pipeline.audit, &self.failures).await;
         ended
     }
 }
 
-async fn sweep(desk: Desk, draining: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = draining.cancelled() => return,
-            () = tokio::time::sleep(SWEEP_EVERY) => {}
+/// What has to be done from time to time: expired requests are marked, and what failed to authenticate is recorded in totals.
+async fn tend(desk: Desk, audit: Audit, failures: Arc<Failures>, totals_every: Duration, draining: CancellationToken) {
+    let sweeps = async {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            if let Err(error) = desk.sweep().await {
+                tracing::error!(cause = error.refusal().private_cause(), "expired requests could not be marked");
+            }
         }
-        if let Err(error) = desk.sweep().await {
-            tracing::error!(cause = error.refusal().private_cause(), "expired requests could not be marked");
+    };
+    let totals = async {
+        loop {
+            tokio::time::sleep(totals_every).await;
+            record_failures(&audit, &failures).await;
         }
+    };
+    tokio::select! {
+        () = draining.cancelled() => {}
+        () = sweeps => {}
+        () = totals => {}
+    }
+}
+
+async fn record_failures(audit: &Audit, failures: &Failures) {
+    if let Err(error) = audit.record_failures(failures).await {
+        tracing::error!(cause = error.refusal().private_cause(), "totals of failed authentications could not be recorded");
     }
 }

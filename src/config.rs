@@ -4,6 +4,7 @@
 
 mod file;
 mod issuers;
+mod server;
 mod targets;
 
 use std::collections::BTreeSet;
@@ -19,7 +20,7 @@ use crate::catalog::definition::read_declared;
 use crate::identity;
 use crate::mask::{ColumnRule, Mode};
 use crate::policy::{Policy, PolicyFile};
-use crate::{approval, catalog, clock, registry, server};
+use crate::{approval, catalog, clock, registry};
 
 use file::File;
 
@@ -116,9 +117,10 @@ fn rooms(settings: &Settings) -> Vec<Problem> {
 }
 
 fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
-    let public_url = file.server.public_url.clone().unwrap_or_else(|| format!("http://{}", file.server.listen));
-    let public_url = public_url.trim_end_matches('/').to_owned();
-    let server = server_settings(&file.server, &public_url);
+    let clock_skew_s = file.server.clock_skew_s;
+    let log_json = file.server.log_json;
+    let server = server::settings(reader, file.server);
+    let public_url = server.public_url.clone();
     let issuers = file.issuer.into_iter().map(|issuer| issuers::issuer(reader, issuer)).collect::<Vec<_>>();
     if issuers.is_empty() {
         reader.problem(0..0, "there is no [[issuer]]: nobody could ever call");
@@ -147,7 +149,7 @@ fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
         inbox_resource: format!("{public_url}/inbox"),
         public_url,
         issuers,
-        skew: Duration::from_secs(file.server.clock_skew_s),
+        skew: Duration::from_secs(clock_skew_s),
     };
     let registry = registry::Settings {
         agents_required: file.registry.agents == file::Demand::Required,
@@ -169,7 +171,7 @@ fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
         approval,
         registry,
     };
-    Config { settings, log_json: file.server.log_json }
+    Config { settings, log_json }
 }
 
 /// The hosts and origins by which a broker at this address is called.
@@ -187,22 +189,6 @@ pub fn own_addresses(listen: std::net::SocketAddr, public_url: &str) -> (Vec<Str
     origins.sort();
     origins.dedup();
     (hosts, origins)
-}
-
-fn server_settings(file: &file::Server, public_url: &str) -> server::Settings {
-    let (mut hosts, mut origins) = own_addresses(file.listen, public_url);
-    hosts.extend(file.allowed_hosts.clone());
-    origins.extend(file.allowed_origins.clone());
-    server::Settings {
-        listen: file.listen,
-        public_url: public_url.to_owned(),
-        allowed_hosts: hosts,
-        allowed_origins: origins,
-        body_max: file.max_body_bytes.min(server::BODY_MAX),
-        concurrency: file.max_concurrent,
-        timeout: Duration::from_secs(file.timeout_s),
-        grace: Duration::from_secs(file.drain_grace_s),
-    }
 }
 
 fn approval_settings(file: &file::Approval, public_url: &str) -> approval::Settings {

@@ -61,6 +61,44 @@ impl fmt::Display for CallId {
     }
 }
 
+/// One HTTP request, in the operator's log and in `x-request-id`. It joins logs; it names nothing in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(String);
+
+impl RequestId {
+    /// The longest that is taken over.
+    const MAX_BYTES: usize = 128;
+
+    /// A new one, a ULID.
+    #[must_use]
+    pub fn mint() -> Self {
+        Self(ulid::Ulid::generate().to_string())
+    }
+
+    /// # Errors
+    /// When the text is empty, too long, or has other characters than ASCII letters, digits, `-`, `_` and `.`.
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        if (1..=Self::MAX_BYTES).contains(&text.len()) && text.bytes().all(fits) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidId { wanted: "letters, digits, `-`, `_` and `.`" })
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 macro_rules! random_id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*

@@ -6,6 +6,8 @@
 
 #[cfg(test)]
 pub(crate) mod alone;
+pub mod asker;
+pub mod binding;
 mod challenge;
 mod claims;
 pub mod delegation;
@@ -35,6 +37,8 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::clock::{Clock, Timestamp};
 use crate::refusal::{Code, Refusal};
 
+pub use asker::Asker;
+pub use binding::ClientCertificate;
 pub use challenge::Challenge;
 use challenge::Place;
 pub use claims::SignIn;

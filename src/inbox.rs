@@ -11,6 +11,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode, header};
@@ -19,7 +20,7 @@ use serde_json::json;
 use crate::approval::Desk;
 use crate::audit::{Audit, Unavailable};
 use crate::clock::Clock;
-use crate::identity::{Challenge, Identity, Person};
+use crate::identity::{Asker, Challenge, Identity, Person};
 use crate::policy::Policy;
 use crate::refusal::{Code, Refusal};
 use crate::registry::Registry;
@@ -55,8 +56,17 @@ pub fn router(inbox: Arc<Inbox>) -> Router {
         .route("/audit/checkpoint", get(trail::checkpoint))
         .route("/audit/leaves", get(trail::leaves))
         .route("/audit/key", get(trail::key))
+        .route_layer(map_response(standing))
         .route("/.well-known/oauth-protected-resource/inbox", get(metadata))
         .with_state(inbox)
+}
+
+/// Every route above asks who it is before it does anything, so whatever was answered well was answered to somebody.
+async fn standing(mut response: Response) -> Response {
+    if response.status().is_success() {
+        response.extensions_mut().insert(Asker::Known);
+    }
+    response
 }
 
 async fn metadata(State(inbox): State<Arc<Inbox>>) -> Json<serde_json::Value> {
@@ -101,8 +111,10 @@ impl IntoResponse for Problem {
         };
         match self {
             Self::Challenge(challenge) => {
-                let body = body(&challenge.refusal);
-                (challenge.status, [(header::WWW_AUTHENTICATE, challenge.www_authenticate)], body).into_response()
+                let Challenge { status, www_authenticate, refusal } = *challenge;
+                let mut response = (status, [(header::WWW_AUTHENTICATE, www_authenticate)], body(&refusal)).into_response();
+                response.extensions_mut().insert(Asker::Unknown(refusal));
+                response
             }
             Self::Refused(status, refusal) => (status, body(&refusal)).into_response(),
         }

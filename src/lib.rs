@@ -11,8 +11,8 @@
 //! minted in one leaf file from the one before it, so that skipping a stage does not compile (`tests/ui`, `tests/it/tidy.rs`).
 //!
 //! # Dependencies point one way
-//! `main -> cli -> config, broker -> server -> mcp, inbox -> pipeline -> stages -> call -> identity, operation`; `refusal`, `id`, `clock` and
-//! `ledger` are leaves. `tests/it/tidy.rs` holds the whole table.
+//! `main -> cli -> config, broker -> server -> mcp, inbox -> pipeline -> stages -> call -> identity, operation`; `refusal`, `id`, `clock`,
+//! `limit` and `ledger` are leaves. `tests/it/tidy.rs` holds the whole table.
 
 pub mod approval;
 pub mod audit;
@@ -28,6 +28,7 @@ pub mod id;
 pub mod identity;
 pub mod inbox;
 pub mod ledger;
+pub mod limit;
 pub mod mask;
 pub mod mcp;
 pub mod operation;

@@ -32,6 +32,8 @@ pub struct Door {
     pub allowed_origins: Vec<String>,
     /// Bytes of a request.
     pub body_max: usize,
+    /// Requests of one human's agent a minute; 0 is no limit.
+    pub requests_per_minute: u32,
     /// Fires when the broker drains: waiting calls answer, streams end.
     pub draining: CancellationToken,
     /// Fires when the drain's grace is over.

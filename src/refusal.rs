@@ -87,6 +87,7 @@ codes! {
     ResultTooLarge = "mask.result_too_large", "the first row alone is larger than the limit, so the result was withheld", "select fewer columns, cut long values, or raise max_bytes within the limit";
     LedgerUnavailable = "ledger.unavailable", "the ledger could not record the call, so nothing was done or released", "try again later; tell the operator if it lasts";
     Overloaded = "server.overloaded", "the broker has more calls than it accepts at once", "try again shortly";
+    TooManyRequests = "server.too_many_requests", "too many requests came from this address or for this identity", "wait as long as Retry-After says; get a good token before trying again";
     Draining = "server.draining", "the broker is shutting down", "try again shortly";
     RequestTimeout = "server.timeout", "the request took longer than the limit", "try again; ask for less in one call";
     ForeignOrigin = "server.foreign_origin", "the Host or Origin of the request is not one of this broker's", "use the broker's own address; the operator can add hosts and origins to [server]";

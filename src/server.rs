@@ -1,26 +1,38 @@
 //! The HTTP server: one router, every layer in order, and a drain in two steps.
 //!
-//! Layers, from the outside in: a line for the operator's log, headers that keep answers out of caches, whose address it is (`Host`, `Origin`), how many at once, how long at most; then the
-//! agent's door and the human's. Identity headers that proxies set are not read anywhere.
+//! Layers, from the outside in: whose request it is in the logs and where it comes from, headers that keep answers out of caches, whose address it
+//! is (`Host`, `Origin`), how many at once, how long at most; then, around the doors alone, who fails to authenticate too often; then the agent's
+//! door and the human's. Identity headers that proxies set are not read anywhere.
+
+mod caller;
+mod serve;
+mod strangers;
+pub mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::ListenerExt;
 use axum::{Json, Router};
+use futures::StreamExt;
 use http::{HeaderValue, StatusCode, header};
+use hyper::body::Body as _;
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use crate::audit::Failures;
 use crate::refusal::{Code, Refusal};
+
+pub use caller::Network;
+pub use serve::Listening;
 
 /// How the server behaves.
 #[derive(Debug, Clone)]
@@ -41,14 +53,50 @@ pub struct Settings {
     pub timeout: Duration,
     /// How long calls under way may go on once the broker drains.
     pub grace: Duration,
+    /// The rest: connections, and how often somebody may knock.
+    pub transport: Transport,
+}
+
+/// What is demanded of connections, and how often somebody may ask.
+#[derive(Debug, Clone)]
+pub struct Transport {
+    /// Certificates; `None` is plain HTTP.
+    pub tls: Option<tls::Settings>,
+    /// Whose `X-Forwarded-For` and `x-request-id` count.
+    pub trusted_proxies: Vec<Network>,
+    /// Requests that fail to authenticate, a minute and address; 0 is no limit.
+    pub unauthenticated_per_minute: u32,
+    /// Requests of one human's agent at the agent's door, a minute; 0 is no limit.
+    pub requests_per_minute: u32,
+    /// How long a handshake may take, and the head of a request; a connection without a request is closed after it.
+    pub opening: Duration,
+    /// Totals of what failed to authenticate are recorded this often at most.
+    pub totals_every: Duration,
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        Self {
+            tls: None,
+            trusted_proxies: Vec::new(),
+            unauthenticated_per_minute: 60,
+            requests_per_minute: 600,
+            opening: Duration::from_secs(10),
+            totals_every: Duration::from_secs(60),
+        }
+    }
 }
 
 /// The largest body that may be configured.
 pub const BODY_MAX: usize = 4 << 20;
+/// A body must be here within this: nobody holds a place by sending slowly.
+const BODY_WITHIN: Duration = Duration::from_secs(60);
 
 struct Gate {
     settings: Settings,
     places: Semaphore,
+    strangers: strangers::Strangers,
+    failures: Arc<Failures>,
 }
 
 fn refused(status: StatusCode, refusal: &Refusal) -> Response {
@@ -57,36 +105,42 @@ fn refused(status: StatusCode, refusal: &Refusal) -> Response {
 }
 
 /// All routes within all layers.
-pub fn router(settings: Settings, doors: Router, ready: CancellationToken) -> Router {
-    let gate = Arc::new(Gate { places: Semaphore::new(settings.concurrency), settings });
+pub fn router(settings: Settings, doors: Router, ready: CancellationToken, failures: Arc<Failures>) -> Router {
+    let body_max = settings.body_max;
+    let gate = Arc::new(Gate {
+        places: Semaphore::new(settings.concurrency),
+        strangers: strangers::Strangers::new(settings.transport.unauthenticated_per_minute),
+        failures,
+        settings,
+    });
     let readiness = move || {
         let draining = ready.is_cancelled();
         async move { if draining { (StatusCode::SERVICE_UNAVAILABLE, "draining") } else { (StatusCode::OK, "ready") } }
     };
     doors
+        .layer(DefaultBodyLimit::max(body_max))
+        .layer(middleware::from_fn_with_state(Arc::clone(&gate), strangers::watch))
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(readiness))
         .fallback(|| async { refused(StatusCode::NOT_FOUND, &Refusal::new(Code::NotFound).detail("no such address here")) })
         .layer(middleware::from_fn_with_state(Arc::clone(&gate), bound))
-        .layer(middleware::from_fn_with_state(gate, own_address))
+        .layer(middleware::from_fn_with_state(Arc::clone(&gate), own_address))
         // Answers hold what one human may see: no cache keeps them, no browser guesses what they are.
         .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
-        .layer(middleware::from_fn(span))
-}
-
-/// The operator's line: what, how it ended, how long. Never headers, never bodies.
-async fn span(request: Request, next: Next) -> Response {
-    let (method, path, began) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
-    let response = next.run(request).await;
-    tracing::info!(%method, path, status = response.status().as_u16(), duration_ms = began.elapsed().as_secs_f64() * 1e3, "request");
-    response
+        .layer(middleware::from_fn_with_state(gate, caller::identify))
 }
 
 /// A page that a browser was lured to must not speak to a broker on loopback (DNS rebinding).
 async fn own_address(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     match foreign(&gate.settings, &request) {
-        Some(header) => refused(StatusCode::FORBIDDEN, &Refusal::new(Code::ForeignOrigin).detail(header)),
+        Some(header) => {
+            let refusal = Refusal::new(Code::ForeignOrigin).detail(header);
+            if let Some(caller) = request.extensions().get::<caller::Caller>() {
+                gate.failures.count(&refusal, caller.block);
+            }
+            refused(StatusCode::FORBIDDEN, &refusal)
+        }
         None => next.run(request).await,
     }
 }
@@ -106,40 +160,25 @@ async fn bound(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> R
     let Ok(_place) = gate.places.try_acquire() else {
         return refused(StatusCode::SERVICE_UNAVAILABLE, &Refusal::new(Code::Overloaded));
     };
-    match tokio::time::timeout(gate.settings.timeout, next.run(request)).await {
+    match tokio::time::timeout(gate.settings.timeout, next.run(request.map(timely))).await {
         Ok(response) => response,
         Err(_) => refused(StatusCode::GATEWAY_TIMEOUT, &Refusal::new(Code::RequestTimeout)),
     }
 }
 
-/// Serves until `draining` fires; then takes nothing new, lets what is under way end within the grace, and closes.
-///
-/// # Errors
-/// The listener failed.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    draining: CancellationToken,
-    closing: CancellationToken,
-    grace: Duration,
-) -> std::io::Result<()> {
-    // Without it every event of a stream waits for the acknowledgment of the one before.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY was not set");
-        }
-    });
-    let drained = draining.clone();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move { drained.cancelled().await });
-    let deadline = async {
-        draining.cancelled().await;
-        tokio::time::sleep(grace).await;
-        closing.cancel();
-        // What does not end now is cut.
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    };
-    tokio::select! {
-        ended = server => ended,
-        () = deadline => Ok(()),
+/// The body, or an error where it has not come whole in time.
+fn timely(body: Body) -> Body {
+    if body.is_end_stream() {
+        return body;
     }
+    let until = Instant::now() + BODY_WITHIN;
+    let late = || axum::Error::new(std::io::Error::from(std::io::ErrorKind::TimedOut));
+    Body::from_stream(futures::stream::unfold(Some(body.into_data_stream()), move |rest| async move {
+        let mut rest = rest?;
+        let piece: Result<Bytes, axum::Error> = match tokio::time::timeout_at(until, rest.next()).await {
+            Ok(piece) => piece?,
+            Err(_) => return Some((Err(late()), None)),
+        };
+        Some((piece, Some(rest)))
+    }))
 }

@@ -159,6 +159,7 @@ fn settings(data: PathBuf, listen: SocketAddr, base: &str, issuer_url: &str, jwk
             concurrency: 512,
             timeout: Duration::from_secs(900),
             grace: Duration::from_secs(10),
+            transport: server::Transport::default(),
         },
         data,
         origin: "quickstart.invalid/countersign".to_owned(),

@@ -32,10 +32,11 @@ impl Serve {
 /// Starts a broker, says that it is ready, and drains when interrupted.
 pub(super) async fn serve(settings: Settings) -> Result<(), Failure> {
     let listen = settings.server.listen;
+    let scheme = if settings.server.transport.tls.is_some() { "https" } else { "http" };
     let listener =
         TcpListener::bind(listen).await.map_err(|error| Failure::Unreachable(format!("failed to listen on `{listen}`: {error}")))?;
     let broker = Broker::start(settings, listener, Clock::system()).await.map_err(|error| Failure::Usage(error.to_string()))?;
-    say(&format!("ready http://{}/mcp", broker.address()));
+    say(&format!("ready {scheme}://{}/mcp", broker.address()));
     interrupted().await;
     broker.stop().await.map_err(|error| Failure::Unreachable(format!("the server failed: {error}")))
 }

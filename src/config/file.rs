@@ -32,7 +32,7 @@ pub(super) struct File {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Server {
     pub(super) listen: SocketAddr,
-    pub(super) public_url: Option<String>,
+    pub(super) public_url: Option<Spanned<String>>,
     pub(super) allowed_hosts: Vec<String>,
     pub(super) allowed_origins: Vec<String>,
     pub(super) max_body_bytes: usize,
@@ -41,6 +41,10 @@ pub(super) struct Server {
     pub(super) drain_grace_s: u64,
     pub(super) clock_skew_s: u64,
     pub(super) log_json: bool,
+    pub(super) trusted_proxies: Vec<Spanned<String>>,
+    pub(super) unauthenticated_per_minute: u32,
+    pub(super) requests_per_minute: u32,
+    pub(super) tls: Option<Spanned<Tls>>,
 }
 
 impl Default for Server {
@@ -56,8 +60,21 @@ impl Default for Server {
             drain_grace_s: 10,
             clock_skew_s: 30,
             log_json: false,
+            trusted_proxies: Vec::new(),
+            unauthenticated_per_minute: 60,
+            requests_per_minute: 600,
+            tls: None,
         }
     }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) cert_file: Spanned<PathBuf>,
+    pub(super) key_file: Spanned<PathBuf>,
+    pub(super) client_ca_file: Option<Spanned<PathBuf>>,
+    pub(super) client_certificates: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -48,7 +48,10 @@ impl SigningKey {
             }
         };
         let is_known = seed.first().is_none_or(|first| seed.iter().all(|byte| byte == first));
-        let key = Ed25519KeyPair::from_seed_unchecked(&seed).ok().filter(|_| !is_known).ok_or_else(|| at("it is no Ed25519 seed of 32 random bytes"))?;
+        let key = Ed25519KeyPair::from_seed_unchecked(&seed)
+            .ok()
+            .filter(|_| !is_known)
+            .ok_or_else(|| at("it is no Ed25519 seed of 32 random bytes"))?;
         let kid = URL_SAFE_NO_PAD.encode(key.public_key().as_ref()).chars().take(12).collect();
         Ok(Self { key, kid })
     }
@@ -135,7 +138,8 @@ impl SigningKeys {
         }
         let set = json!({ "keys": held.iter().map(|held| held.key.jwk()).collect::<Vec<_>>() });
         let published = Arc::new(KeySet::parse(set.to_string().as_bytes(), &[Algorithm::EdDsa])?);
-        let text = serde_json::to_vec(&held.iter().map(|held| held.listed.clone()).collect::<Vec<_>>()).map_err(|error| error.to_string())?;
+        let text =
+            serde_json::to_vec(&held.iter().map(|held| held.listed.clone()).collect::<Vec<_>>()).map_err(|error| error.to_string())?;
         let (path, fresh) = (self.dir.join("keys.json"), self.dir.join("keys.json.new"));
         let write = || -> std::io::Result<()> {
             let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;

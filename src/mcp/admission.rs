@@ -3,7 +3,9 @@
 //! The delegation goes into the request's extensions; the handler takes it from there and from nowhere else. A step-up (403) can only be known
 //! once the policy has ruled, so the handler leaves it in a slot that is looked at on the way out.
 
+use std::error::Error as _;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
@@ -11,10 +13,12 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header};
+use http_body_util::LengthLimitError;
 use serde_json::{Value, json};
 use tracing::{Instrument, debug_span};
 
-use crate::identity::{Challenge, Identity};
+use crate::identity::{Agent, Asker, Challenge, Delegation, Identity};
+use crate::limit::Limiter;
 use crate::mcp::Door;
 use crate::operation::Risk;
 use crate::refusal::{Code, Refusal};
@@ -23,16 +27,37 @@ use crate::refusal::{Code, Refusal};
 #[derive(Debug, Clone, Default)]
 pub(super) struct StepUp(pub(super) Arc<OnceLock<Risk>>);
 
+/// Nesting of a request's body that is read. serde_json itself gives up at 128, and arguments of tools need a handful.
+const DEPTH_MAX: usize = 64;
+
 /// The state of admission.
 pub(super) struct Admission {
     identity: Arc<Identity>,
+    /// By issuer and subject of the human, issuer and id of the agent.
+    pace: Option<Limiter<[String; 4]>>,
     body_max: usize,
     draining: tokio_util::sync::CancellationToken,
 }
 
 impl Admission {
     pub(super) fn new(door: &Door) -> Self {
-        Self { identity: Arc::clone(&door.identity), body_max: door.body_max, draining: door.draining.clone() }
+        Self {
+            identity: Arc::clone(&door.identity),
+            pace: Limiter::per_minute(door.requests_per_minute),
+            body_max: door.body_max,
+            draining: door.draining.clone(),
+        }
+    }
+
+    /// The answer, if this identity has asked too often.
+    fn too_often(&self, delegation: &Delegation) -> Option<Response> {
+        let (human, Agent { issuer, id, .. }) = (delegation.human(), delegation.agent());
+        let who = [human.issuer.clone(), human.subject.clone(), issuer.clone(), id.clone()];
+        let wait = self.pace.as_ref()?.take(who, Instant::now()).err()?;
+        let mut response = refused(StatusCode::TOO_MANY_REQUESTS, &Refusal::new(Code::TooManyRequests));
+        response.headers_mut().insert(header::RETRY_AFTER, wait.seconds().into());
+        response.extensions_mut().insert(Asker::Limited);
+        Some(response)
     }
 }
 
@@ -47,8 +72,19 @@ fn refused(status: StatusCode, refusal: &Refusal) -> Response {
 }
 
 fn challenged(challenge: Challenge) -> Response {
-    let mut response = refused(challenge.status, &challenge.refusal);
+    // Where nobody can tell whether a token is good, it is held against nobody.
+    let mut response = match challenge.status {
+        StatusCode::SERVICE_UNAVAILABLE => refused(challenge.status, &challenge.refusal),
+        status => unknown(status, challenge.refusal),
+    };
     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge.www_authenticate);
+    response
+}
+
+/// Refused for want of a good token, which the server counts.
+fn unknown(status: StatusCode, refusal: Refusal) -> Response {
+    let mut response = refused(status, &refusal);
+    response.extensions_mut().insert(Asker::Unknown(refusal));
     response
 }
 
@@ -57,18 +93,26 @@ fn unreadable(code: i64, message: &str) -> Response {
     (StatusCode::BAD_REQUEST, Json(json!({ "jsonrpc": "2.0", "id": null, "error": { "code": code, "message": message } }))).into_response()
 }
 
-pub(super) async fn admit(State(admission): State<Arc<Admission>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn admit(State(admission): State<Arc<Admission>>, request: Request, next: Next) -> Response {
     let token_in_query = request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("access_token=")));
     if token_in_query {
-        return refused(
-            StatusCode::BAD_REQUEST,
-            &Refusal::new(Code::InvalidToken).detail("a token must never be in the address: send it as a header"),
-        );
+        let refusal = Refusal::new(Code::InvalidToken).detail("a token must never be in the address: send it as a header");
+        return unknown(StatusCode::BAD_REQUEST, refusal);
     }
     let delegation = match admission.identity.agent(request.headers()).instrument(debug_span!("identity")).await {
         Ok(delegation) => delegation,
         Err(challenge) => return challenged(challenge),
     };
+    if let Some(response) = admission.too_often(&delegation) {
+        return response;
+    }
+    let mut response = admitted(&admission, delegation, request, next).await;
+    response.extensions_mut().insert(Asker::Known);
+    response
+}
+
+/// The rest of the way, once it is known who asks.
+async fn admitted(admission: &Admission, delegation: Arc<Delegation>, mut request: Request, next: Next) -> Response {
     let step_up = StepUp::default();
     request.extensions_mut().insert(delegation);
     request.extensions_mut().insert(step_up.clone());
@@ -103,10 +147,20 @@ async fn readable(request: Request, body_max: usize) -> Result<Request, Box<Resp
         return Ok(request);
     }
     let (mut parts, body) = request.into_parts();
-    let Ok(bytes) = to_bytes(body, body_max).await else {
-        let refusal = Refusal::new(Code::TooLarge).detail(format!("a request has at most {body_max} bytes"));
-        return Err(Box::new(refused(StatusCode::PAYLOAD_TOO_LARGE, &refusal)));
+    let bytes = match to_bytes(body, body_max).await {
+        Ok(bytes) => bytes,
+        Err(error) if error.source().is_some_and(|cause| cause.is::<LengthLimitError>()) => {
+            let refusal = Refusal::new(Code::TooLarge).detail(format!("a request has at most {body_max} bytes"));
+            return Err(Box::new(refused(StatusCode::PAYLOAD_TOO_LARGE, &refusal)));
+        }
+        Err(_) => {
+            let refusal = Refusal::new(Code::RequestTimeout).detail("its body did not come whole");
+            return Err(Box::new(refused(StatusCode::REQUEST_TIMEOUT, &refusal)));
+        }
     };
+    if is_deep(&bytes) {
+        return Err(Box::new(unreadable(-32600, &format!("the body is nested deeper than {DEPTH_MAX} levels"))));
+    }
     match serde_json::from_slice::<Value>(&bytes) {
         Ok(Value::Object(message)) => {
             let is_call = message.get("method").and_then(Value::as_str) == Some("tools/call");
@@ -119,6 +173,37 @@ async fn readable(request: Request, body_max: usize) -> Result<Request, Box<Resp
     }
 }
 
+/// Whether objects and lists are nested deeper than [`DEPTH_MAX`], read off the brackets outside of strings before anything is built of them.
+fn is_deep(json: &[u8]) -> bool {
+    let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
+    json.iter().any(|byte| {
+        match (in_string, byte) {
+            (true, _) if is_escaped => is_escaped = false,
+            (true, b'\\') => is_escaped = true,
+            (_, b'"') => in_string = !in_string,
+            (false, b'{' | b'[') => depth += 1,
+            (false, b'}' | b']') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > DEPTH_MAX
+    })
+}
+
 /// Whether the request calls a tool, and may therefore take long.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct IsCall(pub(super) bool);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_in_strings_do_not_nest() {
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let quoted = format!("{{\"a\": \"{}\\\"{}\", \"b\\\\\": {}}}", "[".repeat(100), "{".repeat(100), deep(63));
+        assert!(serde_json::from_str::<Value>(&quoted).is_ok());
+        for (json, is) in [(deep(64), false), (deep(65), true), (quoted, false), ("]".repeat(100), false), ("{}".repeat(100), false)] {
+            assert_eq!(is_deep(json.as_bytes()), is, "{json}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! A broker for a test, and the actors around it: `Agent` calls tools over MCP, `Human` decides and reads at the inbox.
 
+pub mod authority;
 pub mod cluster;
 pub mod process;
 pub mod provider;
@@ -42,6 +43,7 @@ pub struct Wish {
     pub timeout: Duration,
     pub registry: registry::Settings,
     pub issuers: Vec<IssuerSettings>,
+    pub transport: server::Transport,
 }
 
 pub const POLICY: &str = include_str!("../../examples/quickstart/policies/quickstart.cedar");
@@ -57,6 +59,8 @@ impl Default for Wish {
             timeout: Duration::from_secs(60),
             registry: registry::Settings::default(),
             issuers: Vec::new(),
+            // Loops may go as fast as they can; the limits have tests of their own.
+            transport: server::Transport { requests_per_minute: 0, unauthenticated_per_minute: 0, ..Default::default() },
         }
     }
 }
@@ -114,6 +118,7 @@ impl World {
                 concurrency: wish.concurrency,
                 timeout: wish.timeout,
                 grace: Duration::from_secs(5),
+                transport: wish.transport,
             },
             data: dir.path().join("data"),
             origin: "test.invalid/log".to_owned(),

@@ -33,4 +33,6 @@ mod registry;
 mod settings;
 mod survival;
 mod tidy;
+mod tls;
+mod transport;
 mod ui;
