@@ -5,6 +5,7 @@
 //! door and the human's. Identity headers that proxies set are not read anywhere.
 
 mod caller;
+mod places;
 mod serve;
 mod strangers;
 pub mod tls;

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequest, Path, Query, Request, State};
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -66,15 +65,11 @@ pub(super) async fn show(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, Pa
     Ok(Json(view.for_person(&inbox.desk.url(&id), inbox.clock.now())))
 }
 
-pub(super) async fn decide(
-    State(inbox): State<Arc<Inbox>>,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-    said: Result<Json<Said>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
-    let person = person(&inbox, &headers).await?;
+pub(super) async fn decide(State(inbox): State<Arc<Inbox>>, Path(id): Path<String>, request: Request) -> Result<Json<Value>, Problem> {
+    let person = person(&inbox, request.headers()).await?;
     let id = approval_id(&id)?;
-    let Json(said) = said.map_err(|rejection| {
+    // Read once it is known who sends it: a stranger's body is not waited for.
+    let Json(said) = Json::<Said>::from_request(request, &()).await.map_err(|rejection| {
         Problem::refused(
             Refusal::new(Code::Malformed)
                 .detail(format!("the body must be {{\"decision\": \"approve\" | \"deny\", \"reason\": …}}: {}", rejection.body_text())),

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequest, Path, Query, Request, State};
 use chrono::TimeDelta;
 use http::HeaderMap;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::identity::Person;
@@ -21,8 +22,9 @@ fn malformed(why: String) -> Problem {
     Problem::refused(Refusal::new(Code::Malformed).detail(why))
 }
 
-fn body<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
-    body.map(|Json(body)| body).map_err(|rejection| malformed(rejection.body_text()))
+/// Read once it is known who sends it: a stranger's body is not waited for.
+async fn body<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
+    Json::<T>::from_request(request, &()).await.map(|Json(body)| body).map_err(|rejection| malformed(rejection.body_text()))
 }
 
 /// The issuer that was named, or the person's own: most companies have one.
@@ -46,13 +48,9 @@ pub(super) struct Registration {
     description: String,
 }
 
-pub(super) async fn register(
-    State(inbox): State<Arc<Inbox>>,
-    headers: HeaderMap,
-    said: Result<Json<Registration>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
-    let person = person(&inbox, &headers).await?;
-    let said = body(said)?;
+pub(super) async fn register(State(inbox): State<Arc<Inbox>>, request: Request) -> Result<Json<Value>, Problem> {
+    let person = person(&inbox, request.headers()).await?;
+    let said: Registration = body(request).await?;
     let issuer = issuer(said.issuer, &person);
     let registered = inbox.registry.register(&person, &*inbox.policy, (&issuer, &said.agent), &said.description).await?;
     registered.map(|registered| Json(registered.shown())).map_err(Problem::refused)
@@ -75,13 +73,9 @@ enum Wanted {
     Suspended,
 }
 
-pub(super) async fn set_state(
-    State(inbox): State<Arc<Inbox>>,
-    headers: HeaderMap,
-    said: Result<Json<Change>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
-    let person = person(&inbox, &headers).await?;
-    let said = body(said)?;
+pub(super) async fn set_state(State(inbox): State<Arc<Inbox>>, request: Request) -> Result<Json<Value>, Problem> {
+    let person = person(&inbox, request.headers()).await?;
+    let said: Change = body(request).await?;
     let issuer = issuer(said.issuer, &person);
     let suspend = said.state == Wanted::Suspended;
     let changed = inbox.registry.set_suspended(&person, &*inbox.policy, (&issuer, &said.agent), suspend, &said.reason).await?;
@@ -125,13 +119,9 @@ pub(super) struct Loan {
     lasting_s: u32,
 }
 
-pub(super) async fn lend(
-    State(inbox): State<Arc<Inbox>>,
-    headers: HeaderMap,
-    said: Result<Json<Loan>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
-    let person = person(&inbox, &headers).await?;
-    let said = body(said)?;
+pub(super) async fn lend(State(inbox): State<Arc<Inbox>>, request: Request) -> Result<Json<Value>, Problem> {
+    let person = person(&inbox, request.headers()).await?;
+    let said: Loan = body(request).await?;
     let risk =
         Risk::parse(&said.highest_risk).ok_or_else(|| malformed("`highest_risk` must be read, write, destructive or admin".to_owned()))?;
     let lending = Lending {
@@ -154,14 +144,9 @@ pub(super) struct Why {
     reason: String,
 }
 
-pub(super) async fn revoke(
-    State(inbox): State<Arc<Inbox>>,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-    said: Result<Json<Why>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
-    let person = person(&inbox, &headers).await?;
-    let said = body(said)?;
+pub(super) async fn revoke(State(inbox): State<Arc<Inbox>>, Path(id): Path<String>, request: Request) -> Result<Json<Value>, Problem> {
+    let person = person(&inbox, request.headers()).await?;
+    let said: Why = body(request).await?;
     let revoked = inbox.registry.revoke(&person, &*inbox.policy, &id, &said.reason).await?.map_err(Problem::refused)?;
     Ok(Json(revoked.shown(inbox.clock.now())))
 }

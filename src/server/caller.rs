@@ -47,7 +47,7 @@ impl Network {
         Ok(Self { base, prefix })
     }
 
-    fn contains(self, address: IpAddr) -> bool {
+    pub(super) fn contains(self, address: IpAddr) -> bool {
         let beyond = |bits: u32| bits - u32::from(self.prefix);
         match (self.base, address) {
             (IpAddr::V4(base), IpAddr::V4(address)) => (base.to_bits() ^ address.to_bits()).checked_shr(beyond(32)).unwrap_or(0) == 0,
@@ -60,7 +60,7 @@ impl Network {
 /// Where a request comes from, in its extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Caller {
-    /// What limits are counted by: an IPv4 address, or the /64 of an IPv6 one, which is what one subscriber gets.
+    /// What limits are counted by.
     pub(super) block: IpAddr,
 }
 
@@ -80,7 +80,8 @@ fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
     nearest
 }
 
-fn block(address: IpAddr) -> IpAddr {
+/// What is counted as one: an IPv4 address, or the /64 of an IPv6 one, which is what one subscriber gets.
+pub(super) fn block(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),

@@ -25,12 +25,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::identity::ClientCertificate;
 use crate::server::Transport;
+use crate::server::caller::{Network, block};
+use crate::server::places::{Place, Places};
 use crate::server::tls::{self, Tls};
 
-/// Connections at once; the next one is closed as it comes.
-const CONNECTIONS_MAX: usize = 4_096;
-/// Handshakes at once: they are what costs most before anybody has said who they are.
-const HANDSHAKES_MAX: usize = 128;
+/// Handshakes at once: they are what costs most before anybody has said who they are. More than one address may have connections, so that who
+/// never finishes his cannot keep the others from theirs.
+const HANDSHAKES_MAX: usize = 1_024;
 /// Bytes of a request's line and headers; a token has up to 16 KiB. hyper itself takes at most 100 headers.
 const HEAD_MAX_BYTES: usize = 32 * 1024;
 /// How long the listener rests when the system has no more descriptors to give.
@@ -45,6 +46,8 @@ pub struct Listening {
 
 struct Opener {
     tls: Option<Arc<Tls>>,
+    trusted_proxies: Vec<Network>,
+    places: Arc<Places>,
     handshakes: Semaphore,
     within: Duration,
 }
@@ -56,7 +59,13 @@ impl Listening {
     /// The certificates cannot be used.
     pub fn new(listener: TcpListener, transport: &Transport, closing: CancellationToken) -> Result<Self, tls::Problem> {
         let tls = transport.tls.clone().map(|settings| Tls::open(settings, closing.clone())).transpose()?;
-        let opener = Opener { tls, handshakes: Semaphore::new(HANDSHAKES_MAX), within: transport.opening };
+        let opener = Opener {
+            tls,
+            trusted_proxies: transport.trusted_proxies.clone(),
+            places: Arc::default(),
+            handshakes: Semaphore::new(HANDSHAKES_MAX),
+            within: transport.opening,
+        };
         Ok(Self { listener, opener: Arc::new(opener), closing })
     }
 
@@ -73,11 +82,16 @@ impl Listening {
                 () = draining.cancelled() => break,
                 Some(_ended) = connections.join_next() => {}
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) if connections.len() < CONNECTIONS_MAX => {
-                        let connection = Arc::clone(&opener).open(stream, peer, router.clone(), graceful.watcher(), draining.clone());
-                        connections.spawn(connection);
-                    }
-                    Ok(_) => tracing::warn!(connections = CONNECTIONS_MAX, "a connection was closed: there are too many"),
+                    Ok((stream, peer)) => match opener.place(peer) {
+                        Some(place) => {
+                            let connection = Arc::clone(&opener).open(stream, peer, router.clone(), graceful.watcher(), draining.clone());
+                            connections.spawn(async move {
+                                connection.await;
+                                drop(place);
+                            });
+                        }
+                        None => tracing::warn!("a connection was closed as it came: there are too many, in all or of its address"),
+                    },
                     Err(error) => rest(&error).await,
                 },
             }
@@ -109,6 +123,12 @@ async fn rest(error: &io::Error) {
 }
 
 impl Opener {
+    fn place(&self, peer: SocketAddr) -> Option<Place> {
+        let peer = peer.ip().to_canonical();
+        let is_proxy = self.trusted_proxies.iter().any(|network| network.contains(peer));
+        self.places.take((!is_proxy).then(|| block(peer)))
+    }
+
     async fn open(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, router: Router, watcher: Watcher, draining: CancellationToken) {
         // Without it every event of a stream waits for the acknowledgment of the one before.
         if let Err(error) = stream.set_nodelay(true) {

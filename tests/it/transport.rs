@@ -237,6 +237,16 @@ async fn heads_are_bounded_in_number_bytes_and_time() {
     let ((), answer) = tokio::join!(sender, agent.query("shop", "SELECT 1"));
     assert_eq!(answer["status"], "ok");
     assert!(began.elapsed() < Duration::from_secs(5), "the slow sender went on for {:?}", began.elapsed());
+    // A stranger's body is not waited for, at either door.
+    for path in [format!("/approvals/apr_{}/decision", "0".repeat(32)), "/mcp".to_owned()] {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer x.y.z\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n",
+            host(&world)
+        );
+        let began = Instant::now();
+        let answer = exchange(&world, head.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 401") && began.elapsed() < Duration::from_secs(3), "{answer}");
+    }
     // Nor does a connection that says nothing at all.
     let answer = exchange(&world, b"").await;
     assert_eq!(answer, "");
