@@ -15,9 +15,9 @@ use crate::approval::{self, Desk};
 use crate::audit::{Audit, Failures};
 use crate::call::TargetFacts;
 use crate::catalog::{self, Catalog, DeclaredFile};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::connector::{Connectors, Endpoint, Locals, TargetSettings};
-use crate::identity::{self, Identity};
+use crate::identity::{self, Algorithm, Identity, IssuerSettings, KeySource, Mapping, Provider, SigningKeys};
 use crate::inbox::{self, Inbox};
 use crate::ledger::{self, Ledger};
 use crate::mask::{ColumnRule, Masks, Rules};
@@ -28,6 +28,7 @@ use crate::policy::{self, Policy, PolicyFile};
 use crate::record::Recorder;
 use crate::registry::{self, Registry};
 use crate::server::{self, Listening};
+use crate::token_service::{self, TokenService};
 
 /// A target with its label.
 #[derive(Debug, Clone)]
@@ -65,6 +66,8 @@ pub struct Settings {
     pub approval: approval::Settings,
     /// What is demanded of agents and delegations; targets and tools are filled in from the rest.
     pub registry: registry::Settings,
+    /// The agents that the token service serves; none = it is not there.
+    pub token_service: token_service::Settings,
 }
 
 /// Why a broker did not start: everything that is wrong, a line each.
@@ -121,6 +124,7 @@ pub fn policy_settings(settings: &Settings) -> policy::Settings {
             .issuers
             .iter()
             .map(|issuer| (issuer.url.clone(), issuer.namespace.clone()))
+            .chain([(settings.identity.public_url.clone(), settings.token_service.namespace.clone())])
             .collect::<BTreeMap<_, _>>(),
         targets: settings.targets.iter().map(|target| target.settings.name.clone()).collect(),
         environments: settings.targets.iter().map(|target| target.environment.clone()).collect(),
@@ -135,6 +139,24 @@ pub fn policy_settings(settings: &Settings) -> policy::Settings {
 pub fn catalog(settings: &Settings) -> Result<Catalog, Vec<catalog::Problem>> {
     let targets = settings.targets.iter().map(target_facts).map(|(facts, engine)| catalog::Target { facts, engine }).collect();
     Catalog::new(targets, &settings.tools, settings.bounds)
+}
+
+/// The token service's keys, where there is one.
+fn signing_keys(settings: &Settings, now: Timestamp) -> Result<Option<Arc<SigningKeys>>, StartError> {
+    if settings.token_service.actors.is_empty() {
+        return Ok(None);
+    }
+    SigningKeys::open(&settings.data.join("keys/tokens"), now).map(|keys| Some(Arc::new(keys))).map_err(|why| StartError(vec![why]))
+}
+
+/// The token service as one of the issuers that the doors trust.
+fn own_issuer(settings: &Settings, keys: &Arc<SigningKeys>) -> IssuerSettings {
+    let keys = KeySource::Own(Arc::clone(keys));
+    IssuerSettings {
+        namespace: settings.token_service.namespace.clone(),
+        mapping: Mapping::of(Provider::Own),
+        ..IssuerSettings::new(&settings.identity.public_url, keys, vec![Algorithm::EdDsa])
+    }
 }
 
 impl Broker {
@@ -166,7 +188,24 @@ impl Broker {
             Registry::open(ledger.clone(), Arc::clone(&recorder), clock.clone(), demands).await.map_err(|error| one(&error.cause()))?;
         let standing = Arc::new(registry.clone());
         let witness = Arc::new(audit.clone());
-        let identity = Arc::new(Identity::new(settings.identity.clone(), clock.clone(), standing, witness).map_err(StartError)?);
+        let signing = signing_keys(&settings, clock.now())?;
+        let mut judged = settings.identity.clone();
+        judged.issuers.extend(signing.as_ref().map(|keys| own_issuer(&settings, keys)));
+        let identity = Arc::new(Identity::new(judged, clock.clone(), standing, witness).map_err(StartError)?);
+        let tokens = match &signing {
+            None => None,
+            Some(keys) => Some(Arc::new(TokenService {
+                service: identity.service(Arc::clone(keys), &settings.token_service.actors).map_err(StartError)?,
+                identity: Arc::clone(&identity),
+                registry: registry.clone(),
+                policy: Arc::clone(&policy),
+                ledger: ledger.clone(),
+                recorder: Arc::clone(&recorder),
+                witness: Arc::new(audit.clone()),
+                clock: clock.clone(),
+                lifetime: settings.token_service.lifetime,
+            })),
+        };
         let desk = Desk::new(ledger, recorder, clock.clone(), settings.approval.clone());
         let facts: Vec<TargetFacts> = settings.targets.iter().map(|target| target_facts(target).0).collect();
         let locals = Locals { policy: Arc::clone(&policy), desk: desk.clone(), targets: facts, clock: clock.clone() };
@@ -192,7 +231,10 @@ impl Broker {
             closing: closing.clone(),
         };
         let inbox = Arc::new(Inbox { identity, desk: desk.clone(), policy, audit, registry, clock });
-        let doors = mcp::router(door).merge(inbox::router(inbox));
+        let mut doors = mcp::router(door).merge(inbox::router(inbox));
+        if let Some(tokens) = &tokens {
+            doors = doors.merge(token_service::router(Arc::clone(tokens)));
+        }
         let (grace, totals_every) = (settings.server.grace, settings.server.transport.totals_every);
         let address = listener.local_addr().map_err(|error| one(&error))?;
         let listening = Listening::new(listener, &settings.server.transport, closing).map_err(|error| one(&error))?;

@@ -156,6 +156,7 @@ fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
         delegations_required: file.registry.delegations == file::Demand::Required,
         ..registry::Settings::default()
     };
+    let token_service = issuers::token_service(reader, file.token_service);
     let data = reader.beside(&file.store.path);
     let settings = Settings {
         server,
@@ -170,6 +171,7 @@ fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
         masks,
         approval,
         registry,
+        token_service,
     };
     Config { settings, log_json }
 }

@@ -18,6 +18,7 @@ mod keys;
 mod mapping;
 pub mod person;
 mod reading;
+pub mod service;
 mod signing;
 mod standing;
 mod strict;
@@ -86,6 +87,7 @@ type Verified = HashMap<[u8; 32], (Arc<Delegation>, Timestamp)>;
 pub struct Identity {
     settings: Settings,
     issuers: Vec<Arc<issuer::Issuer>>,
+    fetcher: fetch::Fetcher,
     clock: Clock,
     standing: Arc<dyn Standing>,
     witness: Arc<dyn Witness>,
@@ -137,11 +139,14 @@ impl Identity {
             return Err(problems);
         }
         let fetcher = fetch::Fetcher::new().map_err(|why| vec![why])?;
-        let load = |issuer: &IssuerSettings| {
-            issuer::Issuer::new(issuer.clone(), fetcher.clone(), clock.clone(), Arc::clone(&witness)).map(Arc::new)
-        };
-        let issuers = settings.issuers.iter().map(load).collect::<Result<_, _>>()?;
-        Ok(Self { settings, issuers, clock, standing, witness, verified: Mutex::default(), seen: Mutex::default() })
+        let mut identity =
+            Self { settings, issuers: Vec::new(), fetcher, clock, standing, witness, verified: Mutex::default(), seen: Mutex::default() };
+        identity.issuers = identity.settings.issuers.iter().map(|issuer| identity.issuer(issuer.clone())).collect::<Result<_, _>>()?;
+        Ok(identity)
+    }
+
+    fn issuer(&self, settings: IssuerSettings) -> Result<Arc<issuer::Issuer>, Vec<String>> {
+        issuer::Issuer::new(settings, self.fetcher.clone(), self.clock.clone(), Arc::clone(&self.witness)).map(Arc::new)
     }
 
     fn audiences<'a>(&'a self, issuer: &'a IssuerSettings) -> (&'a str, &'a str) {

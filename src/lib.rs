@@ -39,3 +39,4 @@ pub mod refusal;
 pub mod registry;
 pub mod server;
 pub mod telemetry;
+pub mod token_service;

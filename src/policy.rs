@@ -31,6 +31,8 @@ pub struct Policy {
     set_hash: String,
     text: String,
     terms: BTreeMap<String, Terms>,
+    /// Who answers for agents that work alone, by policy.
+    owners: BTreeMap<String, String>,
     /// Resources below each target that some policy names, by target.
     named: BTreeMap<String, Vec<EntityUid>>,
     names: entities::Names,
@@ -180,6 +182,37 @@ impl Electorate for Policy {
         match self.ask(&request, &entities).map_err(|error| refuse(error.0))? {
             (true, ids) => Ok(ids),
             (false, _) => Err(Refusal::new(Code::ApprovalNotAllowed)),
+        }
+    }
+}
+
+impl Policy {
+    /// The human whom a policy names as the one who answers for what this agent does alone.
+    ///
+    /// # Errors
+    /// No policy lets it work alone, or those that do name several humans or one of no issuer that is configured.
+    pub fn answers_for(&self, agent: &Agent) -> Result<Human, Refusal> {
+        let refuse = |cause: String| Refusal::new(Code::PolicyFailed).cause(cause);
+        let broken = || refuse("failed to build the agent's request".to_owned());
+        let (principal, mut known) = self.names.agent_entities(agent).ok_or_else(broken)?;
+        let resource = entities::uid("Broker", "self").ok_or_else(broken)?;
+        known.push(cedar_policy::Entity::new_no_attrs(resource.clone(), std::collections::HashSet::new()));
+        let entities = Entities::from_entities(known, Some(&self.schema)).map_err(|error| refuse(error.to_string()))?;
+        let action = entities::uid("Action", "work_alone").ok_or_else(broken)?;
+        let request = Request::new(principal, action, resource, cedar_policy::Context::empty(), Some(&self.schema))
+            .map_err(|error| refuse(error.to_string()))?;
+        let (true, ids) = self.ask(&request, &entities).map_err(|error| refuse(error.0))? else {
+            return Err(Refusal::new(Code::NoResponsibleHuman));
+        };
+        let owners: std::collections::BTreeSet<&String> = ids.iter().filter_map(|id| self.owners.get(id)).collect();
+        let mut owners = owners.into_iter();
+        match (owners.next(), owners.next()) {
+            (Some(owner), None) => self
+                .names
+                .human_named(owner)
+                .ok_or_else(|| Refusal::new(Code::NoResponsibleHuman).detail("the owner is of no issuer that is configured")),
+            (None, _) => Err(Refusal::new(Code::NoResponsibleHuman)),
+            (Some(_), Some(_)) => Err(Refusal::new(Code::NoResponsibleHuman).detail("the policies name several")),
         }
     }
 }

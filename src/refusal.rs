@@ -45,6 +45,13 @@ codes! {
     TokenExpired = "identity.expired", "the access token or the delegation has expired", "get a new token and repeat the call";
     InsufficientScope = "identity.insufficient_scope", "the token's scope does not reach this operation", "ask the human for a token with the scope named in WWW-Authenticate";
     NotAPerson = "identity.not_a_person", "this door is for humans; the token belongs to an agent or to another audience", "sign in as a human for the inbox's own resource";
+    InvalidClient = "identity.invalid_client", "the token service does not know this agent, or what it shows is not good", "check the client id and how the agent authenticates in [token_service]";
+    InvalidGrant = "identity.invalid_grant", "what was shown to the token service is not good for a token", "sign in again, or ask the human to lend the agent what it needs";
+    InvalidScope = "identity.invalid_scope", "the token service may not give this agent such a scope", "ask for what the message names, or for no scope at all";
+    InvalidTarget = "identity.invalid_target", "the token service makes tokens for the agent's door alone", "leave `resource` and `audience` out, or name what the message names";
+    UnsupportedGrant = "identity.unsupported_grant", "the token service knows no such grant", "use token exchange (RFC 8693) or client_credentials";
+    NoResponsibleHuman = "identity.no_responsible_human", "no policy names a human who answers for what this agent does alone", "exchange a human's token, or let a policy with `@owner` permit `work_alone`";
+    TokenRevoked = "identity.token_revoked", "the access token was taken back", "get a new token and repeat the call";
     IssuerUnreachable = "identity.issuer_unreachable", "the token's issuer could not be asked, so nobody can tell whether the token is good", "try again shortly; tell the operator if it lasts";
     AgentSuspended = "identity.agent_suspended", "this agent is suspended", "stop; only the agent's owner or an administrator can let it work again";
     AgentUnknown = "identity.agent_unknown", "this agent is not registered here", "its owner must register it first: `countersign agents register`";

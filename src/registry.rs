@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::clock::{Clock, Timestamp};
 use crate::id::DelegationId;
 use crate::identity::{Agent, Delegation, Human, Person, Reach, Standing};
-use crate::ledger::{Change, CommitError, Draft, Ledger, Write};
+use crate::ledger::{Change, CommitError, Draft, Ledger, Row, Write};
 use crate::record::{Recorder, Unavailable};
 use crate::refusal::{Code, Refusal};
 
@@ -30,6 +30,8 @@ use snapshot::Snapshot;
 pub const AGENT: &str = "agent";
 /// The rows of delegations.
 pub const DELEGATION: &str = "delegation";
+/// The rows of tokens of the token service that were taken back.
+pub const TOKEN: &str = "token";
 /// The state of an agent that may not act.
 pub const SUSPENDED: &str = "suspended";
 /// The state of a delegation that was taken back.
@@ -104,6 +106,50 @@ impl Registry {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// The delegation that a token for this agent of this human would stand on; `None` where none is registered and none is demanded.
+    ///
+    /// # Errors
+    /// The agent is suspended or not known, or nothing that the human lent it stands.
+    pub fn lent_now(&self, human: &Human, agent: &Agent, now: Timestamp) -> Result<Option<Lent>, Refusal> {
+        let snapshot = self.snapshot();
+        self.check_agent(&snapshot, agent)?;
+        let made = snapshot.lent(human, agent);
+        let widest = made.iter().filter(|lent| lent.is_live(now)).max_by_key(|lent| (lent.risk, lent.until));
+        match (widest, made.last()) {
+            (Some(lent), _) => Ok(Some(lent.clone())),
+            (None, Some(last)) => Err(Refusal::new(if last.is_revoked { Code::DelegationRevoked } else { Code::TokenExpired })),
+            (None, None) if self.inner.settings.delegations_required => Err(Refusal::new(Code::NoDelegation)),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Takes a token of the token service back, until it would have ended by itself.
+    ///
+    /// # Errors
+    /// It could not be recorded.
+    pub async fn revoke_token(&self, leaf: Draft, token_id: &str, until: Timestamp) -> Result<(), Unavailable> {
+        let _turn = self.inner.turn.lock().await;
+        let row = Row::new(TOKEN, token_id, REVOKED, "", Some(until), Vec::new());
+        let change = Change { leaves: vec![leaf], writes: vec![Write::Ensure(row)], payloads: Vec::new() };
+        self.inner.ledger.commit(change).await?;
+        self.look_again().await
+    }
+
+    fn check_agent(&self, snapshot: &Snapshot, agent: &Agent) -> Result<(), Refusal> {
+        match snapshot.agent(agent) {
+            Some(agent) if agent.is_suspended => Err(Refusal::new(Code::AgentSuspended)),
+            None if self.inner.settings.agents_required => Err(Refusal::new(Code::AgentUnknown)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn look_again(&self) -> Result<(), Unavailable> {
+        let snapshot = Arc::new(Snapshot::read(&self.inner.ledger).await?);
+        *self.inner.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
+        self.inner.changes.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
     fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.inner.snapshot.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -115,10 +161,16 @@ impl Registry {
     /// What must still be true of the rows when a call is admitted. The registry's word on the call came a moment earlier.
     #[must_use]
     pub fn guards(recorder: &Recorder, delegation: &Delegation, covered_by: Option<&DelegationId>) -> Vec<(Write, Code)> {
-        let unless =
-            |kind: &str, id: &str, state: &str| Write::Unless { kind: kind.to_owned(), id: id.to_owned(), states: vec![state.to_owned()] };
-        let mut guards = vec![(unless(AGENT, &recorder.agent(delegation.agent()), SUSPENDED), Code::AgentSuspended)];
-        guards.extend(covered_by.map(|id| (unless(DELEGATION, id.as_str(), REVOKED), Code::DelegationRevoked)));
+        let mut guards = Self::still(recorder, delegation.agent(), covered_by);
+        guards.extend(delegation.token_id().map(|id| (unless(TOKEN, id, REVOKED), Code::TokenRevoked)));
+        guards
+    }
+
+    /// The same for what a token is made from.
+    #[must_use]
+    pub fn still(recorder: &Recorder, agent: &Agent, delegation: Option<&DelegationId>) -> Vec<(Write, Code)> {
+        let mut guards = vec![(unless(AGENT, &recorder.agent(agent), SUSPENDED), Code::AgentSuspended)];
+        guards.extend(delegation.map(|id| (unless(DELEGATION, id.as_str(), REVOKED), Code::DelegationRevoked)));
         guards
     }
 
@@ -128,9 +180,7 @@ impl Registry {
         writes.extend(self.inner.recorder.subjects(person.human(), None));
         match self.inner.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await {
             Ok(_) => {
-                let snapshot = Arc::new(Snapshot::read(&self.inner.ledger).await?);
-                *self.inner.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
-                self.inner.changes.send_modify(|count| *count += 1);
+                self.look_again().await?;
                 Ok(Ok(()))
             }
             Err(CommitError::Conflict { .. }) => {
@@ -161,13 +211,16 @@ impl Registry {
     }
 }
 
+fn unless(kind: &str, id: &str, state: &str) -> Write {
+    Write::Unless { kind: kind.to_owned(), id: id.to_owned(), states: vec![state.to_owned()] }
+}
+
 impl Standing for Registry {
     fn covers(&self, delegation: &Delegation, reach: Reach<'_>, now: Timestamp) -> Result<Option<DelegationId>, Refusal> {
         let snapshot = self.snapshot();
-        match snapshot.agent(delegation.agent()) {
-            Some(agent) if agent.is_suspended => return Err(Refusal::new(Code::AgentSuspended)),
-            None if self.inner.settings.agents_required => return Err(Refusal::new(Code::AgentUnknown)),
-            _ => {}
+        self.check_agent(&snapshot, delegation.agent())?;
+        if delegation.token_id().is_some_and(|id| snapshot.is_taken_back(id)) {
+            return Err(Refusal::new(Code::TokenRevoked));
         }
         let made = snapshot.lent(delegation.human(), delegation.agent());
         // A token that was issued under one delegation has no part in the others.

@@ -225,7 +225,8 @@ impl Filed {
             policies: judgement.ids.clone(),
             quorum,
             justification,
-            self_approval,
+            // Nobody was there when the call was made: the one who answers for it must not be the only one who ever looks.
+            self_approval: self_approval && !asking.call.facts.delegation.is_unattended(),
             asked_at,
             expires_us: expires_at.timestamp_micros(),
             grant_until: None,

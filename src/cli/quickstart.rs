@@ -21,7 +21,7 @@ use crate::identity::development::{DevelopmentIssuer, TokenRequest};
 use crate::identity::{self, Algorithm, IssuerSettings, KeySource};
 use crate::mask::{ColumnRule, Mode};
 use crate::policy::PolicyFile;
-use crate::{approval, catalog, config, registry, server, telemetry};
+use crate::{approval, catalog, config, registry, server, telemetry, token_service};
 
 /// Run a broker on embedded defaults: a seeded shop, a development issuer, tokens for an agent and an approver.
 #[derive(Debug, Args)]
@@ -184,6 +184,7 @@ fn settings(data: PathBuf, listen: SocketAddr, base: &str, issuer_url: &str, jwk
         }],
         approval: approval::Settings::new(format!("{base}/approvals")),
         registry: registry::Settings::default(),
+        token_service: token_service::Settings::default(),
     }
 }
 

@@ -26,6 +26,43 @@ pub(super) struct File {
     pub(super) approval: Approval,
     #[serde(default)]
     pub(super) registry: Registry,
+    pub(super) token_service: Option<TokenService>,
+}
+
+/// The broker's own token service.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenService {
+    #[serde(default = "ten_minutes")]
+    pub(super) lifetime_s: u64,
+    pub(super) namespace: Option<String>,
+    #[serde(default)]
+    pub(super) actor: Vec<Spanned<Actor>>,
+}
+
+const fn ten_minutes() -> u64 {
+    600
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Actor {
+    pub(super) id: String,
+    pub(super) scopes: Vec<String>,
+    pub(super) secret: Option<String>,
+    pub(super) jwks_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) algorithms: Vec<String>,
+    pub(super) workload: Option<Workload>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Workload {
+    pub(super) issuer: String,
+    pub(super) subject: String,
+    pub(super) jwks_file: Option<PathBuf>,
+    pub(super) jwks_url: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

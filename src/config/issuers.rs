@@ -6,7 +6,9 @@ use toml::Spanned;
 
 use crate::config::targets::secret;
 use crate::config::{Reader, file};
+use crate::identity::service::{ActorSettings, Proof};
 use crate::identity::{Algorithm, ClaimPath, Introspection, IssuerSettings, KeySource, Mapping, Provider};
+use crate::token_service;
 
 /// The longest that keys may be used while their issuer cannot be reached.
 const KEYS_MAX_AGE_S: u64 = 7 * 24 * 3600;
@@ -85,4 +87,65 @@ pub(super) fn issuer(reader: &mut Reader<'_>, issuer: Spanned<file::Issuer>) -> 
         reader.problem(span.clone(), format!("issuer `{}`: {message}", settings.url));
     }
     settings
+}
+
+/// Scopes that the broker's tokens can have.
+const SCOPES: [&str; 3] = ["mcp:read", "mcp:write", "mcp:admin"];
+
+/// The token service's agents.
+pub(super) fn token_service(reader: &mut Reader<'_>, service: Option<file::TokenService>) -> token_service::Settings {
+    let Some(service) = service else { return token_service::Settings::default() };
+    let lifetime = Duration::from_secs(service.lifetime_s);
+    let mut actors: Vec<ActorSettings> = Vec::new();
+    for actor in service.actor {
+        let span = actor.span();
+        let mut problem = |message: String| reader.problem(span.clone(), message);
+        let actor = actor.into_inner();
+        if lifetime > token_service::LIFETIME_MAX || lifetime.is_zero() {
+            problem(format!("`lifetime_s` must be 1 to {}", token_service::LIFETIME_MAX.as_secs()));
+        }
+        if actors.iter().any(|known| known.id == actor.id) || actor.id.is_empty() {
+            problem(format!("the actor's id `{}` is empty, or another actor has it", actor.id));
+        }
+        if actor.scopes.is_empty() || actor.scopes.iter().any(|scope| !SCOPES.contains(&scope.as_str())) {
+            problem(format!("`scopes` must be some of {}", SCOPES.join(", ")));
+        }
+        let mut algorithms: Vec<Algorithm> = actor.algorithms.iter().filter_map(|name| Algorithm::parse(name)).collect();
+        if algorithms.len() != actor.algorithms.len() {
+            problem("`algorithms` must be some of RS256, PS256, ES256, ES384, EdDSA".to_owned());
+        }
+        if algorithms.is_empty() {
+            algorithms = vec![Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256];
+        }
+        let proof = match (actor.secret, actor.jwks_file, actor.workload) {
+            (Some(reference), None, None) => secret(reader, &span, &reference).map(Proof::Secret),
+            (None, Some(file), None) => {
+                // Its own assertions name itself as their issuer; the address only has to be one.
+                let issuer = IssuerSettings::new("https://actor.invalid", KeySource::File(reader.beside(&file)), algorithms);
+                Some(Proof::Key(issuer))
+            }
+            (None, None, Some(workload)) => {
+                let keys = match (workload.jwks_file, workload.jwks_url) {
+                    (Some(file), _) => KeySource::File(reader.beside(&file)),
+                    (None, Some(url)) => KeySource::Url(url),
+                    (None, None) => KeySource::Discovered,
+                };
+                Some(Proof::Workload { issuer: IssuerSettings::new(&workload.issuer, keys, algorithms), subject: workload.subject })
+            }
+            _ => {
+                problem(
+                    "an actor has exactly one of `secret`, `jwks_file` (private_key_jwt) and `[token_service.actor.workload]`".to_owned(),
+                );
+                None
+            }
+        };
+        let Some(proof) = proof else { continue };
+        if let Proof::Key(issuer) | Proof::Workload { issuer, .. } = &proof {
+            for message in issuer.problems() {
+                reader.problem(span.clone(), format!("actor `{}`: {message}", actor.id));
+            }
+        }
+        actors.push(ActorSettings { id: actor.id, scopes: actor.scopes, proof });
+    }
+    token_service::Settings { actors, lifetime, namespace: service.namespace.unwrap_or_else(|| "countersign".to_owned()) }
 }

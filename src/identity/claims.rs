@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::identity::issuer::IssuerSettings;
+use crate::identity::mapping::Provider;
 use crate::refusal::{Code, Refusal};
 
 /// 2200-01-01: later is no time that anybody meant.
@@ -34,6 +35,10 @@ pub struct SignIn {
 #[derive(Debug)]
 pub(super) struct Claims {
     pub(super) subject: String,
+    /// The issuer that the human is known at, where that is not the token's own (`sub_id`, RFC 9493).
+    pub(super) human_issuer: Option<String>,
+    /// Nobody is there: the human answers for what the agent does alone.
+    pub(super) is_unattended: bool,
     pub(super) client: Option<String>,
     /// The `act` chain, the one who acts now first.
     pub(super) actors: Vec<String>,
@@ -47,6 +52,8 @@ pub(super) struct Claims {
     pub(super) sign_in: SignIn,
     /// The registry's delegation that the token was issued under (`dlg`).
     pub(super) delegation: Option<String>,
+    /// The actor that the human's issuer names, `may_act`.
+    pub(super) may_act: Option<String>,
     pub(super) expires_at: Timestamp,
 }
 
@@ -154,11 +161,19 @@ fn judge_claims(raw: &Map<String, Value>, bench: &Bench<'_>) -> Result<Claims, R
     if let Some(may_act) = raw.get("may_act") {
         let named = may_act.get("sub").and_then(Value::as_str);
         let acting = actors.first().or(client.as_ref()).map(String::as_str);
-        if named.is_none() || named != acting {
+        // What the token service is shown is not yet in the actor's hands: it is judged there whom it names.
+        if named.is_none() || (named != acting && bench.kind != Kind::Subject) {
             return Err(invalid("the claim `may_act` names another actor"));
         }
     }
+    let human_issuer = match (mapping.provider, raw.get("sub_id").and_then(Value::as_object)) {
+        (Provider::Own, Some(id)) if id.get("format").is_some_and(|format| format == "iss_sub") => text("sub_id.iss", id.get("iss"))?,
+        (Provider::Own, _) => return Err(invalid("the claim `sub_id` is missing or of another format")),
+        _ => None,
+    };
     Ok(Claims {
+        human_issuer,
+        is_unattended: mapping.provider == Provider::Own && raw.get("unattended") == Some(&Value::Bool(true)),
         is_machine: mapping.provider.is_machine(raw)
             || client.as_ref().is_some_and(|client| *client == subject || *client == issuer_subject),
         subject,
@@ -177,6 +192,7 @@ fn judge_claims(raw: &Map<String, Value>, bench: &Bench<'_>) -> Result<Claims, R
         token_id: named("jti")?,
         sign_in: SignIn { acr: named("acr")?, amr: texts("amr", raw.get("amr"))?, at: time("auth_time", raw.get("auth_time"))? },
         delegation: named("dlg")?,
+        may_act: raw.get("may_act").and_then(|may_act| may_act.get("sub")).and_then(Value::as_str).map(ToOwned::to_owned),
         expires_at,
     })
 }

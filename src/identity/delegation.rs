@@ -46,6 +46,7 @@ pub struct Delegation {
     scopes: Vec<String>,
     sign_in: SignIn,
     registered: Option<String>,
+    is_unattended: bool,
     expires_at: Timestamp,
     standing: Arc<dyn Standing>,
 }
@@ -73,7 +74,13 @@ impl Delegation {
             return Err(Refusal::new(Code::InsufficientScope).detail("it has none of `mcp:read`, `mcp:write`, `mcp:admin`"));
         };
         Ok(Self {
-            human: Human { issuer: issuer.url.clone(), subject: claims.subject, name: claims.name, teams: claims.teams },
+            human: Human {
+                issuer: claims.human_issuer.unwrap_or_else(|| issuer.url.clone()),
+                subject: claims.subject,
+                name: claims.name,
+                teams: claims.teams,
+            },
+            is_unattended: claims.is_unattended,
             agent: Agent { issuer: issuer.url, id, chain: actors.collect() },
             cap,
             token_id: claims.token_id,
@@ -125,6 +132,12 @@ impl Delegation {
     #[must_use]
     pub fn registered(&self) -> Option<&str> {
         self.registered.as_deref()
+    }
+
+    /// Whether nobody was there when it was issued: the human answers for what the agent does alone, and never approves it alone.
+    #[must_use]
+    pub const fn is_unattended(&self) -> bool {
+        self.is_unattended
     }
 
     /// When it ends.

@@ -17,6 +17,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::identity::fetch::{Address, Fetcher, issuer_url};
 use crate::identity::keys::{Algorithm, KeySet, SET_MAX_BYTES};
 use crate::identity::mapping::{Mapping, Provider};
+use crate::identity::signing::SigningKeys;
 use crate::identity::strict::is_strict;
 use crate::identity::witness::{Event, Witness};
 use crate::refusal::{Code, Refusal};
@@ -30,6 +31,8 @@ pub enum KeySource {
     Url(String),
     /// The address in the issuer's metadata.
     Discovered,
+    /// The broker's own: the token service's.
+    Own(Arc<SigningKeys>),
 }
 
 /// How opaque tokens of an issuer are looked up (RFC 7662).
@@ -104,7 +107,7 @@ impl IssuerSettings {
         let named = [
             match &self.keys {
                 KeySource::Url(url) => Some(url),
-                KeySource::File(_) | KeySource::Discovered => None,
+                KeySource::File(_) | KeySource::Discovered | KeySource::Own(_) => None,
             },
             self.introspection.as_ref().and_then(|introspection| introspection.url.as_ref()),
         ];
@@ -187,7 +190,7 @@ impl Issuer {
             .filter(|algorithm| self.settings.algorithms.contains(algorithm))
             .ok_or_else(|| invalid("its algorithm is not on the issuer's list"))?;
         let mut keys = self.keys().await?;
-        if keys.find(algorithm, kid).is_none() && !matches!(self.settings.keys, KeySource::File(_)) {
+        if keys.find(algorithm, kid).is_none() && !matches!(self.settings.keys, KeySource::File(_) | KeySource::Own(_)) {
             // A key that is not known may be a new one.
             self.fetch().await;
             keys = self.keys().await?;
@@ -198,9 +201,13 @@ impl Issuer {
 
     /// The keys, as old as they may be.
     async fn keys(self: &Arc<Self>) -> Result<Arc<KeySet>, Refusal> {
-        if let KeySource::File(path) = &self.settings.keys {
-            self.reread(path).await;
-            return Ok(self.held(|held| Arc::clone(&held.keys)));
+        match &self.settings.keys {
+            KeySource::File(path) => {
+                self.reread(path).await;
+                return Ok(self.held(|held| Arc::clone(&held.keys)));
+            }
+            KeySource::Own(keys) => return Ok(keys.published()),
+            KeySource::Url(_) | KeySource::Discovered => {}
         }
         let now = self.clock.now();
         let age = self.held(|held| held.fetched).map(|fetched| now - fetched);
@@ -286,7 +293,7 @@ impl Issuer {
         let introspection = named.map(|url| Address::new(url, &self.url)).transpose()?;
         let endpoints = match &self.settings.keys {
             KeySource::Url(keys) => Endpoints { keys: Address::new(keys, &self.url)?, introspection },
-            KeySource::File(_) | KeySource::Discovered => {
+            KeySource::File(_) | KeySource::Discovered | KeySource::Own(_) => {
                 let metadata = self.discover().await?;
                 let address = |name: &str| metadata.get(name).and_then(Value::as_str).map(|text| Address::new(text, &self.url)).transpose();
                 let keys = address("jwks_uri")?.ok_or("the issuer's metadata has no `jwks_uri`")?;

@@ -57,6 +57,8 @@ pub enum Provider {
     Auth0,
     /// Google: its ID tokens, as subject tokens of the token service.
     Google,
+    /// The broker's own token service: the human is of the issuer that `sub_id` names (RFC 9493).
+    Own,
 }
 
 impl Provider {
@@ -91,7 +93,7 @@ impl Provider {
     pub(super) fn is_machine(self, claims: &Map<String, Value>) -> bool {
         let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
         match self {
-            Self::Generic | Self::Google => false,
+            Self::Generic | Self::Google | Self::Own => false,
             Self::Keycloak => {
                 text("preferred_username").starts_with("service-account-")
                     || ["clientHost", "clientAddress"].iter().any(|name| claims.contains_key(*name))
@@ -122,7 +124,7 @@ impl Provider {
                 Self::Keycloak => claims.get("typ").is_some_and(|kind| kind != "Bearer" && kind != "DPoP"),
                 // Okta's ID tokens have no mark of their own; what they lack is what an access token always has.
                 Self::Okta => !has("cid") || !(has("scp") || has("scope")),
-                Self::Generic | Self::Entra | Self::Auth0 | Self::Google => false,
+                Self::Generic | Self::Entra | Self::Auth0 | Self::Google | Self::Own => false,
             }
     }
 }
@@ -152,6 +154,7 @@ impl Mapping {
     pub fn of(provider: Provider) -> Self {
         let (human, name, teams, agent, plain_jwt) = match provider {
             Provider::Generic => ("sub", "name", "groups", None, false),
+            Provider::Own => ("/sub_id/sub", "name", "groups", None, false),
             Provider::Keycloak => ("sub", "name", "groups", Some("azp"), true),
             Provider::Entra => ("oid", "name", "groups", Some("azp"), true),
             Provider::Okta => ("uid", "sub", "groups", Some("cid"), true),

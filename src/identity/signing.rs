@@ -157,12 +157,12 @@ impl SigningKeys {
     ///
     /// # Errors
     /// As with [`SigningKeys::open`]; the keys stay as they were.
-    pub fn turn(&self, now: Timestamp, at_once: bool) -> Result<Option<(Vec<String>, Vec<String>)>, String> {
+    pub fn turn(&self, now: Timestamp) -> Result<Option<(Vec<String>, Vec<String>)>, String> {
         let before = self.published().names();
         let mut listed: Vec<Listed> = self.with(|ring| ring.held.iter().map(|held| held.listed.clone()).collect());
         let us = |at: Timestamp| at.timestamp_micros();
         let newest = listed.iter().map(|key| key.signs_from_us).max().unwrap_or_default();
-        if newest + SIGNS_FOR.num_microseconds().unwrap_or(i64::MAX) <= us(now) || (at_once && newest <= us(now)) {
+        if newest + SIGNS_FOR.num_microseconds().unwrap_or(i64::MAX) <= us(now) {
             let next = Listed { signs_from_us: us(now + AHEAD), ..fresh(now) };
             for key in listed.iter_mut().filter(|key| key.signs_until_us.is_none()) {
                 key.signs_until_us = Some(us(now + AHEAD));
@@ -181,6 +181,17 @@ impl SigningKeys {
             drop(std::fs::remove_file(self.dir.join(file)));
         }
         Ok(Some((before, self.published().names())))
+    }
+
+    /// Whether [`SigningKeys::turn`] has something to do.
+    #[must_use]
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        let us = now.timestamp_micros();
+        let past = |at: i64, by: TimeDelta| at + by.num_microseconds().unwrap_or(0) <= us;
+        self.with(|ring| {
+            let newest = ring.held.iter().map(|held| held.listed.signs_from_us).max().unwrap_or_default();
+            past(newest, SIGNS_FOR) || ring.held.iter().any(|held| held.listed.signs_until_us.is_some_and(|until| past(until, STAYS_FOR)))
+        })
     }
 
     fn with<T>(&self, look: impl FnOnce(&Ring) -> T) -> T {

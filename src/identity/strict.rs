@@ -70,3 +70,8 @@ impl<'de> Visitor<'de> for Walk {
 pub(super) fn is_strict(bytes: &[u8]) -> bool {
     serde_json::from_slice::<Strict>(bytes).is_ok()
 }
+
+/// The members of an object, if the bytes are JSON with one meaning.
+pub(super) fn object(bytes: &[u8]) -> Option<serde_json::Map<String, serde_json::Value>> {
+    if is_strict(bytes) { serde_json::from_slice(bytes).ok() } else { None }
+}

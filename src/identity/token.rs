@@ -23,13 +23,14 @@ pub(super) struct Verified {
     pub(super) claims: Claims,
 }
 
+/// A token's header.
 #[derive(Deserialize)]
-struct Header {
-    alg: String,
-    typ: Option<String>,
-    kid: Option<String>,
+pub(super) struct Header {
+    pub(super) alg: String,
+    pub(super) typ: Option<String>,
+    pub(super) kid: Option<String>,
     #[serde(flatten)]
-    more: Map<String, Value>,
+    pub(super) more: Map<String, Value>,
 }
 
 /// Header members that would let a token bring its own key, or demand something that is not understood.
@@ -50,38 +51,68 @@ pub(super) enum Door {
 
 /// Verifies a token for one of the two doors: a signed one by itself, any other by asking the issuers that let themselves be asked.
 pub(super) async fn verify(identity: &Identity, token: &str, door: Door, now: Timestamp) -> Result<Verified, Refusal> {
-    let mut parts = token.split('.');
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(head), Some(body), Some(signature), None) => signed(identity, token, [head, body, signature], door, now).await,
-        _ => opaque(identity, token, door, now).await,
-    }
+    if token.split('.').count() == 3 { signed(identity, token, door, now).await } else { opaque(identity, token, door, now).await }
 }
 
-async fn signed(identity: &Identity, token: &str, parts: [&str; 3], door: Door, now: Timestamp) -> Result<Verified, Refusal> {
-    let [head, body, signature] = parts;
-    let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| invalid("a part of it is not base64url without padding"));
-    let header = decoded(head)?;
-    if !is_strict(&header) {
-        return Err(invalid("its header holds a null or a name that stands twice"));
-    }
-    let header: Header = serde_json::from_slice(&header).map_err(|_| invalid("its header cannot be read"))?;
-    let payload = decoded(body)?;
-    decoded(signature)?;
-    if let Some(foreign) = FOREIGN.iter().find(|name| header.more.contains_key(**name)) {
-        return Err(invalid(format!("its header has `{foreign}`, which is not accepted")));
-    }
+/// A signed token whose signature holds; its claims are not judged yet.
+pub(super) struct Opened<'a> {
+    issuer: &'a Arc<Issuer>,
+    typ: Option<String>,
+    payload: Vec<u8>,
+}
+
+async fn signed(identity: &Identity, token: &str, door: Door, now: Timestamp) -> Result<Verified, Refusal> {
+    let opened = open(identity, token).await?;
+    let kind = check_type(opened.typ.as_deref(), opened.issuer.settings())?;
+    judged(identity, &opened.payload, opened.issuer.settings(), door, kind, now)
+}
+
+/// Takes a signed token apart and checks its signature.
+async fn open<'a>(identity: &'a Identity, token: &str) -> Result<Opened<'a>, Refusal> {
+    let parts = Parts::of(token)?;
     // Read without trust, to choose the key; it is judged again under the signature.
-    let claimed =
-        serde_json::from_slice::<Value>(&payload).ok().and_then(|claims| claims.get("iss").and_then(Value::as_str).map(ToOwned::to_owned));
+    let claimed = parts.claimed_issuer();
     let issuer = identity
         .issuers
         .iter()
         .find(|issuer| Some(issuer.settings().url.as_str()) == claimed.as_deref())
         .ok_or_else(|| invalid("its issuer is not one of those configured"))?;
-    let kind = check_type(header.typ.as_deref(), issuer.settings())?;
-    let message = token.rsplit_once('.').map(|(message, _)| message).unwrap_or_default();
-    issuer.check_signature(&header.alg, header.kid.as_deref(), message.as_bytes(), signature).await?;
-    judged(identity, &payload, issuer.settings(), door, kind, now)
+    issuer.check_signature(&parts.header.alg, parts.header.kid.as_deref(), parts.message.as_bytes(), parts.signature).await?;
+    Ok(Opened { issuer, typ: parts.header.typ, payload: parts.payload })
+}
+
+/// The parts of a signed token, well-formed; nothing is verified.
+pub(super) struct Parts<'a> {
+    pub(super) header: Header,
+    pub(super) payload: Vec<u8>,
+    pub(super) message: &'a str,
+    pub(super) signature: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn of(token: &'a str) -> Result<Self, Refusal> {
+        let (Some((message, signature)), 3) = (token.rsplit_once('.'), token.split('.').count()) else {
+            return Err(invalid("it is no signed JSON Web Token of three parts"));
+        };
+        let (head, body) = message.split_once('.').unwrap_or_default();
+        let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| invalid("a part of it is not base64url without padding"));
+        let header = decoded(head)?;
+        if !is_strict(&header) {
+            return Err(invalid("its header holds a null or a name that stands twice"));
+        }
+        let header: Header = serde_json::from_slice(&header).map_err(|_| invalid("its header cannot be read"))?;
+        let payload = decoded(body)?;
+        decoded(signature)?;
+        if let Some(foreign) = FOREIGN.iter().find(|name| header.more.contains_key(**name)) {
+            return Err(invalid(format!("its header has `{foreign}`, which is not accepted")));
+        }
+        Ok(Self { header, payload, message, signature })
+    }
+
+    pub(super) fn claimed_issuer(&self) -> Option<String> {
+        let claims = serde_json::from_slice::<Value>(&self.payload).ok()?;
+        claims.get("iss").and_then(Value::as_str).map(ToOwned::to_owned)
+    }
 }
 
 /// Issuers that one opaque token is shown to.
@@ -122,8 +153,37 @@ fn judged(
     let (mcp, inbox) = identity.audiences(issuer);
     let (audience, other) = if door == Door::Mcp { (mcp, inbox) } else { (inbox, mcp) };
     let skew = chrono::TimeDelta::from_std(identity.settings.skew).unwrap_or_default();
-    let claims = judge(payload, &Bench { issuer, audience, others: &[other], kind, skew, now })?;
+    let claims = judge_known(identity, payload, &Bench { issuer, audience, others: &[other], kind, skew, now })?;
     Ok(Verified { issuer: issuer.clone(), claims })
+}
+
+/// The same, where the human must be of an issuer that is still trusted.
+fn judge_known(identity: &Identity, payload: &[u8], bench: &Bench<'_>) -> Result<Claims, Refusal> {
+    let claims = judge(payload, bench)?;
+    let is_known = |url: &String| identity.issuers.iter().any(|issuer| issuer.settings().url == *url);
+    match claims.human_issuer.as_ref().filter(|url| !is_known(url)) {
+        Some(_) => Err(invalid("its human is of an issuer that is not configured")),
+        None => Ok(claims),
+    }
+}
+
+/// Verifies what the token service is shown: who signed in, by a trusted issuer, for this broker or for one of the clients that humans use.
+pub(super) async fn subject(identity: &Identity, token: &str, now: Timestamp) -> Result<Verified, Refusal> {
+    let opened = open(identity, token).await?;
+    let issuer = opened.issuer.settings();
+    let (mcp, inbox) = identity.audiences(issuer);
+    let others = [inbox];
+    let skew = chrono::TimeDelta::from_std(identity.settings.skew).unwrap_or_default();
+    let mut refused = None;
+    // A token of the human's door stays there: nothing that opens it can be turned into what an agent holds.
+    for audience in [mcp, &identity.settings.public_url].into_iter().chain(issuer.human_clients.iter().map(String::as_str)) {
+        let bench = Bench { issuer, audience, others: &others, kind: Kind::Subject, skew, now };
+        match judge_known(identity, &opened.payload, &bench) {
+            Ok(claims) => return Ok(Verified { issuer: issuer.clone(), claims }),
+            Err(refusal) => refused = refused.or(Some(refusal)),
+        }
+    }
+    Err(refused.unwrap_or_else(|| invalid("it is for nobody here")))
 }
 
 /// RFC 9068 names access tokens `at+jwt`: an ID token or a logout token must not pass for one. Whether the name says so; where an issuer does not

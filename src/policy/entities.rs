@@ -85,6 +85,15 @@ impl Names {
         }
     }
 
+    /// A human by the name that policies call them by: `alice`, or `corp/alice` of the issuer with that namespace.
+    pub(super) fn human_named(&self, name: &str) -> Option<Human> {
+        let (namespace, subject) = name.split_once('/').unwrap_or(("", name));
+        let mut of = self.namespaces.iter().filter(|(_, known)| known.as_str() == namespace).map(|(issuer, _)| issuer);
+        let (issuer, None) = (of.next()?, of.next()) else { return None };
+        let subject = subject.replace("%2F", "/").replace("%25", "%");
+        Some(Human { issuer: issuer.clone(), subject, name: None, teams: Vec::new() })
+    }
+
     pub(super) fn human(&self, human: &Human) -> Option<EntityUid> {
         uid("Human", &self.scoped(&human.issuer, &human.subject))
     }

@@ -115,6 +115,7 @@ struct Loader<'a> {
     settings: &'a Settings,
     policies: Vec<CedarPolicy>,
     terms: BTreeMap<String, Terms>,
+    owners: BTreeMap<String, String>,
     named: BTreeMap<String, Vec<EntityUid>>,
     places: BTreeMap<String, (String, usize)>,
     problems: Vec<Problem>,
@@ -132,6 +133,7 @@ impl Policy {
             settings,
             policies: Vec::new(),
             terms: BTreeMap::new(),
+            owners: BTreeMap::new(),
             named: BTreeMap::new(),
             places: BTreeMap::new(),
             problems: Vec::new(),
@@ -165,7 +167,7 @@ impl Policy {
         }
         let set_hash = hex::encode(digest::digest(&digest::SHA256, text.as_bytes()));
         let names = Names::new(settings.namespaces.clone());
-        Ok(Self { set, schema, set_hash, text, terms: loader.terms, named: loader.named, names, clock })
+        Ok(Self { set, schema, set_hash, text, terms: loader.terms, owners: loader.owners, named: loader.named, names, clock })
     }
 }
 
@@ -211,6 +213,19 @@ impl Loader<'_> {
         }
         self.check_names(path, line, policy);
         let asks = names_action(policy, "request");
+        let alone = names_action(policy, "work_alone");
+        match policy.annotation("owner").filter(|owner| !owner.is_empty()) {
+            Some(owner) if alone => drop(self.owners.insert(id.clone(), owner.to_owned())),
+            Some(_) => self.problem(path, line, format!("`{id}` names an owner, but is no policy for `Action::\"work_alone\"`")),
+            None if alone && policy.effect() == Effect::Permit => {
+                self.problem(
+                    path,
+                    line,
+                    format!("`{id}` lets an agent work alone: `@owner(\"…\")` must name the human who answers for it"),
+                );
+            }
+            None => {}
+        }
         match terms(policy) {
             Ok(Some(_)) if !asks => {
                 self.problem(path, line, format!("`{id}` has terms of approval, but is no policy for `Action::\"request\"`"))
@@ -263,7 +278,7 @@ fn terms(policy: &CedarPolicy) -> Result<Option<Terms>, String> {
     let mut any = false;
     for (key, value) in policy.annotations() {
         match key {
-            "id" | "description" => continue,
+            "id" | "description" | "owner" => continue,
             "quorum" => {
                 terms.quorum = value
                     .parse()
@@ -290,7 +305,7 @@ fn terms(policy: &CedarPolicy) -> Result<Option<Terms>, String> {
             }
             other => {
                 return Err(format!(
-                    "the annotation `@{other}` is not known; known are id, description, quorum, ttl, justification, self_approval"
+                    "the annotation `@{other}` is not known; known are id, description, owner, quorum, ttl, justification, self_approval"
                 ));
             }
         }

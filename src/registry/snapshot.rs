@@ -1,11 +1,11 @@
 //! The registry at one moment, as the store has it: what calls are asked about a thousand times between two changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::identity::{Agent, Human};
 use crate::ledger::Ledger;
 use crate::record::Unavailable;
-use crate::registry::{AGENT, DELEGATION, Lent, REVOKED, ROWS_MAX, Registered, SUSPENDED, Who};
+use crate::registry::{AGENT, DELEGATION, Lent, REVOKED, ROWS_MAX, Registered, SUSPENDED, TOKEN, Who};
 
 /// All rows.
 #[derive(Debug, Default)]
@@ -13,6 +13,8 @@ pub(super) struct Snapshot {
     agents: BTreeMap<Who, Registered>,
     /// By human and agent, oldest first.
     lent: BTreeMap<(Who, Who), Vec<Lent>>,
+    /// Ids of tokens that were taken back.
+    taken_back: BTreeSet<String>,
 }
 
 fn agent(agent: &Agent) -> Who {
@@ -32,6 +34,7 @@ impl Snapshot {
             let lent = Lent::from_row(&row).ok_or_else(|| damaged(&row.id))?;
             snapshot.lent.entry((lent.human.clone(), lent.agent.clone())).or_default().push(lent);
         }
+        snapshot.taken_back = ledger.list(TOKEN, &[REVOKED], ROWS_MAX).await?.into_iter().map(|row| row.id).collect();
         if snapshot.agents.len() >= ROWS_MAX || snapshot.all_lent().count() >= ROWS_MAX {
             return Err(Unavailable::because(format!("the registry has more than {ROWS_MAX} agents or delegations")));
         }
@@ -40,6 +43,10 @@ impl Snapshot {
 
     pub(super) fn agent(&self, of: &Agent) -> Option<&Registered> {
         self.agents.get(&agent(of))
+    }
+
+    pub(super) fn is_taken_back(&self, token_id: &str) -> bool {
+        self.taken_back.contains(token_id)
     }
 
     pub(super) fn agents(&self) -> impl Iterator<Item = &Registered> {

@@ -18,7 +18,7 @@ use countersign::identity::development::{DevelopmentIssuer, TokenRequest};
 use countersign::identity::{self, Algorithm, IssuerSettings, KeySource};
 use countersign::mask::{ColumnRule, Mode};
 use countersign::policy::PolicyFile;
-use countersign::{approval, catalog, config, registry, server};
+use countersign::{approval, catalog, config, registry, server, token_service};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -42,6 +42,7 @@ pub struct Wish {
     pub concurrency: usize,
     pub timeout: Duration,
     pub registry: registry::Settings,
+    pub token_service: token_service::Settings,
     pub issuers: Vec<IssuerSettings>,
     pub transport: server::Transport,
 }
@@ -58,6 +59,7 @@ impl Default for Wish {
             concurrency: 64,
             timeout: Duration::from_secs(60),
             registry: registry::Settings::default(),
+            token_service: token_service::Settings::default(),
             issuers: Vec::new(),
             // Loops may go as fast as they can; the limits have tests of their own.
             transport: server::Transport { requests_per_minute: 0, unauthenticated_per_minute: 0, ..Default::default() },
@@ -146,6 +148,7 @@ impl World {
             }],
             approval: approvals,
             registry: wish.registry,
+            token_service: wish.token_service,
         };
         let mut settings = settings;
         settings.identity.issuers.extend(wish.issuers);

@@ -34,5 +34,6 @@ mod settings;
 mod survival;
 mod tidy;
 mod tls;
+mod token_service;
 mod transport;
 mod ui;

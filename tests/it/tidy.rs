@@ -51,6 +51,7 @@ fn imports_go_one_way() {
         ("pipeline", &["approval", "audit", "call", "catalog", "connector", "identity", "mask", "policy"]),
         ("mcp", &["audit", "call", "catalog", "identity", "operation", "pipeline"]),
         ("inbox", &["approval", "audit", "identity", "ledger", "operation", "policy", "registry"]),
+        ("token_service", &["identity", "ledger", "operation", "policy", "record", "registry"]),
         ("server", &["audit", "identity"]),
         ("telemetry", &[]),
     ]);
@@ -90,6 +91,8 @@ fn proofs_are_minted_in_one_file_each() {
         ("Reply", "audit/reply.rs"),
         ("Approval", "approval/grant.rs"),
         ("Credential", "credential.rs"),
+        ("SignedIn", "identity/service.rs"),
+        ("Actor", "identity/service.rs"),
     ] {
         for (path, text) in sources() {
             let text = code(&text);
