@@ -1,12 +1,15 @@
 //! The command line: what each command is, and how it ends.
 //!
 //! `serve`, `quickstart`, `check`, `token` and `verify` work on files of this machine; every other command is an HTTP client of a running broker,
-//! so that reading the trail is authorised and recorded like everything else. Output is a table for people and `--json` for machines.
+//! in the name of a human who signed in, so that reading the trail is authorised and recorded like everything else. Output is a table for people and `--json` for machines.
 
 mod approvals;
 mod audit;
 mod check;
 mod client;
+mod connect;
+mod login;
+mod oauth;
 mod output;
 mod quickstart;
 mod registry;
@@ -61,7 +64,11 @@ Exit codes: 0 done; 1 the answer is no (refused, not in order, verification fail
 Start here:
   countersign quickstart                  a broker with a seeded shop, tokens and policies, on this machine
   countersign approvals list --token-file countersign-data/approver.token
-  countersign verify countersign-data     does the trail hold? (works with the broker stopped)"
+  countersign verify countersign-data     does the trail hold? (works with the broker stopped)
+
+With your company's broker:
+  countersign login --url https://countersign.example.com
+  countersign connect https://countersign.example.com --print-config claude"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -92,17 +99,25 @@ enum Command {
     Verify(verify::Verify),
     /// See the tools that a token's agent may use.
     Tools(tools::Tools),
+    /// Sign in to a broker at its issuer; the commands that reach it then need no token file.
+    Login(login::Login),
+    /// Forget a sign-in, and have the issuer end it.
+    Logout(login::Logout),
+    /// Say who the broker takes you for.
+    Whoami(login::Whoami),
+    /// Be an MCP server on standard input and output that relays to a broker, for clients without HTTP or OAuth.
+    Connect(connect::Connect),
 }
 
 /// How to reach a running broker.
 #[derive(Debug, Args)]
 pub(crate) struct Remote {
     /// The broker's address.
-    #[arg(long, env = "COUNTERSIGN_URL", default_value = "http://127.0.0.1:7300")]
+    #[arg(long, env = "COUNTERSIGN_URL", default_value = URL)]
     pub(crate) url: String,
-    /// A file with the access token.
+    /// A file with the access token; without it, the sign-in of `countersign login`.
     #[arg(long, env = "COUNTERSIGN_TOKEN_FILE", value_name = "FILE")]
-    pub(crate) token_file: PathBuf,
+    pub(crate) token_file: Option<PathBuf>,
     /// JSON instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
@@ -131,6 +146,10 @@ pub fn main() -> ExitCode {
             Command::Audit(command) => command.run().await,
             Command::Verify(command) => command.run(),
             Command::Tools(command) => command.run().await,
+            Command::Login(command) => command.run().await,
+            Command::Logout(command) => command.run().await,
+            Command::Whoami(command) => command.run().await,
+            Command::Connect(command) => command.run().await,
         }
     }))
 }
@@ -144,6 +163,9 @@ fn ended(outcome: Result<(), Failure>) -> ExitCode {
         }
     }
 }
+
+/// Where the commands look for a broker unless told otherwise.
+pub(crate) const URL: &str = "http://127.0.0.1:7300";
 
 /// The address that quickstart and serve listen on unless told otherwise.
 pub(crate) const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7300);

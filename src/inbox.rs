@@ -5,6 +5,7 @@
 mod approvals;
 mod registry;
 mod trail;
+mod whoami;
 
 use std::sync::Arc;
 
@@ -56,6 +57,7 @@ pub fn router(inbox: Arc<Inbox>) -> Router {
         .route("/audit/checkpoint", get(trail::checkpoint))
         .route("/audit/leaves", get(trail::leaves))
         .route("/audit/key", get(trail::key))
+        .route("/whoami", get(whoami::show))
         .route_layer(map_response(standing))
         .route("/.well-known/oauth-protected-resource/inbox", get(metadata))
         .with_state(inbox)

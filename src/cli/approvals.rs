@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::cli::client::Client;
+use crate::cli::oauth::Door;
 use crate::cli::output::{cell, inert, json as print_json, say, table};
 use crate::cli::{Failure, Remote};
 
@@ -65,7 +66,7 @@ impl Approvals {
 }
 
 async fn list(remote: &Remote, state: String) -> Result<(), Failure> {
-    let answer = Client::new(remote)?.get("/approvals", &[("state", state)]).await?;
+    let answer = Client::new(remote, Door::Inbox)?.get("/approvals", &[("state", state)]).await?;
     if remote.json {
         print_json(&answer);
         return Ok(());
@@ -89,7 +90,7 @@ async fn list(remote: &Remote, state: String) -> Result<(), Failure> {
 }
 
 async fn show(remote: &Remote, id: &str) -> Result<(), Failure> {
-    let answer = Client::new(remote)?.get(&format!("/approvals/{}", path_segment(id)?), &[]).await?;
+    let answer = Client::new(remote, Door::Inbox)?.get(&format!("/approvals/{}", path_segment(id)?), &[]).await?;
     if remote.json {
         print_json(&answer);
     } else {
@@ -135,7 +136,7 @@ fn describe(approval: &Value) {
 
 async fn decide(remote: &Remote, id: &str, decision: &str, reason: Option<String>) -> Result<(), Failure> {
     let body = reason.map_or_else(|| json!({ "decision": decision }), |reason| json!({ "decision": decision, "reason": reason }));
-    let answer = Client::new(remote)?.post(&format!("/approvals/{}/decision", path_segment(id)?), &[], &body).await?;
+    let answer = Client::new(remote, Door::Inbox)?.post(&format!("/approvals/{}/decision", path_segment(id)?), &[], &body).await?;
     if remote.json {
         print_json(&answer);
     } else {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::cli::approvals::path_segment;
 use crate::cli::client::Client;
+use crate::cli::oauth::Door;
 use crate::cli::output::{cell, inert, json as print_json, say, table};
 use crate::cli::{Failure, Remote};
 
@@ -121,7 +122,7 @@ impl Trail {
             Action::Show { remote, call } => show(&remote, &call).await,
             Action::Export { remote, folder } => export(&remote, &folder).await,
             Action::Checkpoint { remote } => {
-                let client = Client::new(&remote)?;
+                let client = Client::new(&remote, Door::Inbox)?;
                 let note = client.text("/audit/checkpoint").await?;
                 say(note.trim_end());
                 Ok(())
@@ -131,7 +132,7 @@ impl Trail {
 }
 
 async fn entries(remote: &Remote, query: Vec<(&str, String)>) -> Result<(), Failure> {
-    let answer = Client::new(remote)?.get("/audit/entries", &query).await?;
+    let answer = Client::new(remote, Door::Inbox)?.get("/audit/entries", &query).await?;
     if remote.json {
         print_json(&answer);
         return Ok(());
@@ -169,7 +170,7 @@ fn print(entries: &[Value]) {
 }
 
 async fn show(remote: &Remote, call: &str) -> Result<(), Failure> {
-    let answer = Client::new(remote)?.get(&format!("/audit/calls/{}", path_segment(call)?), &[]).await?;
+    let answer = Client::new(remote, Door::Inbox)?.get(&format!("/audit/calls/{}", path_segment(call)?), &[]).await?;
     if remote.json {
         print_json(&answer);
         return Ok(());
@@ -189,7 +190,7 @@ async fn show(remote: &Remote, call: &str) -> Result<(), Failure> {
 /// The head first, then the leaves that it is of: what is recorded meanwhile belongs to the next export.
 async fn export(remote: &Remote, folder: &Path) -> Result<(), Failure> {
     let at = |error: std::io::Error| Failure::Unreachable(format!("failed to write to `{}`: {error}", folder.display()));
-    let client = Client::new(remote)?;
+    let client = Client::new(remote, Door::Inbox)?;
     let (key, checkpoint) = (client.text("/audit/key").await?, client.text("/audit/checkpoint").await?);
     let size: u64 = checkpoint
         .lines()

@@ -1,11 +1,14 @@
-//! The HTTP client of a running broker: a token from a file, one request, an answer or a reason.
+//! The HTTP client of a running broker: a token from a file or a kept sign-in, one request, an answer or a reason.
 
 use std::path::Path;
 use std::time::Duration;
 
+use reqwest::{Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use crate::cli::oauth::Door;
+use crate::cli::oauth::session::Credentials;
 use crate::cli::{Failure, Remote};
 
 /// The largest token file, in bytes.
@@ -13,22 +16,22 @@ const TOKEN_MAX_BYTES: u64 = 64 * 1024;
 /// The longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(330);
 
-/// A client for one broker and one token.
+/// A client for one broker, in one human's name.
 pub(super) struct Client {
     base: String,
-    token: SecretString,
+    credentials: Credentials,
     http: reqwest::Client,
 }
 
 impl Client {
-    pub(super) fn new(remote: &Remote) -> Result<Self, Failure> {
-        let token = read_token(&remote.token_file)?;
+    pub(super) fn new(remote: &Remote, door: Door) -> Result<Self, Failure> {
+        let credentials = Credentials::new(&remote.url, door, remote.token_file.clone())?;
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| Failure::Unreachable(format!("failed to set up the client: {error}")))?;
-        Ok(Self { base: remote.url.trim_end_matches('/').to_owned(), token, http })
+        Ok(Self { base: remote.url.trim_end_matches('/').to_owned(), credentials, http })
     }
 
     pub(super) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, Failure> {
@@ -50,32 +53,40 @@ impl Client {
 
     /// An answer that is no JSON.
     pub(super) async fn text(&self, path: &str) -> Result<String, Failure> {
-        let unreachable =
-            |error: reqwest::Error| Failure::Unreachable(format!("failed to reach the broker at `{}`: {}", self.base, root_cause(&error)));
-        let response =
-            self.http.get(format!("{}{path}", self.base)).bearer_auth(self.token.expose_secret()).send().await.map_err(unreachable)?;
+        let response = self.answer(self.http.get(format!("{}{path}", self.base))).await?;
         let status = response.status();
-        let text = response.text().await.map_err(unreachable)?;
+        let text = response.text().await.map_err(|error| self.unreachable(&error))?;
         if status.is_success() { Ok(text) } else { Err(negative(status, &serde_json::from_str(&text).unwrap_or_default())) }
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value, Failure> {
-        let response = request
-            .bearer_auth(self.token.expose_secret())
-            .send()
-            .await
-            .map_err(|error| Failure::Unreachable(format!("failed to reach the broker at `{}`: {}", self.base, root_cause(&error))))?;
+        let response = self.answer(request).await?;
         let status = response.status();
         let body: Value = response.json().await.unwrap_or(Value::Null);
-        if status.is_success() {
-            return Ok(body);
+        if status.is_success() { Ok(body) } else { Err(negative(status, &body)) }
+    }
+
+    /// Sends a request; once more with another token where the broker refuses the first and there is another.
+    async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Response, Failure> {
+        let token = self.credentials.bearer().await?;
+        let again = request.try_clone();
+        let response = request.bearer_auth(token.expose_secret()).send().await.map_err(|error| self.unreachable(&error))?;
+        if response.status() == StatusCode::UNAUTHORIZED
+            && let Some(again) = again
+            && let Ok(Some(token)) = self.credentials.instead_of(&token).await
+        {
+            return again.bearer_auth(token.expose_secret()).send().await.map_err(|error| self.unreachable(&error));
         }
-        Err(negative(status, &body))
+        Ok(response)
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        Failure::Unreachable(format!("failed to reach the broker at `{}`: {}", self.base, root_cause(error)))
     }
 }
 
 /// What the broker refused, as it says it.
-fn negative(status: reqwest::StatusCode, body: &Value) -> Failure {
+pub(super) fn negative(status: StatusCode, body: &Value) -> Failure {
     let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     match text("/error/code") {
         "" => Failure::Negative(format!("the broker answered {status}")),
@@ -83,7 +94,8 @@ fn negative(status: reqwest::StatusCode, body: &Value) -> Failure {
     }
 }
 
-fn root_cause(error: &dyn std::error::Error) -> String {
+/// What was really the matter.
+pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

@@ -19,6 +19,11 @@ pub(super) fn complain(line: &str) {
     drop(writeln!(std::io::stderr(), "countersign: {line}"));
 }
 
+/// Tells the human at the terminal what to do, on standard error: standard output may be a protocol's.
+pub(super) fn prompt(line: &str) {
+    drop(writeln!(std::io::stderr(), "{line}"));
+}
+
 /// Pretty JSON on standard output.
 pub(super) fn json(value: &Value) {
     say(&serde_json::to_string_pretty(value).unwrap_or_default());

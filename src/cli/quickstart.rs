@@ -202,6 +202,7 @@ Connect an agent
   Claude Code   claude mcp add --transport http countersign {base}/mcp --header \"Authorization: Bearer $(cat {agent})\"
   Codex         export COUNTERSIGN_TOKEN=$(cat {agent}); codex mcp add countersign --url {base}/mcp --bearer-token-env-var COUNTERSIGN_TOKEN
   Inspector     npx @modelcontextprotocol/inspector --cli {base}/mcp --transport http --header \"Authorization: Bearer $(cat {agent})\" --method tools/list
+  By stdio      countersign connect {base} --token-file {agent} --print-config claude     (or codex, cursor, vscode, gemini)
   No agent yet  cargo run --release --example agent -- --url {base}/mcp --token-file {agent}
 
 Decide what it asks for

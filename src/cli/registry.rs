@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::approvals::path_segment;
 use crate::cli::client::Client;
+use crate::cli::oauth::Door;
 use crate::cli::output::{cell, json as print_json, say, table};
 use crate::cli::{Failure, Remote};
 
@@ -125,7 +126,7 @@ impl Agents {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self.action {
             AgentAction::List { remote } => {
-                let answer = Client::new(&remote)?.get("/agents", &[]).await?;
+                let answer = Client::new(&remote, Door::Inbox)?.get("/agents", &[]).await?;
                 let columns = [
                     ("AGENT", "/agent/id"),
                     ("STATE", "/state"),
@@ -172,7 +173,7 @@ impl Delegations {
         match self.action {
             DelegationAction::List { remote, all } => {
                 let query: Vec<(&str, String)> = all.then(|| ("all", "true".to_owned())).into_iter().collect();
-                let answer = Client::new(&remote)?.get("/delegations", &query).await?;
+                let answer = Client::new(&remote, Door::Inbox)?.get("/delegations", &query).await?;
                 let columns = [
                     ("ID", "/id"),
                     ("STATE", "/state"),
@@ -196,7 +197,7 @@ impl Delegations {
 
 /// Posts, and says what became of it.
 async fn told(remote: &Remote, path: &str, body: &Value, named: &str, became: &str) -> Result<(), Failure> {
-    let answer = Client::new(remote)?.post(path, &[], body).await?;
+    let answer = Client::new(remote, Door::Inbox)?.post(path, &[], body).await?;
     if remote.json {
         print_json(&answer);
     } else {

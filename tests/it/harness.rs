@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod cluster;
+pub mod company;
 pub mod process;
 pub mod provider;
 
