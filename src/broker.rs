@@ -17,6 +17,7 @@ use crate::call::TargetFacts;
 use crate::catalog::{self, Catalog, DeclaredFile};
 use crate::clock::{Clock, Timestamp};
 use crate::connector::{Connectors, Endpoint, Locals, TargetSettings};
+use crate::credential;
 use crate::identity::{self, Algorithm, Identity, IssuerSettings, KeySource, Mapping, Provider, SigningKeys};
 use crate::inbox::{self, Inbox};
 use crate::ledger::{self, Ledger};
@@ -52,6 +53,8 @@ pub struct Settings {
     pub identity: identity::Settings,
     /// Targets.
     pub targets: Vec<Target>,
+    /// Whose login is what, and where secrets are.
+    pub credentials: credential::Settings,
     /// Declared tools.
     pub tools: Vec<DeclaredFile>,
     /// Defaults and most of calls.
@@ -137,7 +140,11 @@ pub fn policy_settings(settings: &Settings) -> policy::Settings {
 /// # Errors
 /// What is wrong with the declared tools.
 pub fn catalog(settings: &Settings) -> Result<Catalog, Vec<catalog::Problem>> {
-    let targets = settings.targets.iter().map(target_facts).map(|(facts, engine)| catalog::Target { facts, engine }).collect();
+    let of = |target: &Target| {
+        let (facts, engine) = target_facts(target);
+        catalog::Target { facts, engine, is_shared: target.settings.access.is_shared() }
+    };
+    let targets = settings.targets.iter().map(of).collect();
     Catalog::new(targets, &settings.tools, settings.bounds)
 }
 
@@ -209,7 +216,8 @@ impl Broker {
         let desk = Desk::new(ledger, recorder, clock.clone(), settings.approval.clone());
         let facts: Vec<TargetFacts> = settings.targets.iter().map(|target| target_facts(target).0).collect();
         let locals = Locals { policy: Arc::clone(&policy), desk: desk.clone(), targets: facts, clock: clock.clone() };
-        let connectors = Connectors::new(settings.targets.into_iter().map(|target| target.settings).collect(), locals);
+        let connectors =
+            Connectors::new(settings.targets.into_iter().map(|target| target.settings).collect(), settings.credentials, locals);
         let pipeline = Arc::new(Pipeline {
             catalog,
             policy: Arc::clone(&policy),

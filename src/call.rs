@@ -130,6 +130,17 @@ pub struct TargetFacts {
     pub search_path: Vec<String>,
 }
 
+/// The credential that a call used on its target, as it is recorded: never the secret, only where it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialFacts {
+    /// `login` (the human's own), `role` (a shared login that became the human's role), `file`.
+    pub form: &'static str,
+    /// Where the secret is kept, as it is configured; none for a file.
+    pub reference: Option<String>,
+    /// Whether the reference is one human's own, so that it may hold a name.
+    pub is_personal: bool,
+}
+
 /// Bounds on one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

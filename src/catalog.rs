@@ -30,6 +30,8 @@ pub struct Target {
     pub facts: TargetFacts,
     /// Its dialect.
     pub engine: Engine,
+    /// Whether humans share its login: then a statement may call only what is known to only read.
+    pub is_shared: bool,
 }
 
 /// Defaults and most of what a caller may ask for.

@@ -2,6 +2,7 @@
 //!
 //! What users write stays in this room: the rest of the broker sees its own settings types. Paths are relative to the configuration's folder.
 
+mod credentials;
 mod file;
 mod issuers;
 mod server;
@@ -129,7 +130,12 @@ fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
         reader.problem(0..0, "only one [[issuer]] may be without a `namespace`");
     }
     let default_issuer = issuers.first().map(|issuer| issuer.url.clone()).unwrap_or_default();
-    let targets = file.target.into_iter().filter_map(|target| targets::target(reader, target, &default_issuer)).collect();
+    let credentials = credentials::settings(reader, file.human, file.vault, &default_issuer);
+    let targets = file
+        .target
+        .into_iter()
+        .filter_map(|target| targets::target(reader, target, &default_issuer, credentials.vault.is_some()))
+        .collect();
     let policies = policies(reader, &file.policy);
     let tools = match &file.tools.path {
         None => Vec::new(),
@@ -164,6 +170,7 @@ fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
         origin: file.ledger.origin,
         identity,
         targets,
+        credentials,
         tools,
         bounds: catalog::Bounds::default(),
         policies,

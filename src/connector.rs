@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::audit::Permit;
-use crate::credential::{Access, Credentials};
+use crate::credential::{self, Access, Credential, Credentials};
 use crate::mask::{Done, Piece, Unmasked};
 use crate::operation::Operation;
 use crate::refusal::{Code, Refusal};
@@ -44,6 +44,10 @@ pub enum Endpoint {
         database: String,
         /// Demand TLS with a verified certificate.
         tls: bool,
+        /// Authorities (PEM) to trust beside the public ones.
+        ca: Option<PathBuf>,
+        /// Logins whose connections are kept at once.
+        logins_max: usize,
         /// Where unqualified names are looked up.
         search_path: Vec<String>,
     },
@@ -89,11 +93,13 @@ struct Failed {
     refusal: Refusal,
     /// Whether the target confirmed that its work was stopped, where it had to be.
     stopped: Option<bool>,
+    /// Whether the target did not take the login itself, so that its secret may have changed.
+    is_login: bool,
 }
 
 impl From<Refusal> for Failed {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, stopped: None }
+        Self { refusal, stopped: None, is_login: false }
     }
 }
 
@@ -103,22 +109,22 @@ type Out = mpsc::Sender<Piece>;
 impl Connectors {
     /// Connectors for these targets. Nothing is connected yet.
     #[must_use]
-    pub fn new(targets: Vec<TargetSettings>, locals: Locals) -> Self {
+    pub fn new(targets: Vec<TargetSettings>, credentials: credential::Settings, locals: Locals) -> Self {
         let mut slots = BTreeMap::new();
         let mut access = BTreeMap::new();
         for settings in targets {
             access.insert(settings.name.clone(), settings.access);
             let target = match settings.endpoint {
                 Endpoint::Sqlite { path } => Target::Sqlite(sqlite::Sqlite::new(path)),
-                Endpoint::Postgres { host, port, database, tls, search_path } => Target::Postgres(Box::new(postgres::Postgres::new(
-                    postgres::Server { host, port, database, tls, search_path },
-                    settings.concurrency,
-                    settings.connect_timeout,
-                ))),
+                Endpoint::Postgres { host, port, database, tls, ca, logins_max, search_path } => {
+                    let server = postgres::Server { host, port, database, tls, ca, search_path };
+                    let pools = postgres::Pools::new(server, settings.concurrency, logins_max, settings.connect_timeout);
+                    Target::Postgres(Box::new(postgres::Postgres::new(pools)))
+                }
             };
             slots.insert(settings.name, Slot { target, turns: Semaphore::new(settings.concurrency), patience: settings.connect_timeout });
         }
-        Self { slots: Arc::new(slots), credentials: Arc::new(Credentials::new(access)), locals }
+        Self { slots: Arc::new(slots), credentials: Arc::new(Credentials::new(access, credentials)), locals }
     }
 
     /// Spends a permit: starts its work, and gives the stream of what comes of it.
@@ -128,7 +134,7 @@ impl Connectors {
         tokio::spawn(async move {
             let last = match connectors.work(&permit, &out).await {
                 Ok(done) => Piece::Done(done),
-                Err(Failed { refusal, stopped }) => Piece::Failed { refusal, stopped },
+                Err(Failed { refusal, stopped, .. }) => Piece::Failed { refusal, stopped },
             };
             // Nobody reads only if the process is going down; the call is then closed as unresolved.
             drop(out.send(last).await);
@@ -144,7 +150,8 @@ impl Connectors {
             return Ok(Done::default());
         }
         let slot = call.target.as_ref().and_then(|target| self.slots.get(&target.name)).ok_or_else(|| Refusal::new(Code::UnknownTarget))?;
-        let credential = self.credentials.issue(permit)?;
+        let credential = self.credentials.issue(permit).await?;
+        send(out, Piece::Used(credential.facts().clone())).await?;
         let _turn = tokio::time::timeout(slot.patience, slot.turns.acquire())
             .await
             .ok()
@@ -152,7 +159,18 @@ impl Connectors {
             .ok_or_else(|| Refusal::new(Code::TargetBusy))?;
         match &slot.target {
             Target::Sqlite(sqlite) => sqlite.run(permit, out).await,
-            Target::Postgres(postgres) => postgres.run(permit, &credential, out).await,
+            Target::Postgres(postgres) => {
+                let outcome = postgres.run(permit, &credential, out).await;
+                self.forget_if_refused(&outcome, &credential).await;
+                outcome
+            }
+        }
+    }
+
+    /// A login that the target did not take is read anew for the next call.
+    async fn forget_if_refused(&self, outcome: &Result<Done, Failed>, credential: &Credential) {
+        if outcome.as_ref().is_err_and(|failed| failed.is_login) {
+            self.credentials.forget(credential).await;
         }
     }
 }

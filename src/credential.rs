@@ -1,42 +1,51 @@
 //! Credentials of a human on a target: issued for one permit, and for nothing else.
 //!
 //! Two forms. `login`: the human's own database login, the strong form, where the database itself authenticates who it is. `role`: the target's
-//! service login, which becomes the human's mapped role for the one transaction; the database trusts the broker's word. A human with neither is
-//! refused: there is no fallback to the service login itself.
+//! shared login, which becomes the human's mapped role for the one transaction; the database trusts the broker's word. A human with neither is
+//! refused: there is no fallback to the shared login itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub mod access;
+pub mod name;
+pub mod secret;
+pub mod vault;
 
-use secrecy::SecretString;
+use std::collections::BTreeMap;
+
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::audit::Permit;
-use crate::identity::Human;
+use crate::call::CredentialFacts;
 use crate::refusal::{Code, Refusal};
 
-/// Somebody's login.
+pub use access::{Access, Source};
+
+use name::Humans;
+use secret::{Reference, Secrets};
+
+/// Somebody's login, with its secrets.
 #[derive(Debug, Clone)]
 pub struct Login {
     /// The user.
     pub user: String,
     /// The password.
-    pub password: SecretString,
+    pub password: Option<SecretString>,
+    /// A client certificate with its chain, and its key; both PEM.
+    pub certificate: Option<(SecretString, SecretString)>,
 }
 
-/// Who may be whom on a target.
-#[derive(Debug, Clone)]
-pub enum Access {
-    /// A file, opened by the broker: SQLite knows no users.
-    File,
-    /// Logins by (issuer, subject).
-    Logins(BTreeMap<(String, String), Login>),
-    /// A service login that may `SET ROLE` to these.
-    Roles {
-        /// The login; it must be a member of the roles, and should have no other right.
-        service: Login,
-        /// Roles by (issuer, subject).
-        humans: BTreeMap<(String, String), String>,
-        /// Roles by (issuer, team).
-        teams: BTreeMap<(String, String), String>,
-    },
+impl Login {
+    /// Whether nothing of it has changed.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let texts = |login: &Self| -> Vec<Option<SecretString>> {
+            let (certificate, key) = login.certificate.clone().unzip();
+            vec![login.password.clone(), certificate, key]
+        };
+        let same = |(one, two): (Option<SecretString>, Option<SecretString>)| {
+            one.as_ref().map(ExposeSecret::expose_secret) == two.as_ref().map(ExposeSecret::expose_secret)
+        };
+        self.user == other.user && texts(self).into_iter().zip(texts(other)).all(same)
+    }
 }
 
 /// What a connector connects with. Minted by [`Credentials::issue`] alone.
@@ -44,6 +53,9 @@ pub enum Access {
 pub struct Credential {
     login: Option<Login>,
     role: Option<String>,
+    facts: CredentialFacts,
+    /// Where the login came from: what is forgotten if the target does not take it.
+    from: Option<(Reference, Option<String>)>,
 }
 
 impl Credential {
@@ -58,26 +70,43 @@ impl Credential {
     pub fn role(&self) -> Option<&str> {
         self.role.as_deref()
     }
+
+    /// What records say of it.
+    #[must_use]
+    pub const fn facts(&self) -> &CredentialFacts {
+        &self.facts
+    }
+}
+
+/// Whose login is what, and where secrets are.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The logins of humans.
+    pub humans: Humans,
+    /// Vault, if there is one.
+    pub vault: Option<vault::Settings>,
 }
 
 /// Issues credentials.
 #[derive(Debug, Default)]
 pub struct Credentials {
     targets: BTreeMap<String, Access>,
+    humans: Humans,
+    secrets: Secrets,
 }
 
 impl Credentials {
-    /// These targets.
+    /// These targets. With Vault it needs a runtime.
     #[must_use]
-    pub const fn new(targets: BTreeMap<String, Access>) -> Self {
-        Self { targets }
+    pub fn new(targets: BTreeMap<String, Access>, settings: Settings) -> Self {
+        Self { targets, humans: settings.humans, secrets: Secrets::new(settings.vault) }
     }
 
     /// The credential of the permit's human on the permit's target.
     ///
     /// # Errors
-    /// `target.refused`: the human has no login and no role there, or several.
-    pub fn issue(&self, permit: &Permit) -> Result<Credential, Refusal> {
+    /// `target.refused`: the human has no login and no role there, or several. `target.no_credential`: a secret could not be read.
+    pub async fn issue(&self, permit: &Permit) -> Result<Credential, Refusal> {
         let refuse = |why: &str| Refusal::new(Code::TargetRefused).detail(why);
         let call = permit.call();
         let target = call
@@ -85,32 +114,52 @@ impl Credentials {
             .as_ref()
             .and_then(|target| self.targets.get(&target.name))
             .ok_or_else(|| refuse("the target has no access configured"))?;
-        let human: &Human = call.facts.delegation.human();
-        let key = (human.issuer.clone(), human.subject.clone());
-        match target {
-            Access::File => Ok(Credential { login: None, role: None }),
+        let human = call.facts.delegation.human();
+        let (source, role, form, is_personal) = match target {
+            Access::File => {
+                let facts = CredentialFacts { form: "file", reference: None, is_personal: false };
+                return Ok(Credential { login: None, role: None, facts, from: None });
+            }
             Access::Logins(logins) => {
-                let login = logins.get(&key).ok_or_else(|| refuse("no login is configured for this human"))?;
-                Ok(Credential { login: Some(login.clone()), role: None })
+                let source = logins.get(&(human.issuer.clone(), human.subject.clone()));
+                (source.ok_or_else(|| refuse("no login is configured for this human"))?, None, "login", true)
             }
-            Access::Roles { service, humans, teams } => {
-                let role = match humans.get(&key) {
-                    Some(role) => role,
-                    None => {
-                        let found: BTreeSet<&String> =
-                            human.teams.iter().filter_map(|team| teams.get(&(human.issuer.clone(), team.clone()))).collect();
-                        let mut found = found.into_iter();
-                        match (found.next(), found.next()) {
-                            (Some(role), None) => role,
-                            (None, _) => return Err(refuse("no role is mapped for this human or their teams")),
-                            (Some(_), Some(_)) => {
-                                return Err(refuse("several roles are mapped by this human's teams; map one to the human"));
-                            }
-                        }
-                    }
-                };
-                Ok(Credential { login: Some(service.clone()), role: Some(role.clone()) })
-            }
+            Access::EachLogin(source) => (source, None, "login", false),
+            Access::Roles { service, roles } => (service, Some(roles.of(human, &self.humans)?), "role", false),
+        };
+        let filled = if source.is_fixed() { None } else { Some(self.humans.login(human)?) };
+        let login = self.login(source, filled).await?;
+        // The shared login's own rights are nobody's.
+        if role.as_ref().is_some_and(|role| *role == login.user || name::is_reserved(role)) {
+            return Err(refuse("the mapped role is the shared login itself, or a name that PostgreSQL reserves"));
         }
+        let reference = source.references().next().cloned();
+        let facts = CredentialFacts { form, reference: reference.as_ref().map(|reference| reference.text().to_owned()), is_personal };
+        let from = reference.map(|reference| (reference, filled.map(ToOwned::to_owned)));
+        Ok(Credential { login: Some(login), role, facts, from })
+    }
+
+    /// Forgets what is remembered of a credential that the target did not take, so that the next call reads it anew.
+    pub async fn forget(&self, credential: &Credential) {
+        if let Some((reference, login)) = &credential.from {
+            self.secrets.forget(reference, login.as_deref()).await;
+        }
+    }
+
+    async fn login(&self, source: &Source, filled: Option<&str>) -> Result<Login, Refusal> {
+        let mut certificate = None;
+        if let Some((chain, key)) = &source.certificate {
+            certificate = Some((self.secrets.text(chain, filled).await?, self.secrets.text(key, filled).await?));
+        }
+        let (user, password) = match (&source.user, &source.password) {
+            (None, Some(lease)) => {
+                let (user, password) = self.secrets.lease(lease, filled).await?;
+                (user, Some(password))
+            }
+            (Some(user), Some(password)) => (user.name(filled)?, Some(self.secrets.text(password, filled).await?)),
+            (Some(user), None) => (user.name(filled)?, None),
+            (None, None) => return Err(Refusal::new(Code::CredentialUnavailable).cause("the login has neither user nor password")),
+        };
+        Ok(Login { user, password, certificate })
     }
 }

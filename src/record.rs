@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
 
-use crate::call::{Facts, Judgement, TargetFacts, ToolFacts};
+use crate::call::{CredentialFacts, Facts, Judgement, TargetFacts, ToolFacts};
 use crate::clock::rfc3339;
 use crate::identity::{Agent, Human, Person, SignIn};
 use crate::ledger::{CommitError, Draft, Ledger, Row, StoreError, Write};
@@ -156,21 +156,34 @@ impl Recorder {
     /// The rows that say who the opaque ids of a call are; none once they are known to be stored.
     #[must_use]
     pub fn subjects(&self, human: &Human, agent: Option<&Agent>) -> Vec<Write> {
-        let mut writes = Vec::new();
+        let human = (self.human(human), json!({ "kind": "human", "issuer": human.issuer, "id": human.subject, "name": human.name }));
+        let agent = agent.map(|agent| (self.agent(agent), json!({ "kind": "agent", "issuer": agent.issuer, "id": agent.id })));
+        [Some(human), agent].into_iter().flatten().filter_map(|(id, body)| self.ensure(id, &body)).collect()
+    }
+
+    /// The credential that was used, as leaves have it: its form, and where its secret is kept. A reference that is one human's own may hold a
+    /// name, so it is an opaque id, and the row says what it stands for.
+    #[must_use]
+    pub fn credential(&self, used: &CredentialFacts) -> (Value, Option<Write>) {
+        match &used.reference {
+            None => (json!({ "form": used.form }), None),
+            Some(reference) if used.is_personal => {
+                let id = self.opaque("crd", &[reference]);
+                let row = self.ensure(id.clone(), &json!({ "kind": "credential", "id": reference }));
+                (json!({ "form": used.form, "ref": id }), row)
+            }
+            Some(reference) => (json!({ "form": used.form, "ref": reference }), None),
+        }
+    }
+
+    /// The row that says what an opaque id stands for; none once it is known to be stored.
+    fn ensure(&self, id: String, body: &Value) -> Option<Write> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= KNOWN_MAX {
             known.clear();
         }
-        let mut ensure = |id: String, body: Value| {
-            if known.insert(id.clone()) {
-                writes.push(Write::Ensure(Row::new(Self::SUBJECT, &id, "known", "", None, body.to_string().into_bytes())));
-            }
-        };
-        ensure(self.human(human), json!({ "kind": "human", "issuer": human.issuer, "id": human.subject, "name": human.name }));
-        if let Some(agent) = agent {
-            ensure(self.agent(agent), json!({ "kind": "agent", "issuer": agent.issuer, "id": agent.id }));
-        }
-        writes
+        let row = Row::new(Self::SUBJECT, &id, "known", "", None, body.to_string().into_bytes());
+        known.insert(id).then_some(Write::Ensure(row))
     }
 
     /// Forgets what is known to be stored, after a change that was not.

@@ -70,6 +70,7 @@ codes! {
     SeveralStatements = "operation.several_statements", "only one statement may be sent in a call", "send each statement in a call of its own";
     UnsupportedStatement = "operation.unsupported_statement", "statements of this kind are not accepted", "transaction control, session settings, COPY, DO and the like never pass; state the effect you want as one query or one change";
     NotRead = "operation.not_read", "the statement does more than read, or calls something that is not known to only read", "use db_execute for changes; for reads, leave out what the message names";
+    FunctionNotAllowed = "operation.function_not_allowed", "through a shared login a statement may use only functions, operators and types that are known to only read", "leave out what the message names, or ask the operator for a login of the human's own on this target";
     TooComplex = "operation.too_complex", "the statement is deeper or longer than the limit", "split it into simpler statements";
     InvalidParameters = "operation.invalid_parameters", "the parameters do not fit the statement's placeholders", "send one value for each placeholder, of the type the message names";
     PolicyDenied = "policy.denied", "no policy allows this call", "do not try another way; ask the human who delegated you, or use a tool or target that list_targets shows";
@@ -85,11 +86,13 @@ codes! {
     PreviewFailed = "approval.preview_failed", "the effect of the call could not be shown to an approver, so nobody was asked", "the message says what the target answered; correct the statement";
     TargetUnreachable = "target.unreachable", "the target could not be reached", "try again later; tell the operator if it lasts";
     TargetRefused = "target.refused", "the target does not accept this human's login, role or right", "the human lacks a login, role or right on that target; ask its owner";
+    CredentialUnavailable = "target.no_credential", "the credential for the target could not be read", "try again later; tell the operator if it lasts";
     TargetFailed = "target.failed", "the target rejected the statement", "read the message, correct the statement, call again";
     TargetTimeout = "target.timeout", "the target did not finish in time and was stopped", "narrow the statement, or raise timeout_ms within the limit";
     TargetCancelled = "target.cancelled", "the call was cancelled and the target was stopped", "make the call again if it is still wanted";
     TargetBusy = "target.busy", "too many calls are at work on this target", "try again shortly";
     TooManyRows = "target.too_many_rows", "the change would touch more rows than expect_max_rows; it was rolled back", "narrow the statement, or raise expect_max_rows";
+    IdentityLost = "target.identity_lost", "the session was no longer the human's when the statement had run; it was rolled back and its result withheld", "tell the operator: a function, view or trigger of the target changes the role or the session";
     MaskFailed = "mask.failed", "the result could not be masked, so it was withheld", "tell the operator; the broker's log has the cause under this call id";
     ResultTooLarge = "mask.result_too_large", "the first row alone is larger than the limit, so the result was withheld", "select fewer columns, cut long values, or raise max_bytes within the limit";
     LedgerUnavailable = "ledger.unavailable", "the ledger could not record the call, so nothing was done or released", "try again later; tell the operator if it lasts";

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use tracing::{Instrument, debug_span};
 
 use crate::audit::{Audit, Entry, OPEN_CALL, Reply, Unavailable, references, reply};
+use crate::call::CredentialFacts;
 use crate::ledger::{Change, Write};
 use crate::mask::Done;
 use crate::mask::{MaskReport, Masked, MaskedColumn, MaskedPiece};
@@ -23,6 +24,7 @@ struct Drained {
     outcome: Result<Done, Refusal>,
     stopped: Option<bool>,
     rows: u64,
+    credential: Option<CredentialFacts>,
     report: MaskReport,
 }
 
@@ -76,14 +78,22 @@ impl Audit {
         if let Some(target) = &entry.target {
             body.insert("target".to_owned(), record::target(target));
         }
+        let mut writes =
+            vec![Write::Remove { kind: OPEN_CALL.to_owned(), id: entry.facts.id.as_str().to_owned(), from: "open".to_owned() }];
+        if let Some(used) = &drained.credential {
+            // `credential.used`, as a sub-record of this leaf.
+            let (cred, subject) = self.recorder.credential(used);
+            body.insert("cred".to_owned(), cred);
+            writes.extend(subject);
+        }
         body.insert("par".to_owned(), Value::from(entry.parent));
         body.insert("res".to_owned(), Value::Object(res));
         body.insert("mask".to_owned(), drained.report.to_json());
         let payloads = vec![self.payload("result", "result", told.as_bytes())?];
         body.insert("pay".to_owned(), references(&payloads));
         let leaf = self.recorder.draft("call.completed", &entry.facts, body);
-        let writes = vec![Write::Remove { kind: OPEN_CALL.to_owned(), id: entry.facts.id.as_str().to_owned(), from: "open".to_owned() }];
-        let committed = self.ledger.commit(Change { leaves: vec![leaf], writes, payloads }).instrument(debug_span!("outcome")).await?;
+        let change = Change { leaves: vec![leaf], writes, payloads };
+        let committed = self.ledger.commit(change).instrument(debug_span!("outcome")).await.inspect_err(|_| self.recorder.forget())?;
         let receipt = reply::receipt(self.ledger.origin(), committed.receipts.first());
         let preview_rows = drained.outcome.as_ref().ok().and_then(|done| done.preview_rows);
         Ok(Reply::mint(envelope, drained.outcome.as_ref().err(), Some(entry.risk), preview_rows, receipt))
@@ -97,11 +107,13 @@ async fn drain(mut masked: Masked, bytes_max: u64) -> Drained {
     let mut document: Option<Value> = None;
     let mut bytes = 0_u64;
     let mut row_count = 0;
+    let mut credential = None;
     let mut stopped = None;
     // A stream that ends without saying how is no success.
     let mut outcome = Err(Refusal::new(Code::MaskFailed).cause("the stream ended without its last piece"));
     while let Some(piece) = masked.next().await {
         match piece {
+            MaskedPiece::Used(used) => credential = Some(used),
             MaskedPiece::Header { columns: header } => columns = Some(header),
             MaskedPiece::Row(values) => {
                 row_count += 1;
@@ -129,7 +141,7 @@ async fn drain(mut masked: Masked, bytes_max: u64) -> Drained {
         });
     }
     let result = document.unwrap_or_else(|| table(columns.as_deref(), rows, outcome.as_ref().ok()));
-    Drained { result, outcome, stopped, rows: row_count, report: masked.report() }
+    Drained { result, outcome, stopped, rows: row_count, credential, report: masked.report() }
 }
 
 /// Rows as the agent reads them.

@@ -141,7 +141,7 @@ impl Audit {
     async fn names(&self, found: &[Stored]) -> Result<BTreeMap<String, String>, Unavailable> {
         let mut names = BTreeMap::new();
         for stored in found {
-            for pointer in ["/human/sub_id", "/agent/id"] {
+            for pointer in ["/human/sub_id", "/agent/id", "/cred/ref"] {
                 let Some(id) = field(stored, pointer).filter(|id| !names.contains_key(id)) else { continue };
                 let row = self.ledger.get(Recorder::SUBJECT, &id).await?;
                 let name = row
@@ -172,5 +172,12 @@ fn field(stored: &Stored, pointer: &str) -> Option<String> {
 fn shown(stored: &Stored, names: &BTreeMap<String, String>) -> Value {
     let leaf: Value = serde_json::from_str(&stored.leaf).unwrap_or_default();
     let name = |pointer: &str| leaf.pointer(pointer).and_then(Value::as_str).and_then(|id| names.get(id)).cloned();
-    json!({ "index": stored.index, "leaf_hash": hex::encode(stored.hash), "human": name("/human/sub_id"), "agent": name("/agent/id"), "leaf": leaf })
+    json!({
+        "index": stored.index,
+        "leaf_hash": hex::encode(stored.hash),
+        "human": name("/human/sub_id"),
+        "agent": name("/agent/id"),
+        "credential": name("/cred/ref"),
+        "leaf": leaf,
+    })
 }

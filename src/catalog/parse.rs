@@ -161,6 +161,7 @@ impl Catalog {
         let target = self.target(&execute.target)?;
         let refuse = |refusal| (refusal, Some(target.facts.clone()));
         let statement = Statement::parse(target.engine, &execute.sql).map_err(refuse)?;
+        pure_if_shared(&target, &statement).map_err(refuse)?;
         if statement.is_read() {
             return Err(refuse(Refusal::new(Code::InvalidArguments).detail("`sql` only reads: use db_query for it")));
         }
@@ -171,6 +172,7 @@ impl Catalog {
     }
 
     fn declared(&self, declared: &Declared, given: &Map<String, Value>, value: Value) -> Result<Parsed, Refused> {
+        pure_if_shared(&declared.target, &declared.statement).map_err(|refusal| (refusal, Some(declared.target.facts.clone())))?;
         let mut canonical = Map::new();
         let mut params = Vec::new();
         for parameter in &declared.parameters {
@@ -198,6 +200,14 @@ impl Catalog {
     fn limits(&self, timeout_ms: Option<u64>, rows: u32, bytes: Option<u64>) -> Limits {
         let timeout = timeout_ms.map_or(self.bounds.timeout, Duration::from_millis).min(self.bounds.timeout_max);
         Limits { timeout, rows, bytes: bytes.unwrap_or(self.bounds.bytes).min(BYTES_MAX) }
+    }
+}
+
+/// Through a shared login nothing may run that nobody here has judged: a function's body could take another role. The connector asks again.
+fn pure_if_shared(target: &Target, statement: &Statement) -> Result<(), Refusal> {
+    match statement.impure() {
+        Some(why) if target.is_shared => Err(Refusal::new(Code::FunctionNotAllowed).detail(why)),
+        _ => Ok(()),
     }
 }
 

@@ -42,6 +42,7 @@ fn delegation() -> Arc<Delegation> {
 
 fn target(name: &str) -> Target {
     Target {
+        is_shared: false,
         facts: TargetFacts { name: name.into(), engine: "sqlite", environment: "test".into(), search_path: vec!["main".into()] },
         engine: Engine::Sqlite,
     }

@@ -170,6 +170,7 @@ fn settings(data: PathBuf, listen: SocketAddr, base: &str, issuer_url: &str, jwk
             issuers: vec![issuer],
             skew: Duration::from_secs(30),
         },
+        credentials: Default::default(),
         targets: vec![Target { settings: target, environment: "demo".to_owned() }],
         tools: TOOLS.iter().map(|(path, text)| DeclaredFile { path: (*path).to_owned(), text: (*text).to_owned() }).collect(),
         bounds: catalog::Bounds::default(),

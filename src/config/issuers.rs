@@ -1,10 +1,11 @@
 //! Issuers from the configuration: the ready-made mapping of a provider, and where it is told otherwise.
 
+use std::ops::Range;
 use std::time::Duration;
 
+use secrecy::SecretString;
 use toml::Spanned;
 
-use crate::config::targets::secret;
 use crate::config::{Reader, file};
 use crate::identity::service::{ActorSettings, Proof};
 use crate::identity::{Algorithm, ClaimPath, Introspection, IssuerSettings, KeySource, Mapping, Provider};
@@ -148,4 +149,32 @@ pub(super) fn token_service(reader: &mut Reader<'_>, service: Option<file::Token
         actors.push(ActorSettings { id: actor.id, scopes: actor.scopes, proof });
     }
     token_service::Settings { actors, lifetime, namespace: service.namespace.unwrap_or_else(|| "countersign".to_owned()) }
+}
+
+/// The longest secret, in bytes.
+const SECRET_MAX: usize = 4096;
+
+fn secret(reader: &mut Reader<'_>, span: &Range<usize>, reference: &str) -> Option<SecretString> {
+    let found = match reference.split_once(':') {
+        Some(("env", name)) => std::env::var(name).map_err(|_| format!("the environment has no `{name}`")),
+        Some(("file", path)) => {
+            let path = reader.beside(path.as_ref());
+            std::fs::read_to_string(&path)
+                .map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
+                .map_err(|error| format!("failed to read `{}`: {error}", path.display()))
+        }
+        // Not echoed: it may be the secret itself.
+        _ => Err("a secret must be a reference, `env:NAME` or `file:PATH`; it must not stand in the configuration".to_owned()),
+    };
+    match found {
+        Ok(secret) if secret.is_empty() || secret.len() > SECRET_MAX => {
+            reader.problem(span.clone(), "a secret is empty or too long");
+            None
+        }
+        Ok(secret) => Some(SecretString::from(secret)),
+        Err(message) => {
+            reader.problem(span.clone(), message);
+            None
+        }
+    }
 }

@@ -1,46 +1,21 @@
-//! Targets from the configuration, with secrets read from where they are kept (`env:NAME`, `file:PATH`), never from the configuration itself.
+//! Targets from the configuration: how each is reached, and who may be whom there.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use toml::Spanned;
 
 use crate::broker::Target;
+use crate::config::credentials::{Written, source};
+use crate::config::file::Each;
 use crate::config::{Reader, file};
 use crate::connector::{Endpoint, TargetSettings};
-use crate::credential::{Access, Login};
+use crate::credential::access::Roles;
+use crate::credential::name::{self, Template};
+use crate::credential::{Access, Source};
 
-/// The longest secret, in bytes.
-const SECRET_MAX: usize = 4096;
-
-pub(super) fn secret(reader: &mut Reader<'_>, span: &Range<usize>, reference: &str) -> Option<SecretString> {
-    let found = match reference.split_once(':') {
-        Some(("env", name)) => std::env::var(name).map_err(|_| format!("the environment has no `{name}`")),
-        Some(("file", path)) => {
-            let path = reader.beside(path.as_ref());
-            std::fs::read_to_string(&path)
-                .map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
-                .map_err(|error| format!("failed to read `{}`: {error}", path.display()))
-        }
-        // Not echoed: it may be the secret itself.
-        _ => Err("a secret must be a reference, `env:NAME` or `file:PATH`; it must not stand in the configuration".to_owned()),
-    };
-    match found {
-        Ok(secret) if secret.is_empty() || secret.len() > SECRET_MAX => {
-            reader.problem(span.clone(), "a secret is empty or too long");
-            None
-        }
-        Ok(secret) => Some(SecretString::from(secret)),
-        Err(message) => {
-            reader.problem(span.clone(), message);
-            None
-        }
-    }
-}
-
-pub(super) fn target(reader: &mut Reader<'_>, target: Spanned<file::Target>, default_issuer: &str) -> Option<Target> {
+pub(super) fn target(reader: &mut Reader<'_>, target: Spanned<file::Target>, default_issuer: &str, vault: bool) -> Option<Target> {
     let span = target.span();
     let target = target.into_inner();
     let well_named =
@@ -50,7 +25,7 @@ pub(super) fn target(reader: &mut Reader<'_>, target: Spanned<file::Target>, def
     }
     let (endpoint, access) = match target.engine.as_str() {
         "sqlite" => sqlite(reader, &span, &target)?,
-        "postgres" => postgres(reader, &span, &target, default_issuer)?,
+        "postgres" => postgres(reader, &span, &target, default_issuer, vault)?,
         other => {
             reader.problem(span, format!("the engine `{other}` is not one of sqlite, postgres"));
             return None;
@@ -71,57 +46,149 @@ fn sqlite(reader: &mut Reader<'_>, span: &Range<usize>, target: &file::Target) -
         reader.problem(span.clone(), "a sqlite target needs `path`");
         return None;
     };
-    if target.host.is_some() || target.service.is_some() || !target.login.is_empty() || !target.role.is_empty() {
+    let names_nobody = is_empty(&target.login) && is_empty(&target.role) && target.password.is_none() && target.cert.is_none();
+    if target.host.is_some() || target.service.is_some() || !names_nobody {
         reader.problem(span.clone(), "a sqlite target has no host, login, service or role: SQLite knows no users");
     }
     Some((Endpoint::Sqlite { path: reader.beside(path) }, Access::File))
 }
 
-fn postgres(reader: &mut Reader<'_>, span: &Range<usize>, target: &file::Target, default_issuer: &str) -> Option<(Endpoint, Access)> {
+fn is_empty<T>(each: &Each<T>) -> bool {
+    matches!(each, Each::Listed(listed) if listed.is_empty())
+}
+
+fn postgres(
+    reader: &mut Reader<'_>,
+    span: &Range<usize>,
+    target: &file::Target,
+    default_issuer: &str,
+    vault: bool,
+) -> Option<(Endpoint, Access)> {
     let (Some(host), Some(database)) = (&target.host, &target.database) else {
         reader.problem(span.clone(), "a postgres target needs `host` and `database`");
         return None;
     };
+    let search_path = target.search_path.clone().unwrap_or_else(|| vec!["public".to_owned()]);
+    if search_path.iter().any(|schema| schema.starts_with("pg_") || schema.contains('$')) {
+        reader.problem(span.clone(), "`search_path` names schemas; the server's own come first without being named");
+    }
+    let ca = target.ca.as_ref().map(|path| reader.beside(path));
+    if let Some(path) = ca.as_ref()
+        && let Err(error) = std::fs::File::open(path)
+    {
+        reader.problem(span.clone(), format!("failed to read `{}`: {error}", path.display()));
+    }
     let endpoint = Endpoint::Postgres {
         host: host.clone(),
         port: target.port.unwrap_or(5432),
         database: database.clone(),
         tls: target.tls,
-        search_path: target.search_path.clone().unwrap_or_else(|| vec!["public".to_owned()]),
+        ca,
+        logins_max: target.max_logins.clamp(1, 256),
+        search_path,
     };
-    let issuer_of = |issuer: &Option<String>| issuer.clone().unwrap_or_else(|| default_issuer.to_owned());
-    match (&target.service, target.login.is_empty()) {
-        (Some(_), false) => {
-            reader
-                .problem(span.clone(), "a postgres target has either [[target.login]] or [target.service] with [[target.role]], not both");
-            None
+    let loose = target.password.is_some() || target.cert.is_some() || target.key.is_some();
+    if loose && !matches!(target.login, Each::Template(_)) {
+        reader.problem(span.clone(), "`password`, `cert` and `key` of a target belong to `login = \"{human.login}\"`");
+        return None;
+    }
+    let access = match (&target.service, &target.login) {
+        (Some(_), login) if !is_empty(login) => {
+            let message = "a postgres target has either `login` (a login for each human) or [target.service] with `role`, not both";
+            reader.problem(span.clone(), message);
+            return None;
         }
-        (None, true) => {
-            reader.problem(
-                span.clone(),
-                "a postgres target needs [[target.login]] (a login for each human) or [target.service] with [[target.role]]",
-            );
-            None
+        (None, login) if is_empty(login) || !is_empty(&target.role) => {
+            let message = "a postgres target needs `login` (a login for each human), or [target.service] with `role`";
+            reader.problem(span.clone(), message);
+            return None;
         }
-        (None, false) => {
-            let mut logins = BTreeMap::new();
-            for login in &target.login {
-                let password = secret(reader, span, &login.password)?;
-                logins.insert((issuer_of(&login.issuer), login.human.clone()), Login { user: login.user.clone(), password });
+        (None, Each::Template(template)) => each_login(reader, span, target, template, vault)?,
+        (None, Each::Listed(listed)) => Access::Logins(logins(reader, span, target, listed, default_issuer, vault)?),
+        (Some(service), _) => {
+            let file::Service { user, password, cert, key } = service;
+            let written = Written { user: user.as_deref(), password: password.as_deref(), cert: cert.as_deref(), key: key.as_deref() };
+            let service = source(reader, span, &written, target, vault)?;
+            if !service.is_fixed() {
+                reader.problem(span.clone(), "[target.service] is one login for everybody: `{human.login}` belongs to `login`");
+                return None;
             }
-            Some((endpoint, Access::Logins(logins)))
+            Access::Roles { service, roles: roles(reader, span, &target.role, default_issuer)? }
         }
-        (Some(service), true) => {
-            let password = secret(reader, span, &service.password)?;
-            let (mut humans, mut teams) = (BTreeMap::new(), BTreeMap::new());
-            for role in &target.role {
-                match (&role.human, &role.team) {
-                    (Some(human), None) => drop(humans.insert((issuer_of(&role.issuer), human.clone()), role.role.clone())),
-                    (None, Some(team)) => drop(teams.insert((issuer_of(&role.issuer), team.clone()), role.role.clone())),
-                    _ => reader.problem(span.clone(), "a [[target.role]] names either `human` or `team`"),
-                }
-            }
-            Some((endpoint, Access::Roles { service: Login { user: service.user.clone(), password }, humans, teams }))
+    };
+    Some((endpoint, access))
+}
+
+fn each_login(reader: &mut Reader<'_>, span: &Range<usize>, target: &file::Target, template: &str, vault: bool) -> Option<Access> {
+    let file::Target { password, cert, key, .. } = target;
+    let written = Written { user: Some(template), password: password.as_deref(), cert: cert.as_deref(), key: key.as_deref() };
+    // A lease brings its own user; the template says whose it is.
+    let leases = password.as_deref().is_some_and(|password| password.starts_with("vault:") && !password.contains('#'));
+    let source = source(reader, span, &Written { user: written.user.filter(|_| !leases), ..written }, target, vault)?;
+    let names_the_human = Template::parse(template).is_ok_and(|template| !template.is_fixed());
+    if !names_the_human || source.is_fixed() {
+        reader.problem(
+            span.clone(),
+            "`login` must hold `{human.login}`, and a leased one its reference too: one login for everybody is [target.service]",
+        );
+        return None;
+    }
+    Some(Access::EachLogin(source))
+}
+
+fn logins(
+    reader: &mut Reader<'_>,
+    span: &Range<usize>,
+    target: &file::Target,
+    listed: &[file::Login],
+    default_issuer: &str,
+    vault: bool,
+) -> Option<BTreeMap<(String, String), Source>> {
+    let mut logins = BTreeMap::new();
+    for login in listed {
+        let file::Login { issuer, human, user, password, cert, key } = login;
+        let written = Written { user: user.as_deref(), password: password.as_deref(), cert: cert.as_deref(), key: key.as_deref() };
+        let source = source(reader, span, &written, target, vault)?;
+        let issuer = issuer.clone().unwrap_or_else(|| default_issuer.to_owned());
+        if logins.insert((issuer, human.clone()), source).is_some() {
+            reader.problem(span.clone(), format!("the human `{human}` has several logins"));
         }
     }
+    Some(logins)
+}
+
+fn roles(reader: &mut Reader<'_>, span: &Range<usize>, each: &Each<file::Role>, default_issuer: &str) -> Option<Roles> {
+    let listed = match each {
+        Each::Listed(listed) => listed,
+        Each::Template(text) => match Template::parse(text) {
+            Ok(template) if !template.is_fixed() => return Some(Roles::Each(template)),
+            Ok(_) => {
+                reader.problem(span.clone(), "`role` must hold `{human.login}`: a role for a human or team is a [[target.role]]");
+                return None;
+            }
+            Err(message) => {
+                reader.problem(span.clone(), message);
+                return None;
+            }
+        },
+    };
+    let (mut humans, mut teams) = (BTreeMap::new(), BTreeMap::new());
+    for role in listed {
+        let issuer = role.issuer.clone().unwrap_or_else(|| default_issuer.to_owned());
+        if role.role.is_empty() || name::is_reserved(&role.role) {
+            reader.problem(span.clone(), format!("`{}` is no role that anybody could be given", role.role));
+        }
+        let earlier = match (&role.human, &role.team) {
+            (Some(human), None) => humans.insert((issuer, human.clone()), role.role.clone()),
+            (None, Some(team)) => teams.insert((issuer, team.clone()), role.role.clone()),
+            _ => {
+                reader.problem(span.clone(), "a [[target.role]] names either `human` or `team`");
+                None
+            }
+        };
+        if earlier.is_some() {
+            reader.problem(span.clone(), "a human or team has several roles");
+        }
+    }
+    Some(Roles::Mapped { humans, teams })
 }

@@ -71,6 +71,11 @@ pub(super) fn postgres(error: &sqlx::Error) -> Refusal {
     }
 }
 
+/// Whether a server did not take the login itself.
+pub(super) fn is_login(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(database) if database.code().is_some_and(|code| code.starts_with("28")))
+}
+
 /// A SQLSTATE in words that hold no value.
 fn condition(code: &str) -> &'static str {
     match code {

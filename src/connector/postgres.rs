@@ -1,108 +1,65 @@
 //! PostgreSQL targets: one transaction a call, read-only for what reads, in the human's own login or mapped role.
 //!
-//! The session says who it is (`application_name`, `countersign.*` settings), so that the database's own log and row-level security see the human
-//! and the call. An agent's statement travels prepared, never as text among other statements. A connection that changed something is closed
-//! after use: nothing of one human is left for the next.
+//! The session says who it is (`application_name`, `countersign.*` settings, a comment behind the statement), so that the database's own log and
+//! row-level security see the human and the call. An agent's statement travels prepared, never as text among other statements. What the session is
+//! is read before the statement and again after it, before a COMMIT and before anything of its answer is released (`work` says why so late). A
+//! connection that changed something is closed after use, any other is made blank: nothing of one human is left for the next.
 
 mod decode;
 mod encode;
+mod pool;
 mod session;
 mod statement;
+mod work;
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use futures::TryStreamExt;
-use secrecy::ExposeSecret;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
-use sqlx::{ConnectOptions, Connection, PgConnection, Row as _, Statement as _};
+use sqlx::postgres::PgPool;
+use sqlx::{Connection, PgConnection};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Permit;
-use crate::call::Limits;
-use crate::connector::{Failed, Meter, Out, check_affected, failure, objects, send, value};
-use crate::credential::{Credential, Login};
-use crate::mask::{Done, Piece};
+use crate::connector::{Failed, Out, failure, send, value};
+use crate::credential::Credential;
+use crate::mask::Done;
 use crate::operation::Operation;
-use crate::operation::sql::{Count, Mode, Preview, Sql};
+use crate::operation::sql::{Mode, Sql};
 use crate::refusal::{Code, Refusal};
 
-/// Where a server is.
-#[derive(Debug, Clone)]
-pub(super) struct Server {
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) database: String,
-    pub(super) tls: bool,
-    pub(super) search_path: Vec<String>,
-}
+pub(super) use pool::{Pools, Server};
+
+use session::Expected;
+use work::{HeldBack, Work};
 
 /// How long a stopped statement may take to come back.
 const STOP_GRACE: Duration = Duration::from_secs(5);
-/// Idle connections are closed after this long.
-const IDLE: Duration = Duration::from_secs(60);
-/// Logins whose pools are kept.
-const POOLS_MAX: usize = 256;
 
-/// A PostgreSQL target: a pool for each login.
+/// A PostgreSQL target.
 pub(super) struct Postgres {
-    server: Server,
-    concurrency: u32,
-    connect_timeout: Duration,
-    pools: Mutex<BTreeMap<String, PgPool>>,
+    pools: Pools,
 }
 
 impl Postgres {
-    pub(super) fn new(server: Server, concurrency: usize, connect_timeout: Duration) -> Self {
-        Self {
-            server,
-            concurrency: u32::try_from(concurrency).unwrap_or(u32::MAX).max(1),
-            connect_timeout,
-            pools: Mutex::new(BTreeMap::new()),
-        }
-    }
-
-    fn pool(&self, login: &Login) -> PgPool {
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pool) = pools.get(&login.user) {
-            return pool.clone();
-        }
-        if pools.len() >= POOLS_MAX {
-            pools.clear();
-        }
-        let options = PgConnectOptions::new_without_pgpass()
-            .host(&self.server.host)
-            .port(self.server.port)
-            .database(&self.server.database)
-            .username(&login.user)
-            .password(login.password.expose_secret())
-            .ssl_mode(if self.server.tls { PgSslMode::VerifyFull } else { PgSslMode::Prefer })
-            .application_name("countersign")
-            .options([("client_min_messages", "error"), ("standard_conforming_strings", "on")])
-            .disable_statement_logging();
-        let pool = PgPoolOptions::new()
-            // One more for the connection that stops another.
-            .max_connections(self.concurrency.saturating_add(1))
-            .acquire_timeout(self.connect_timeout)
-            .idle_timeout(IDLE)
-            .connect_lazy_with(options);
-        pools.insert(login.user.clone(), pool.clone());
-        pool
+    pub(super) const fn new(pools: Pools) -> Self {
+        Self { pools }
     }
 
     /// Runs the permit's operation.
     pub(super) async fn run(&self, permit: &Permit, credential: &Credential, out: &Out) -> Result<Done, Failed> {
         let call = permit.call();
         let login = credential.login().ok_or_else(|| Refusal::new(Code::TargetRefused))?;
-        let pool = self.pool(login);
-        let mut connection = pool.acquire().await.map_err(|error| failure::postgres(&error))?;
+        let pool = self.pools.of(login);
+        let mut connection = pool
+            .acquire()
+            .await
+            .map_err(|error| Failed { is_login: failure::is_login(&error), ..Failed::from(failure::postgres(&error)) })?;
         let pid = OnceLock::new();
         let stop = Stop { pool: &pool, pid: &pid, gone: call.line.gone.clone(), timeout: call.limits.timeout };
-        let outcome = stop.guard(self.transact(&mut connection, permit, credential, &pid, out)).await;
-        let writes = writes(permit);
-        if writes || outcome.is_err() {
-            // What a change may have left behind (a temporary table, a setting) goes with the connection. The outcome stands either way.
+        let expected = Expected { call, user: &login.user, role: credential.role(), reads: !writes(permit) };
+        let outcome = stop.guard(self.transact(&mut connection, permit, &expected, &pid, out)).await;
+        if !expected.reads || outcome.is_err() {
+            // What a change may have left behind goes with the connection. The outcome stands either way.
             drop(connection.close().await);
         }
         outcome
@@ -112,130 +69,39 @@ impl Postgres {
         &self,
         connection: &mut PgConnection,
         permit: &Permit,
-        credential: &Credential,
+        expected: &Expected<'_>,
         pid: &OnceLock<i32>,
         out: &Out,
     ) -> Result<Done, Refusal> {
         let fail = |error: sqlx::Error| failure::postgres(&error);
-        let (call, writes) = (permit.call(), writes(permit));
-        let mut transaction = connection.begin_with(if writes { "BEGIN READ WRITE" } else { "BEGIN READ ONLY" }).await.map_err(fail)?;
-        let own = session::settle(&mut transaction, call, credential, &self.server.search_path, !writes).await?;
+        let search_path = &self.pools.server.search_path;
+        let begin = if expected.reads { "BEGIN READ ONLY" } else { "BEGIN READ WRITE" };
+        let mut transaction = connection.begin_with(begin).await.map_err(fail)?;
+        let own = session::settle(&mut transaction, expected, search_path).await?;
         let _own = pid.get_or_init(|| own);
-        match &call.operation {
-            Operation::Sql(sql) if sql.mode == Mode::Query => {
-                let done = self.query(&mut transaction, sql, call.limits, out).await?;
-                transaction.rollback().await.map_err(fail)?;
-                Ok(done)
-            }
-            Operation::Sql(sql) => {
-                let (pieces, done) = self.change(&mut transaction, sql, call.limits, permit.max_affected()).await?;
-                transaction.commit().await.map_err(fail)?;
-                for piece in pieces {
-                    give(out, piece).await?;
-                }
-                Ok(done)
-            }
-            Operation::SqlPreview(preview) => {
-                let done = self.preview(&mut transaction, preview, call.limits, out).await?;
-                transaction.rollback().await.map_err(fail)?;
-                Ok(done)
-            }
-            Operation::SqlObjects(wanted) => {
-                let document = objects::postgres(&mut transaction, wanted, &self.server.search_path).await?;
-                transaction.rollback().await.map_err(fail)?;
-                give(out, Piece::Document(document)).await?;
-                Ok(Done::default())
-            }
-            Operation::Local(_) => Err(Refusal::new(Code::TargetFailed).cause("a local operation on a target")),
+        let work = Work { connection: &mut transaction, call: expected.call, search_path, is_shared: expected.role.is_some() };
+        let (pieces, done) = held_back(work, permit).await?;
+        session::confirm(&mut transaction, expected).await?;
+        if expected.reads { transaction.rollback().await } else { transaction.commit().await }.map_err(fail)?;
+        for piece in pieces {
+            send(out, piece).await.map_err(|failed| failed.refusal)?;
         }
+        Ok(done)
     }
+}
 
-    async fn query(&self, connection: &mut PgConnection, sql: &Sql, limits: Limits, out: &Out) -> Result<Done, Refusal> {
-        let (lineage, names) = session::lineage(connection, &sql.statement, &self.server.search_path).await?;
-        let prepared = statement::prepare(connection, &sql.statement).await?;
-        let arguments = encode::arguments(&prepared, &sql.params)?;
-        let columns = session::columns(connection, prepared.columns(), names).await?;
-        give(out, Piece::Header { columns, lineage }).await?;
-        let mut meter = Meter::new(limits);
-        let mut rows = sqlx::Executor::fetch(&mut *connection, prepared.query_with(arguments));
-        while let Some(row) = rows.try_next().await.map_err(|error| failure::postgres(&error))? {
-            let row: Vec<_> = (0..row.len()).map(|index| decode::value(&row, index)).collect();
-            if !meter.takes(&row) {
-                return meter.cut();
-            }
-            give(out, Piece::Row(row)).await?;
-        }
-        Ok(Done::default())
-    }
-
-    async fn change(
-        &self,
-        connection: &mut PgConnection,
-        sql: &Sql,
-        limits: Limits,
-        shown: Option<u64>,
-    ) -> Result<(Vec<Piece>, Done), Refusal> {
-        let fail = |error: sqlx::Error| failure::postgres(&error);
-        let (lineage, names) = session::lineage(connection, &sql.statement, &self.server.search_path).await?;
-        let prepared = statement::prepare(connection, &sql.statement).await?;
-        let arguments = encode::arguments(&prepared, &sql.params)?;
-        let mut pieces = Vec::new();
-        let mut truncated = false;
-        let mut affected = 0;
-        if sql.statement.returns_rows() {
-            let columns = session::columns(connection, prepared.columns(), names).await?;
-            pieces.push(Piece::Header { columns, lineage });
-            let mut meter = Meter::new(limits);
-            let mut rows = sqlx::Executor::fetch_many(&mut *connection, prepared.query_with(arguments));
-            // Read to the end: the change is complete, and its size known, only then.
-            while let Some(step) = rows.try_next().await.map_err(fail)? {
-                match step {
-                    sqlx::Either::Left(result) => affected += result.rows_affected(),
-                    sqlx::Either::Right(row) => {
-                        let row: Vec<_> = (0..row.len()).map(|index| decode::value(&row, index)).collect();
-                        if !truncated && meter.takes(&row) {
-                            pieces.push(Piece::Row(row));
-                        } else {
-                            truncated = true;
-                        }
-                    }
-                }
-            }
-        } else {
-            affected = sqlx::Executor::execute(&mut *connection, prepared.query_with(arguments)).await.map_err(fail)?.rows_affected();
-        }
-        let counts = matches!(sql.statement.verb(), "insert" | "update" | "delete");
-        if counts {
-            check_affected(affected, sql.expect_max_rows, shown)?;
-        }
-        Ok((pieces, Done { affected_rows: counts.then_some(affected), truncated, preview_rows: None }))
-    }
-
-    async fn preview(&self, connection: &mut PgConnection, preview: &Preview, limits: Limits, out: &Out) -> Result<Done, Refusal> {
-        let rows = match &preview.count {
-            Count::Known(rows) => *rows,
-            Count::Query(sql) => {
-                let prepared = statement::prepare(connection, &sql.statement).await?;
-                let arguments = encode::arguments(&prepared, &sql.params)?;
-                let row = sqlx::Executor::fetch_one(&mut *connection, prepared.query_with(arguments))
-                    .await
-                    .map_err(|error| failure::postgres(&error))?;
-                u64::try_from(row.try_get::<i64, _>(0).map_err(|error| failure::postgres(&error))?).unwrap_or(u64::MAX)
-            }
-        };
-        if let Some(sample) = &preview.sample {
-            self.query(connection, sample, limits, out).await?;
-        }
-        Ok(Done { preview_rows: Some(rows), ..Done::default() })
+async fn held_back(mut work: Work<'_>, permit: &Permit) -> Result<HeldBack, Refusal> {
+    match &permit.call().operation {
+        Operation::Sql(sql) if sql.mode == Mode::Query => work.query(sql).await,
+        Operation::Sql(sql) => work.change(sql, permit.max_affected()).await,
+        Operation::SqlPreview(preview) => work.preview(preview).await,
+        Operation::SqlObjects(wanted) => work.objects(wanted).await,
+        Operation::Local(_) => Err(Refusal::new(Code::TargetFailed).cause("a local operation on a target")),
     }
 }
 
 fn writes(permit: &Permit) -> bool {
     matches!(&permit.call().operation, Operation::Sql(Sql { mode: Mode::Execute, .. }))
-}
-
-async fn give(out: &Out, piece: Piece) -> Result<(), Refusal> {
-    send(out, piece).await.map_err(|failed| failed.refusal)
 }
 
 /// Stops a running statement from outside.
@@ -254,7 +120,7 @@ impl Stop<'_> {
         let refusal = tokio::select! {
             outcome = &mut work => return outcome.map_err(|refusal| {
                 let stopped = (refusal.code() == Code::TargetTimeout).then_some(true);
-                Failed { refusal, stopped }
+                Failed { stopped, ..refusal.into() }
             }),
             () = tokio::time::sleep(self.timeout) => Refusal::new(Code::TargetTimeout).detail(format!("after {} ms", self.timeout.as_millis())),
             () = self.gone.cancelled() => Refusal::new(Code::TargetCancelled),
@@ -266,8 +132,8 @@ impl Stop<'_> {
         match back {
             // It was done before the cancel arrived: what is true is told.
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(_)) => Err(Failed { refusal, stopped: Some(true) }),
-            Err(_) => Err(Failed { refusal, stopped: Some(false) }),
+            Ok(Err(_)) => Err(Failed { stopped: Some(true), ..refusal.into() }),
+            Err(_) => Err(Failed { stopped: Some(false), ..refusal.into() }),
         }
     }
 }

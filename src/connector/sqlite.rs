@@ -73,8 +73,9 @@ impl Sqlite {
             (Code::TargetCancelled, TIMED_OUT) => Failed {
                 refusal: Refusal::new(Code::TargetTimeout).detail(format!("after {} ms", limits.timeout.as_millis())),
                 stopped: Some(true),
+                is_login: false,
             },
-            (Code::TargetCancelled, _) => Failed { refusal, stopped: Some(true) },
+            (Code::TargetCancelled, _) => Failed { stopped: Some(true), ..refusal.into() },
             _ => Failed::from(refusal),
         })
     }

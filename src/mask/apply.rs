@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
+use crate::call::CredentialFacts;
 use crate::mask::report::MaskReport;
 use crate::mask::rules::{Decision, Rules};
 use crate::mask::{detect, names};
@@ -26,7 +27,9 @@ pub(crate) struct Column {
 
 /// A piece of what a target answered.
 pub(crate) enum Piece {
-    /// Comes first, once, where there are rows: the columns, and where the parser says they come from.
+    /// Comes before anything else: what the target was opened with. Not the target's word, so there is nothing to mask.
+    Used(CredentialFacts),
+    /// Comes before rows, once: the columns, and where the parser says they come from.
     Header { columns: Vec<Column>, lineage: Lineage },
     /// One row, a JSON value a column.
     Row(Vec<Value>),
@@ -80,6 +83,8 @@ pub struct MaskedColumn {
 /// A piece that may leave.
 #[derive(Debug, PartialEq)]
 pub enum MaskedPiece {
+    /// What the target was opened with.
+    Used(CredentialFacts),
     /// The columns.
     Header {
         /// In order.
@@ -161,6 +166,7 @@ impl Masked {
 
     fn piece(&mut self, piece: Option<Piece>) -> MaskedPiece {
         match piece {
+            Some(Piece::Used(facts)) => MaskedPiece::Used(facts),
             Some(Piece::Header { columns, lineage }) => self.header(columns, &lineage),
             Some(Piece::Row(values)) if values.len() == self.columns.len() => MaskedPiece::Row(self.row(values)),
             Some(Piece::Document(value)) => MaskedPiece::Document(self.value("", value, 0, false)),

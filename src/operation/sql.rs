@@ -8,6 +8,7 @@ mod expr;
 mod function;
 pub mod lineage;
 pub mod preview;
+mod purity;
 pub mod statement;
 
 pub use lineage::{BaseColumn, ColumnLineage, Lineage, Relation, Schema};

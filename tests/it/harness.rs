@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod cluster;
 pub mod company;
+pub mod openbao;
 pub mod process;
 pub mod provider;
 
@@ -38,6 +39,7 @@ pub struct World {
 pub struct Wish {
     pub policies: String,
     pub targets: Vec<Target>,
+    pub credentials: countersign::credential::Settings,
     pub hold: Duration,
     pub tools: Vec<(&'static str, String)>,
     pub concurrency: usize,
@@ -55,6 +57,7 @@ impl Default for Wish {
         Self {
             policies: POLICY.to_owned(),
             targets: Vec::new(),
+            credentials: Default::default(),
             hold: Duration::from_millis(300),
             tools: Vec::new(),
             concurrency: 64,
@@ -136,6 +139,7 @@ impl World {
                 skew: Duration::from_secs(5),
             },
             targets,
+            credentials: wish.credentials,
             tools: wish.tools.into_iter().map(|(path, text)| catalog::DeclaredFile { path: path.to_owned(), text }).collect(),
             bounds: catalog::Bounds::default(),
             policies: vec![PolicyFile { path: "test.cedar".to_owned(), text: wish.policies }],

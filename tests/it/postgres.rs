@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use countersign::credential::{Access, Login};
+use countersign::credential::access::Roles;
+use countersign::credential::{Access, Source};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, Row};
 
@@ -23,14 +24,6 @@ const SCHEMA: &str = "
     CREATE FUNCTION boom(text) RETURNS int LANGUAGE sql AS 'SELECT 1';
     GRANT SELECT, INSERT, UPDATE, DELETE ON customers, odds, contacts TO support;";
 
-fn roles() -> Access {
-    Access::Roles {
-        service: Login { user: "broker".to_owned(), password: "broker-secret".to_owned().into() },
-        humans: BTreeMap::new(),
-        teams: BTreeMap::new(),
-    }
-}
-
 async fn world() -> (World, Cluster) {
     let cluster = Cluster::start();
     cluster.admin().await.execute(SCHEMA).await.unwrap();
@@ -38,23 +31,16 @@ async fn world() -> (World, Cluster) {
     // The issuer's URL is the world's own, so the map is filled once it is known.
     let world = World::with_targets(Wish { policies, ..Wish::default() }, |issuer| {
         let key = |who: &str| (issuer.to_owned(), who.to_owned());
-        let by_role = match roles() {
-            Access::Roles { service, .. } => Access::Roles {
-                service,
+        let by_role = Access::Roles {
+            service: cluster.login("broker", "broker-secret"),
+            roles: Roles::Mapped {
                 humans: BTreeMap::from([(key("mallory"), "admin".to_owned())]),
                 teams: BTreeMap::from([(key("support"), "support".to_owned())]),
             },
-            other => other,
         };
-        let logins = Access::Logins(BTreeMap::from([(
-            key("alice"),
-            Login { user: "alice".to_owned(), password: "alice-secret".to_owned().into() },
-        )]));
-        let mut down = target(
-            "down",
-            cluster.endpoint(),
-            Access::Logins(BTreeMap::from([(key("alice"), Login { user: "alice".to_owned(), password: "wrong".to_owned().into() })])),
-        );
+        let logins = Access::Logins(BTreeMap::from([(key("alice"), cluster.login("alice", "alice-secret"))]));
+        let wrong = Source { password: Some(cluster.secret("wrong", "wrong")), ..cluster.login("alice", "alice-secret") };
+        let mut down = target("down", cluster.endpoint(), Access::Logins(BTreeMap::from([(key("alice"), wrong)])));
         down.settings.connect_timeout = Duration::from_secs(2);
         vec![target("pg", cluster.endpoint(), by_role), target("own", cluster.endpoint(), logins), down]
     })

@@ -42,7 +42,8 @@ fn every_mistake_is_named_with_its_line() {
     let policy = dir.path().join("policies/a.cedar");
     let fine = "// fine\n@id(\"a\")\npermit (principal, action == Action::\"invoke\", resource is Broker);\n";
     std::fs::write(&policy, fine).unwrap();
-    assert_eq!(check(dir.path(), GOOD), (0, "everything is in order\n".to_owned()));
+    let (status, text) = check(dir.path(), GOOD);
+    assert!(status == 0 && text.starts_with("everything is in order\n"), "{text}");
     for (from, to, line, says) in [
         ("origin =", "origin2 =", 6, "unknown field `origin2`"),
         ("\"127.0.0.1:7300\"", "\"nowhere\"", 2, "socket address"),
@@ -55,7 +56,7 @@ fn every_mistake_is_named_with_its_line() {
         ("name = \"shop\"", "name = \"sh op\"", 11, "name"),
         ("path = \"policies\"", "path = \"nothing\"", 17, "nothing"),
         ("[policy]", "[[mask.column]]\ntable = \"t\"\ncolumn = \"c\"\nmode = \"blur\"\n[policy]", 16, "redact, partial or clear"),
-        ("path = \"shop.db\"", "path = \"shop.db\"\npassword = \"hunter2\"", 16, "unknown field `password`"),
+        ("path = \"shop.db\"", "path = \"shop.db\"\npass = \"hunter2\"", 16, "unknown field `pass`"),
     ] {
         let (status, text) = check(dir.path(), &GOOD.replace(from, to));
         assert_eq!(status, 1, "{to}: {text}");

@@ -46,7 +46,7 @@ fn imports_go_one_way() {
         ("policy", &["call", "approval", "identity", "operation", "registry"]),
         ("mask", &["call", "operation"]),
         ("audit", &["call", "approval", "identity", "ledger", "mask", "operation", "policy", "record", "registry"]),
-        ("credential", &["audit", "identity"]),
+        ("credential", &["audit", "call", "identity"]),
         ("connector", &["approval", "audit", "call", "credential", "mask", "operation", "policy"]),
         ("pipeline", &["approval", "audit", "call", "catalog", "connector", "identity", "mask", "policy"]),
         ("mcp", &["audit", "call", "catalog", "identity", "operation", "pipeline"]),

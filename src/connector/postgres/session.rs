@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use sqlx::postgres::types::Oid;
-use sqlx::postgres::{PgColumn, PgPool};
+use sqlx::postgres::{PgColumn, PgPool, PgRow};
 use sqlx::{Column as _, PgConnection, Row as _, TypeInfo as _};
 
 use crate::call::Call;
 use crate::connector::failure;
 use crate::connector::postgres::type_name;
 use crate::connector::schema::{Gatherer, RELATIONS_MAX};
-use crate::credential::Credential;
 use crate::mask::Column;
 use crate::operation::sql::{BaseColumn, Engine, Lineage, Relation, Statement};
 use crate::refusal::{Code, Refusal};
@@ -21,47 +20,142 @@ fn fail(error: sqlx::Error) -> Refusal {
 
 /// Cancels what a server process runs. Whether that worked shows in whether the statement comes back.
 pub(super) async fn cancel(pool: &PgPool, pid: i32) {
-    drop(sqlx::query("SELECT pg_cancel_backend($1)").bind(pid).execute(pool).await);
+    drop(sqlx::query("SELECT pg_catalog.pg_cancel_backend($1)").bind(pid).execute(pool).await);
 }
 
-/// Settings of the transaction, in one round trip: role, limits, and whose call it is. All are local: they end with the transaction. Gives the
+/// Statements of the broker's own that every call needs. Functions are named with their schema: what a login's own settings make of the search path
+/// must not matter before it is set.
+pub(super) const OWN: [&str; 5] = [SETTLE, CONFIRM, SHADOWS, RELATIONS, COLUMNS];
+
+/// What the session is, as the server says.
+macro_rules! identity {
+    () => {
+        "session_user::pg_catalog.text, current_user::pg_catalog.text, pg_catalog.current_setting('transaction_read_only'),
+         coalesce(pg_catalog.current_setting('countersign.call', true), ''), coalesce(pg_catalog.current_setting('countersign.human', true), ''),
+         coalesce(pg_catalog.current_setting('countersign.issuer', true), ''), coalesce(pg_catalog.current_setting('countersign.agent', true), '')"
+    };
+}
+
+const CONFIRM: &str = concat!("SELECT ", identity!());
+
+/// The columns are computed in their order: what the session is comes after what it is told.
+const SETTLE: &str = concat!(
+    "SELECT pg_catalog.set_config('statement_timeout', $1, true), pg_catalog.set_config('lock_timeout', $1, true),
+            pg_catalog.set_config('idle_in_transaction_session_timeout', $2, true), pg_catalog.set_config('search_path', $3, true),
+            pg_catalog.set_config('client_min_messages', 'error', true), pg_catalog.set_config('standard_conforming_strings', 'on', true),
+            pg_catalog.set_config('application_name', $4, true), pg_catalog.set_config('countersign.call', $5, true),
+            pg_catalog.set_config('countersign.human', $6, true), pg_catalog.set_config('countersign.issuer', $7, true),
+            pg_catalog.set_config('countersign.agent', $8, true), pg_catalog.set_config('role', $9, true), pg_catalog.pg_backend_pid(), ",
+    identity!()
+);
+/// Columns of `SETTLE` before those of `identity`.
+const SETTLED: usize = 13;
+
+/// A function of a name that the statement calls, or an operator like one of the server's own, that is in reach and that nobody installed as an
+/// extension: it could be taken for the server's own.
+const SHADOWS: &str = "SELECT pg_catalog.format('%s.%s', n.nspname, p.proname) FROM pg_catalog.pg_proc p
+         JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+         WHERE n.nspname OPERATOR(pg_catalog.=) ANY($1::text[]) AND p.proname OPERATOR(pg_catalog.=) ANY($2::text[])
+         AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+             AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e')
+     UNION ALL SELECT pg_catalog.format('%s.%s', n.nspname, o.oprname) FROM pg_catalog.pg_operator o
+         JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace
+         WHERE n.nspname OPERATOR(pg_catalog.=) ANY($1::text[])
+         AND EXISTS (SELECT 1 FROM pg_catalog.pg_operator own WHERE own.oprname OPERATOR(pg_catalog.=) o.oprname
+             AND own.oprnamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace)
+         AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass
+             AND d.objid OPERATOR(pg_catalog.=) o.oid AND d.deptype OPERATOR(pg_catalog.=) 'e')
+     LIMIT 1";
+
+const RELATIONS: &str = "SELECT n.nspname::text, c.relname::text,
+                ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
+                CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') THEN coalesce(pg_catalog.pg_get_viewdef(c.oid), '') END,
+                c.oid,
+                ARRAY(SELECT a.attnum FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum)
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relname = ANY($1::text[]) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') LIMIT $2";
+
+const COLUMNS: &str = "SELECT c.oid, a.attnum, n.nspname::text, c.relname::text, a.attname::text FROM pg_catalog.pg_class c
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid WHERE c.oid = ANY($1)";
+
+/// What a session must be for a call.
+pub(super) struct Expected<'a> {
+    pub(super) call: &'a Call,
+    pub(super) user: &'a str,
+    /// The mapped role of a shared login.
+    pub(super) role: Option<&'a str>,
+    pub(super) reads: bool,
+}
+
+/// Settings of the transaction, in one round trip: limits, whose call it is, and the role. All are local: they end with the transaction. Gives the
 /// server's process behind the connection.
-pub(super) async fn settle(
-    connection: &mut PgConnection,
-    call: &Call,
-    credential: &Credential,
-    search_path: &[String],
-    read_only: bool,
-) -> Result<i32, Refusal> {
+pub(super) async fn settle(connection: &mut PgConnection, expected: &Expected<'_>, search_path: &[String]) -> Result<i32, Refusal> {
+    let call = expected.call;
     let delegation = &call.facts.delegation;
     let timeout = call.limits.timeout.as_millis().max(1).to_string();
     let path: Vec<String> = search_path.iter().map(|schema| format!("\"{}\"", schema.replace('"', "\"\""))).collect();
-    let row = sqlx::query(
-        "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true),
-                set_config('search_path', $3, true), set_config('client_min_messages', 'error', true), set_config('standard_conforming_strings', 'on', true),
-                set_config('application_name', $4, true), set_config('countersign.call', $5, true), set_config('countersign.human', $6, true),
-                set_config('countersign.agent', $7, true), set_config('role', $8, true), current_setting('transaction_read_only'), pg_backend_pid()",
-    )
-    .bind(&timeout)
-    .bind((call.limits.timeout.as_millis() + 10_000).to_string())
-    .bind(path.join(", "))
-    .bind(format!("countersign:{}", call.facts.id))
-    .bind(call.facts.id.as_str())
-    .bind(&delegation.human().subject)
-    .bind(&delegation.agent().id)
-    .bind(credential.role().unwrap_or("none"))
-    .fetch_one(connection)
-    .await
-    .map_err(|error| match failure::postgres(&error) {
-        // A role that is not there or may not be taken is a right that the human lacks.
-        refusal if credential.role().is_some() && refusal.code() == Code::TargetFailed => Refusal::new(Code::TargetRefused).detail("the mapped role cannot be taken").cause(error),
-        refusal => refusal,
-    })?;
-    let mode: String = row.try_get(11).map_err(fail)?;
-    if read_only && mode != "on" {
-        return Err(Refusal::new(Code::TargetFailed).cause("the transaction is not read-only"));
+    let row = sqlx::query(SETTLE)
+        .bind(&timeout)
+        .bind((call.limits.timeout.as_millis() + 10_000).to_string())
+        .bind(path.join(", "))
+        .bind(format!("countersign:{}", call.facts.id))
+        .bind(call.facts.id.as_str())
+        .bind(&delegation.human().subject)
+        .bind(&delegation.human().issuer)
+        .bind(&delegation.agent().id)
+        .bind(expected.role.unwrap_or("none"))
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|error| match failure::postgres(&error) {
+            // A role that is not there or may not be taken is a right that the human lacks.
+            refusal if expected.role.is_some() && refusal.code() == Code::TargetFailed => {
+                Refusal::new(Code::TargetRefused).detail("the mapped role cannot be taken").cause(error)
+            }
+            refusal => refusal,
+        })?;
+    check(&row, SETTLED, expected)?;
+    row.try_get(SETTLED - 1).map_err(fail)
+}
+
+/// Asks again, after the statement and before anything of it lasts or leaves.
+pub(super) async fn confirm(connection: &mut PgConnection, expected: &Expected<'_>) -> Result<(), Refusal> {
+    let row = sqlx::query(CONFIRM).fetch_one(connection).await.map_err(fail)?;
+    check(&row, 0, expected)
+}
+
+/// Checks that the session is what the call was promised: the login, the role, the mode of the transaction, and whose call it says it is.
+fn check(row: &PgRow, from: usize, expected: &Expected<'_>) -> Result<(), Refusal> {
+    let delegation = &expected.call.facts.delegation;
+    for (index, (what, wanted)) in [
+        ("session_user", expected.user),
+        ("current_user", expected.role.unwrap_or(expected.user)),
+        ("transaction_read_only", if expected.reads { "on" } else { "off" }),
+        ("countersign.call", expected.call.facts.id.as_str()),
+        ("countersign.human", &delegation.human().subject),
+        ("countersign.issuer", &delegation.human().issuer),
+        ("countersign.agent", &delegation.agent().id),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        if row.try_get::<String, _>(from + index).map_err(fail)? != wanted {
+            return Err(Refusal::new(Code::IdentityLost).cause(format!("`{what}` is not what the call was given")));
+        }
     }
-    row.try_get(12).map_err(fail)
+    Ok(())
+}
+
+/// Refuses a statement whose functions or operators could be others than the server's own, since somebody made one of the same name in reach.
+pub(super) async fn check_not_shadowed(connection: &mut PgConnection, functions: &[String], search_path: &[String]) -> Result<(), Refusal> {
+    let found: Option<String> =
+        sqlx::query_scalar(SHADOWS).bind(search_path).bind(functions).fetch_optional(connection).await.map_err(fail)?;
+    match found {
+        None => Ok(()),
+        Some(name) => {
+            let why = format!("`{name}` could be taken for the server's own of that name");
+            Err(Refusal::new(Code::FunctionNotAllowed).detail(why))
+        }
+    }
 }
 
 /// Table columns by relation and number, as the server's catalogue has them.
@@ -72,14 +166,7 @@ pub(super) async fn columns(connection: &mut PgConnection, columns: &[PgColumn],
     let is_known = |oid: &Oid| names.range((oid.0, i16::MIN)..=(oid.0, i16::MAX)).next().is_some();
     let oids: Vec<Oid> = columns.iter().filter_map(PgColumn::relation_id).filter(|oid| !is_known(oid)).collect();
     if !oids.is_empty() {
-        let rows = sqlx::query(
-            "SELECT c.oid, a.attnum, n.nspname::text, c.relname::text, a.attname::text FROM pg_catalog.pg_class c
-             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid WHERE c.oid = ANY($1)",
-        )
-        .bind(&oids)
-        .fetch_all(connection)
-        .await
-        .map_err(fail)?;
+        let rows = sqlx::query(COLUMNS).bind(&oids).fetch_all(connection).await.map_err(fail)?;
         for row in rows {
             let oid: Oid = row.try_get(0).map_err(fail)?;
             let base = BaseColumn {
@@ -128,20 +215,12 @@ pub(super) async fn lineage(
 }
 
 async fn relations(connection: &mut PgConnection, names: &[String], met: &mut Names) -> Result<Vec<Relation>, Refusal> {
-    let rows = sqlx::query(
-        "SELECT n.nspname::text, c.relname::text,
-                ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
-                CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') THEN coalesce(pg_catalog.pg_get_viewdef(c.oid), '') END,
-                c.oid,
-                ARRAY(SELECT a.attnum FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum)
-         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-         WHERE c.relname = ANY($1) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') LIMIT $2",
-    )
-    .bind(names)
-    .bind(i64::try_from(RELATIONS_MAX).unwrap_or(i64::MAX))
-    .fetch_all(connection)
-    .await
-    .map_err(fail)?;
+    let rows = sqlx::query(RELATIONS)
+        .bind(names)
+        .bind(i64::try_from(RELATIONS_MAX).unwrap_or(i64::MAX))
+        .fetch_all(connection)
+        .await
+        .map_err(fail)?;
     rows.iter()
         .map(|row| {
             let relation = Relation {

@@ -6,7 +6,7 @@
 
 mod change;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
@@ -28,6 +28,10 @@ pub(super) struct Findings {
     pub(super) reasons: Vec<String>,
     /// The highest risk of anything found.
     pub(super) risk: Option<Risk>,
+    /// What is called, by bare name.
+    pub(super) functions: BTreeSet<String>,
+    /// The first thing that is not known to only read, whatever is done to tables.
+    pub(super) impure: Option<String>,
     /// Relations read, for lineage: schema and name.
     pub(super) relations: Vec<Vec<String>>,
     exprs: usize,
@@ -69,13 +73,13 @@ impl Visitor for Census {
 pub(super) fn classify(engine: Engine, ast: &Ast) -> Findings {
     let mut classifier = Classifier { engine, found: Findings::default(), growth: 0 };
     if let Err(Unknown(what)) = classifier.statement(ast, &Scope::new()) {
-        classifier.raise(Risk::Admin, what);
+        classifier.impure(what);
     }
     let mut census = Census::default();
     // The visitor never breaks.
     let _never_breaks = ast.visit(&mut census);
     if census.exprs != classifier.found.exprs || census.queries != classifier.found.queries {
-        classifier.raise(Risk::Admin, "a clause of a kind that is not known");
+        classifier.impure("a clause of a kind that is not known");
     }
     classifier.found
 }
@@ -86,6 +90,12 @@ impl Classifier {
         if risk > Risk::Read {
             self.found.reasons.push(why.into());
         }
+    }
+
+    fn impure(&mut self, why: impl Into<String>) {
+        let why = why.into();
+        self.found.impure.get_or_insert_with(|| why.clone());
+        self.raise(Risk::Admin, why);
     }
 
     fn touch(&mut self, path: Vec<String>, verb: &'static str, risk: Risk) {
@@ -350,15 +360,11 @@ impl Classifier {
             Expr::BinaryOp { op, .. } | Expr::AnyOp { compare_op: op, .. } | Expr::AllOp { compare_op: op, .. }
                 if !known::known_binary(op) =>
             {
-                self.raise(Risk::Admin, format!("the operator `{op}` is not known to only read"));
+                self.impure(format!("the operator `{op}` is not known to only read"));
             }
-            Expr::UnaryOp { op, .. } if !known::known_unary(*op) => {
-                self.raise(Risk::Admin, format!("the operator `{op}` is not known to only read"))
-            }
-            Expr::Cast { data_type, .. } if !known::known_type(data_type) => self.raise(Risk::Admin, "a cast to a type that is not known"),
-            Expr::TypedString(typed) if !known::known_type(&typed.data_type) => {
-                self.raise(Risk::Admin, "a literal of a type that is not known")
-            }
+            Expr::UnaryOp { op, .. } if !known::known_unary(*op) => self.impure(format!("the operator `{op}` is not known to only read")),
+            Expr::Cast { data_type, .. } if !known::known_type(data_type) => self.impure("a cast to a type that is not known"),
+            Expr::TypedString(typed) if !known::known_type(&typed.data_type) => self.impure("a literal of a type that is not known"),
             Expr::Value(value) if self.growth > 0 => {
                 if let Value::SingleQuotedString(text) = &value.value
                     && text.len() > known::GROWTH_LITERAL_MAX
@@ -378,8 +384,10 @@ impl Classifier {
     }
 
     fn call(&mut self, name: &ObjectName, parts: &[Part<'_>]) {
-        match known::known(self.engine, name) {
-            None => self.raise(Risk::Admin, format!("the function `{}` is not known to only read", shortened(&name.to_string()))),
+        let known = known::known(self.engine, name);
+        self.found.functions.extend(known.clone());
+        match known {
+            None => self.impure(format!("the function `{}` is not known to only read", shortened(&name.to_string()))),
             Some(name) if name == "generate_series" => {
                 let small = |part: &Part<'_>| matches!(part, Part::Expr(expr) if literal_within(expr, known::SERIES_MAX));
                 if !parts.iter().all(small) {

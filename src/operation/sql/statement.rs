@@ -3,16 +3,17 @@
 //! Only listed kinds of statement are accepted. The text to execute is the parse tree printed again, and printing must lose nothing: if the
 //! printed text does not parse to the same tree, the statement is refused.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Expr, Ident, ObjectType, Statement as Ast, Value, ValueWithSpan, Visit, Visitor};
+use sqlparser::ast::{Ident, ObjectType, Statement as Ast, Value, ValueWithSpan, Visit, Visitor};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::Parser;
 
 use crate::operation::sql::classify::{self, shortened};
 use crate::operation::sql::function::folded;
-use crate::operation::sql::{Engine, Lineage, Schema, lineage};
+use crate::operation::sql::{Engine, Lineage, Schema, lineage, purity};
 use crate::operation::{Risk, Touch};
 use crate::refusal::{Code, Refusal};
 
@@ -37,6 +38,8 @@ pub struct Statement {
     touches: Vec<Touch>,
     reasons: Vec<String>,
     relations: Vec<Vec<String>>,
+    functions: BTreeSet<String>,
+    impure: Option<String>,
     placeholders: usize,
 }
 
@@ -102,6 +105,8 @@ impl Statement {
             touches: Vec::new(),
             reasons: Vec::new(),
             relations: Vec::new(),
+            functions: BTreeSet::new(),
+            impure: None,
             placeholders,
         };
         judged.judge()
@@ -119,6 +124,8 @@ impl Statement {
         self.risk = found.risk.unwrap_or(Risk::Read);
         self.touches = found.touches.into_iter().map(|((path, verb), risk)| Touch { path, verb, risk }).collect();
         self.reasons = found.reasons;
+        self.functions = found.functions;
+        self.impure = found.impure;
         self.relations = found.relations;
         self.relations.sort();
         self.relations.dedup();
@@ -161,10 +168,11 @@ impl Statement {
         };
         let Some(paths) = paths else { return Err(Refusal::new(Code::UnsupportedStatement).detail("a name of a form that is not known")) };
         self.verb = verb;
-        self.risk = if matches!(self.ast, Ast::CreateView(_)) || runs_nothing(engine, &self.ast) { risk } else { Risk::Admin };
+        self.risk = if matches!(self.ast, Ast::CreateView(_)) || purity::runs_nothing(engine, &self.ast) { risk } else { Risk::Admin };
         let system = paths.iter().any(|path| crate::operation::sql::function::harmless_catalogue(engine, path).is_some());
         self.risk = if system { Risk::Admin } else { self.risk };
         self.reasons = vec![format!("{} changes what there is", verb.to_uppercase())];
+        (self.functions, self.impure) = purity::definition(engine, &self.ast);
         self.touches = paths.iter().map(|path| Touch { path: path.clone(), verb, risk: self.risk }).collect();
         self.relations = paths;
         Ok(self)
@@ -210,6 +218,18 @@ impl Statement {
     #[must_use]
     pub fn why_not_read(&self) -> Option<&str> {
         self.reasons.first().map(String::as_str)
+    }
+
+    /// What in it is not known to only read, apart from what it does to the tables that it names: a function, an operator, a type, a construct.
+    #[must_use]
+    pub fn impure(&self) -> Option<&str> {
+        self.impure.as_deref()
+    }
+
+    /// The bare names of the functions that it calls.
+    #[must_use]
+    pub const fn functions(&self) -> &BTreeSet<String> {
+        &self.functions
     }
 
     /// How many parameters it wants.
@@ -341,23 +361,4 @@ fn literals(engine: Engine, ast: &Ast) -> Result<usize, Refusal> {
         return Err(Refusal::new(Code::Unparsable).detail(wanted));
     }
     Ok(found.plain.max(found.numbered.len()))
-}
-
-/// Whether a definition holds no query and calls nothing that is not known.
-fn runs_nothing(engine: Engine, ast: &Ast) -> bool {
-    struct Runs(Engine);
-    impl Visitor for Runs {
-        type Break = ();
-        fn pre_visit_query(&mut self, _: &sqlparser::ast::Query) -> ControlFlow<()> {
-            ControlFlow::Break(())
-        }
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            match expr {
-                Expr::Function(call) if crate::operation::sql::function::known(self.0, &call.name).is_none() => ControlFlow::Break(()),
-                expr if crate::operation::sql::expr::parts(expr).is_err() => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            }
-        }
-    }
-    ast.visit(&mut Runs(engine)).is_continue()
 }

@@ -383,3 +383,28 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn what_calls_something_unknown_is_impure_whatever_it_changes() {
+    for (sql, calls, impure) in [
+        ("UPDATE t SET a = lower(b) WHERE c > 1", &["lower"][..], false),
+        ("DELETE FROM t", &[], false),
+        ("INSERT INTO t SELECT coalesce(max(a), 0) FROM pg_catalog.pg_class", &["coalesce", "max"], false),
+        ("CREATE TABLE t (a timestamptz DEFAULT now())", &["now"], false),
+        ("CREATE VIEW v AS SELECT upper(a) FROM t", &["upper"], false),
+        ("UPDATE t SET a = evil(b)", &[], true),
+        ("DELETE FROM t WHERE a OPERATOR(public.=) b", &[], true),
+        ("UPDATE t SET a = b::evil", &[], true),
+        ("INSERT INTO t SELECT * FROM evil(1)", &[], true),
+        ("WITH x AS (UPDATE t SET a = 1 RETURNING evil(a)) SELECT 1", &[], true),
+        ("CREATE TABLE t (a int DEFAULT evil())", &[], true),
+        ("CREATE TABLE t (a int CHECK (a > evil()))", &[], true),
+        ("CREATE INDEX i ON t (evil(a))", &[], true),
+        ("CREATE VIEW v AS SELECT * FROM evil(1)", &[], true),
+        ("ALTER TABLE t ALTER COLUMN a TYPE int USING evil(a)", &[], true),
+    ] {
+        let statement = Statement::parse(Engine::Postgres, sql).unwrap();
+        assert_eq!(statement.impure().is_some(), impure, "{sql}: {:?}", statement.impure());
+        assert!(impure || statement.functions().iter().eq(calls), "{sql}: {:?}", statement.functions());
+    }
+}

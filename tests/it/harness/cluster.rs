@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use countersign::connector::Endpoint;
-use sqlx::{Connection, PgConnection};
+use countersign::credential::Source;
+use countersign::credential::name::Template;
+use countersign::credential::secret::Reference;
+use sqlx::{Connection, Executor, PgConnection};
 
 pub struct Cluster {
     dir: tempfile::TempDir,
@@ -89,8 +92,55 @@ impl Cluster {
             port: self.port,
             database: "postgres".to_owned(),
             tls: false,
+            ca: None,
+            logins_max: 32,
             search_path: vec!["public".to_owned()],
         }
+    }
+
+    /// A secret in a file, by reference.
+    pub fn secret(&self, name: &str, value: &str) -> Reference {
+        std::fs::write(self.dir.path().join(name), value).unwrap();
+        Reference::parse(&format!("file:{name}"), self.dir.path()).unwrap()
+    }
+
+    /// The folder that references are relative to.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// TLS with an authority of its own, and a certificate for a user, who gets in by it alone: `ca.crt`, `<user>.crt`, `<user>.key` in the folder.
+    pub async fn demand_certificate_of(&self, user: &str) {
+        let folder = self.dir.path();
+        let openssl = |line: &str| {
+            let mut openssl = command(Path::new("openssl"), folder);
+            openssl.args(line.split(' ')).current_dir(folder);
+            run(openssl);
+        };
+        openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test-ca -keyout ca.key -out ca.crt");
+        std::fs::write(folder.join("server.ext"), "subjectAltName=IP:127.0.0.1").unwrap();
+        std::fs::write(folder.join(format!("{user}.ext")), "extendedKeyUsage=clientAuth").unwrap();
+        for who in ["server", user] {
+            openssl(&format!(
+                "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={who} -keyout {who}.key -out {who}.csr"
+            ));
+            openssl(&format!("x509 -req -in {who}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile {who}.ext -out {who}.crt"));
+        }
+        let hba = folder.join("data/pg_hba.conf");
+        let rules = std::fs::read_to_string(&hba).unwrap();
+        std::fs::write(&hba, format!("hostssl all {user} all cert\nhost all {user} all reject\n{rules}")).unwrap();
+        let mut admin = self.admin().await;
+        for (name, file) in [("ssl_cert_file", "server.crt"), ("ssl_key_file", "server.key"), ("ssl_ca_file", "ca.crt")] {
+            let set = format!("ALTER SYSTEM SET {name} = '{}'", folder.join(file).display());
+            admin.execute(sqlx::AssertSqlSafe(set)).await.unwrap();
+        }
+        admin.execute("ALTER SYSTEM SET ssl = on").await.unwrap();
+        admin.execute("SELECT pg_reload_conf()").await.unwrap();
+    }
+
+    /// A login with its password in a file.
+    pub fn login(&self, user: &str, password: &str) -> Source {
+        Source { user: Some(Template::parse(user).unwrap()), password: Some(self.secret(user, password)), certificate: None }
     }
 
     pub fn log(&self) -> String {
