@@ -35,6 +35,7 @@ const SCHEMA: &str = "
         PERFORM pg_advisory_lock(7); PERFORM set_config('search_path', 'evil', false); EXECUTE 'PREPARE planted AS SELECT 1'; EXECUTE 'LISTEN planted'; RETURN 1; END $$;
     CREATE FUNCTION on_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RESET ROLE; RETURN NEW; END $$;
     CREATE TRIGGER trap BEFORE UPDATE ON plain FOR EACH ROW WHEN (NEW.body = 'trap') EXECUTE FUNCTION on_change();
+    CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON plain DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.body = 'late') EXECUTE FUNCTION on_change();
     CREATE VIEW by_reset AS SELECT reset_role() AS n, 'leaked' AS body; CREATE VIEW by_role AS SELECT become('boss') AS n, 'leaked' AS body;
     CREATE VIEW by_name AS SELECT pretend() AS n, 'leaked' AS body; CREATE VIEW by_litter AS SELECT litter() AS n;
     CREATE VIEW state AS SELECT pg_backend_pid() AS pid, (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) AS locks,
@@ -215,7 +216,11 @@ async fn nobody_becomes_another_through_a_shared_login() {
         let lost = agent.query("pg", sql).await;
         assert!(code(&lost) == "target.identity_lost" && !lost.to_string().contains("leaked"), "{sql}: {lost}");
     }
-    for sql in ["UPDATE plain SET body = 'trap' WHERE id = 1 RETURNING body", "INSERT INTO plain SELECT n + 40, body FROM by_role"] {
+    for sql in [
+        "UPDATE plain SET body = 'late' WHERE id = 1",
+        "UPDATE plain SET body = 'trap' WHERE id = 1 RETURNING body",
+        "INSERT INTO plain SELECT n + 40, body FROM by_role",
+    ] {
         let lost = agent.execute("pg", sql).await;
         assert_eq!(code(&lost), "target.identity_lost", "{sql}: {lost}");
     }
@@ -223,7 +228,7 @@ async fn nobody_becomes_another_through_a_shared_login() {
     assert_eq!(left.get::<String, _>(0), "1one", "rolled back");
     assert_eq!(
         world.approver().trail("&status=error").await.iter().filter(|entry| entry["leaf"]["res"]["code"] == "target.identity_lost").count(),
-        5
+        6
     );
     // A function that could be taken for one of the server's own.
     row(&agent.query("pg", "SELECT lower(body) FROM plain").await);

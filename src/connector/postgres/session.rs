@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgColumn, PgPool, PgRow};
-use sqlx::{Column as _, PgConnection, Row as _, TypeInfo as _};
+use sqlx::{Column as _, Executor as _, PgConnection, Row as _, TypeInfo as _};
 
 use crate::call::Call;
 use crate::connector::failure;
@@ -117,8 +117,12 @@ pub(super) async fn settle(connection: &mut PgConnection, expected: &Expected<'_
     row.try_get(SETTLED - 1).map_err(fail)
 }
 
-/// Asks again, after the statement and before anything of it lasts or leaves.
+/// Asks again, after the statement and before anything of it lasts or leaves. Triggers that were put off until COMMIT run first: what they do to
+/// the session would not be seen otherwise.
 pub(super) async fn confirm(connection: &mut PgConnection, expected: &Expected<'_>) -> Result<(), Refusal> {
+    if !expected.reads {
+        connection.execute("SET CONSTRAINTS ALL IMMEDIATE").await.map_err(fail)?;
+    }
     let row = sqlx::query(CONFIRM).fetch_one(connection).await.map_err(fail)?;
     check(&row, 0, expected)
 }
