@@ -298,6 +298,12 @@ fn lineage_over_every_branch() {
         ("SELECT u FROM c, unnest(ARRAY[email]) AS u", "e"),
         ("SELECT count(id) FILTER (WHERE email = 'a') FROM c", "-"),
         ("SELECT (c).email FROM c", "e"),
+        // A database's name in front is accepted; what stands for nothing here (PostgreSQL 18: `old`, `new`) may be anything.
+        ("SELECT upper(db.public.c.email), db.public.c.email, db.public.c.id FROM c", "eE-"),
+        ("SELECT a.b.db.public.c.email, nowhere.email, public.nowhere.email FROM c", "eee"),
+        ("SELECT (SELECT nowhere.email FROM o) FROM c", "e"),
+        ("UPDATE c SET name = 'x' WHERE id = 1 RETURNING upper(old.email), new.email, old", "eee"),
+        ("DELETE FROM c WHERE id = 1 RETURNING old.email", "e"),
     ] {
         flows(Engine::Postgres, sql, expected);
     }

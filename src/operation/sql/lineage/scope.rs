@@ -84,20 +84,31 @@ impl<'a> Scope<'a> {
         })
     }
 
-    /// What a column's name can mean: `c`, `t.c`, `s.t.c`, or a whole row by its relation's name.
+    /// What a column's name can mean: `c`, `t.c`, `s.t.c`, or a whole row by its relation's name; PostgreSQL also takes `database.s.t.c`. What no
+    /// scope resolves (`old.c` in a RETURNING, a form that is not known) may be any column in reach.
     pub(super) fn column(&self, path: &[String]) -> ColumnLineage {
+        let path = match path {
+            [_database, rest @ ..] if rest.len() == 3 => rest,
+            path => path,
+        };
+        self.resolve(path).unwrap_or_else(|| computed(self.in_reach()))
+    }
+
+    fn resolve(&self, path: &[String]) -> Option<ColumnLineage> {
         let found = match path {
             [column] => self.bare(column),
             [relation, column] => self.qualified(None, relation, column),
             [schema, relation, column] => self.qualified(Some(schema), relation, column),
             _ => None,
         };
-        found.unwrap_or_else(|| match (path.last(), self.outer) {
-            (_, Some(outer)) => outer.column(path),
-            (Some(last), None) if HIDDEN.contains(&last.as_str()) => ColumnLineage::default(),
-            // No relation has it: it may be a field of one of them.
-            (_, None) => ColumnLineage::default(),
-        })
+        found.or_else(|| self.outer.and_then(|outer| outer.resolve(path)))
+    }
+
+    /// Every column of every relation that a name here can mean.
+    fn in_reach(&self) -> Sources {
+        let mut sources = self.outer.map(Scope::in_reach).unwrap_or_default();
+        sources.extend(self.relations.iter().flat_map(|named| named.outs.all()));
+        sources
     }
 
     fn bare(&self, column: &str) -> Option<ColumnLineage> {
@@ -109,7 +120,10 @@ impl<'a> Scope<'a> {
                 hits.push(computed(named.outs.all()));
             }
         }
-        if hits.is_empty() && !self.relations.is_empty() && !HIDDEN.contains(&column) && !self.outer_has(column) {
+        if hits.is_empty() && !self.relations.is_empty() && !self.outer_has(column) {
+            if HIDDEN.contains(&column) {
+                return Some(ColumnLineage::default());
+            }
             let everything = self.relations.iter().flat_map(|named| named.outs.all()).collect();
             return Some(computed(everything));
         }
@@ -136,16 +150,7 @@ impl<'a> Scope<'a> {
                     .unwrap_or_else(|| if HIDDEN.contains(&column) { ColumnLineage::default() } else { computed(named.outs.all()) })
             })
             .collect();
-        if !hits.is_empty() {
-            return merged(hits);
-        }
-        // `c.field`: a field of a column that is a whole row.
-        self.relations
-            .iter()
-            .any(|named| named.column(relation).is_some())
-            .then(|| self.bare(relation))
-            .flatten()
-            .map(|lineage| computed(lineage.sources))
+        merged(hits)
     }
 }
 
