@@ -16,13 +16,17 @@ const DEPTH_MAX: usize = 16;
 pub(super) struct Gatherer {
     engine: Engine,
     schema: Schema,
-    asked: BTreeSet<String>,
+    /// Schemas to look in: those of the path, and those that the statement or a view names.
+    places: Vec<String>,
+    asked: BTreeSet<Vec<String>>,
     depth: usize,
 }
 
 impl Gatherer {
     pub(super) fn new(engine: Engine, search_path: Vec<String>) -> Self {
-        Self { engine, schema: Schema { search_path, relations: Vec::new() }, asked: BTreeSet::new(), depth: 0 }
+        let mut places = search_path.clone();
+        places.extend((engine == Engine::Postgres).then(|| "pg_catalog".to_owned()));
+        Self { engine, schema: Schema { search_path, relations: Vec::new() }, places, asked: BTreeSet::new(), depth: 0 }
     }
 
     /// The names to read first.
@@ -30,13 +34,23 @@ impl Gatherer {
         self.fresh(statement.relations().to_vec())
     }
 
-    /// Takes what was read, and says which names to read next; empty = done.
+    /// Where to look for them.
+    pub(super) fn places(&self) -> &[String] {
+        &self.places
+    }
+
+    /// Takes what was read, and says which names to read next; empty = done. If there is too much to read, nothing counts as read: of two
+    /// relations of one name, the one that is missing may be the one that is meant.
     pub(super) fn next(&mut self, found: Vec<Relation>) -> Vec<String> {
         let mut wanted = Vec::new();
         self.depth += 1;
         for relation in found {
+            if self.schema.relations.iter().any(|known| known.schema == relation.schema && known.name == relation.name) {
+                continue;
+            }
             if self.schema.relations.len() >= RELATIONS_MAX {
-                break;
+                self.schema.relations.clear();
+                return Vec::new();
             }
             if let Some(definition) = &relation.view {
                 wanted.extend(view_relations(self.engine, definition).unwrap_or_default());
@@ -50,8 +64,18 @@ impl Gatherer {
         self.schema
     }
 
-    /// Bare names that were not asked for yet. The schema is left out: every relation of that name counts.
+    /// Bare names that were not asked for yet.
     fn fresh(&mut self, paths: Vec<Vec<String>>) -> Vec<String> {
-        paths.into_iter().filter_map(|mut path| path.pop()).filter(|name| self.asked.insert(name.clone())).collect()
+        let mut names = Vec::new();
+        for path in paths {
+            if let [schema, _] = path.as_slice()
+                && !self.places.contains(schema)
+            {
+                self.places.push(schema.clone());
+            }
+            names.extend(path.last().filter(|_| !self.asked.contains(&path)).cloned());
+            self.asked.insert(path);
+        }
+        names
     }
 }

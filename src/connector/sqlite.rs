@@ -283,14 +283,24 @@ fn relation(connection: &Connection, name: &str) -> rusqlite::Result<Option<Rela
         .prepare_cached("SELECT name, type, sql FROM main.sqlite_master WHERE lower(name) = ?1 AND type IN ('table', 'view')")?
         .query_row([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    let Some((name, kind, sql)) = found else { return Ok(None) };
+    // The schema's own table is not listed in itself.
+    let itself = matches!(name, "sqlite_master" | "sqlite_schema").then(|| (name.to_owned(), "table".to_owned(), None));
+    let Some((name, kind, sql)) = found.or(itself) else { return Ok(None) };
     let columns = connection
         .prepare_cached("SELECT lower(name) FROM pragma_table_xinfo(?1) ORDER BY cid")?
         .query_map([&name], |row| row.get(0))?
         .collect::<rusqlite::Result<Vec<String>>>()?;
+    // A primary key of one INTEGER column is the row's number itself.
+    let rowid = connection
+        .prepare_cached(
+            "SELECT lower(name) FROM pragma_table_xinfo(?1) WHERE pk = 1 AND upper(type) LIKE '%INTEGER%'
+             AND (SELECT max(pk) FROM pragma_table_xinfo(?1)) = 1",
+        )?
+        .query_row([&name], |row| row.get(0))
+        .optional()?;
     // A view whose text is gone still is a view: its columns come from anywhere.
     let view = (kind == "view").then(|| sql.unwrap_or_default());
-    Ok(Some(Relation { schema: "main".to_owned(), name: name.to_ascii_lowercase(), columns, view }))
+    Ok(Some(Relation { schema: "main".to_owned(), name: name.to_ascii_lowercase(), columns, view, rowid }))
 }
 
 fn bound(param: &Param) -> rusqlite::types::Value {

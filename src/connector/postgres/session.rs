@@ -213,15 +213,18 @@ pub(super) async fn lineage(
     let mut met = Names::new();
     let mut wanted = gatherer.first(statement);
     while !wanted.is_empty() {
-        wanted = gatherer.next(relations(connection, &wanted, &mut met).await?);
+        let found = relations(connection, &wanted, gatherer.places(), &mut met).await?;
+        wanted = gatherer.next(found);
     }
     Ok((statement.lineage(&gatherer.done()), met))
 }
 
-async fn relations(connection: &mut PgConnection, names: &[String], met: &mut Names) -> Result<Vec<Relation>, Refusal> {
+/// Relations of these names in these schemas, and one more than may be read, so that too many show.
+async fn relations(connection: &mut PgConnection, names: &[String], places: &[String], met: &mut Names) -> Result<Vec<Relation>, Refusal> {
     let rows = sqlx::query(RELATIONS)
         .bind(names)
-        .bind(i64::try_from(RELATIONS_MAX).unwrap_or(i64::MAX))
+        .bind(places)
+        .bind(i64::try_from(RELATIONS_MAX + 1).unwrap_or(i64::MAX))
         .fetch_all(connection)
         .await
         .map_err(fail)?;
@@ -232,6 +235,7 @@ async fn relations(connection: &mut PgConnection, names: &[String], met: &mut Na
                 name: row.try_get(1).map_err(fail)?,
                 columns: row.try_get(2).map_err(fail)?,
                 view: row.try_get(3).map_err(fail)?,
+                rowid: None,
             };
             let (oid, numbers): (Oid, Vec<i16>) = (row.try_get(4).map_err(fail)?, row.try_get(5).map_err(fail)?);
             for (number, column) in numbers.into_iter().zip(&relation.columns) {

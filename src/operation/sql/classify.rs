@@ -119,7 +119,7 @@ impl Classifier {
         }
         let risk = match known::harmless_catalogue(self.engine, &path) {
             Some(false) => {
-                self.raise(Risk::Admin, format!("`{}` shows more than names and shapes", path.join(".")));
+                self.raise(Risk::Admin, format!("`{}` may show more than names and shapes", path.join(".")));
                 Risk::Admin
             }
             _ => Risk::Read,

@@ -214,6 +214,20 @@ pub(super) fn known_type(data_type: &DataType) -> bool {
     }
 }
 
+/// SQLite's table functions that can be named like tables: what they show is chosen by conditions on hidden columns.
+const EPONYMOUS: [&str; 10] = [
+    "json_each",
+    "json_tree",
+    "jsonb_each",
+    "jsonb_tree",
+    "dbstat",
+    "generate_series",
+    "fts3tokenize",
+    "bytecode",
+    "tables_used",
+    "carray",
+];
+
 /// Catalogue relations that hold names and shapes, and nothing that somebody stored.
 pub(super) fn harmless_catalogue(engine: Engine, path: &[String]) -> Option<bool> {
     const POSTGRES: &str = "
@@ -238,7 +252,7 @@ pub(super) fn harmless_catalogue(engine: Engine, path: &[String]) -> Option<bool
             }
         }
         Engine::Sqlite if name.starts_with("sqlite_") => Some(matches!(name, "sqlite_master" | "sqlite_schema")),
-        Engine::Sqlite if name.starts_with("pragma_") || name == "dbstat" || schema == "temp" => Some(false),
+        Engine::Sqlite if name.starts_with("pragma_") || schema == "temp" || EPONYMOUS.contains(&name) => Some(false),
         _ => None,
     }
 }

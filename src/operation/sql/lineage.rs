@@ -3,17 +3,21 @@
 //! It may name too many columns and never too few: a name that cannot be resolved counts as every column of every relation in reach, and a
 //! construct that is not known makes the whole result hold everything.
 
+mod outs;
 mod scope;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
 use sqlparser::ast::{
-    Expr, Query, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement as Ast, TableAlias, TableObject, UpdateTableFromKind, With,
+    Expr, Query, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement as Ast, TableObject, UpdateTableFromKind, With,
 };
 
 use crate::operation::sql::Engine;
 use crate::operation::sql::expr::{Part, parts};
 use crate::operation::sql::function::fold;
+use outs::{Out, Outs, either, name_of, renamed};
 use scope::{Named, Scope};
 
 /// A column of a table (never of a view). The column `*` stands for every column of the table.
@@ -56,6 +60,8 @@ pub struct Relation {
     pub columns: Vec<String>,
     /// The query of a view, as the target prints it.
     pub view: Option<String>,
+    /// SQLite: the column of which `rowid` is another name.
+    pub rowid: Option<String>,
 }
 
 /// The relations that a statement can reach.
@@ -68,29 +74,6 @@ pub struct Schema {
 }
 
 type Sources = BTreeSet<BaseColumn>;
-
-/// A result column of a query or a column of a relation.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Out {
-    name: String,
-    lineage: ColumnLineage,
-}
-
-/// What a query gives: its columns, or a heap of everything that may be in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Outs {
-    Columns(Vec<Out>),
-    Heap(Sources),
-}
-
-impl Outs {
-    fn all(&self) -> Sources {
-        match self {
-            Self::Columns(columns) => columns.iter().flat_map(|out| out.lineage.sources.iter().cloned()).collect(),
-            Self::Heap(sources) => sources.clone(),
-        }
-    }
-}
 
 /// The walk met something that it does not know.
 struct Lost;
@@ -127,19 +110,17 @@ fn computed(sources: Sources) -> ColumnLineage {
 }
 
 impl Tracer<'_> {
-    /// Every column of every relation that the statement can reach.
+    /// Every column of every relation that the statement can reach, and of those that nobody read.
     fn everything(&self) -> Sources {
-        self.schema
-            .relations
-            .iter()
-            .flat_map(|relation| {
-                relation.columns.iter().map(|column| BaseColumn {
-                    schema: Some(relation.schema.clone()),
-                    table: relation.name.clone(),
-                    column: column.clone(),
-                })
+        let unread = BaseColumn { schema: None, table: String::new(), column: "*".to_owned() };
+        let read = self.schema.relations.iter().flat_map(|relation| {
+            relation.columns.iter().map(|column| BaseColumn {
+                schema: Some(relation.schema.clone()),
+                table: relation.name.clone(),
+                column: column.clone(),
             })
-            .collect()
+        });
+        read.chain([unread]).collect()
     }
 
     fn query(&self, query: &Query, outer: &Scope<'_>) -> Found<Outs> {
@@ -356,51 +337,6 @@ impl Tracer<'_> {
     }
 }
 
-/// The name by which an outer query can speak of an expression without an alias.
-fn name_of(engine: Engine, expr: &Expr) -> String {
-    match expr {
-        Expr::Identifier(ident) => fold(engine, ident),
-        Expr::CompoundIdentifier(idents) => idents.last().map(|ident| fold(engine, ident)).unwrap_or_default(),
-        Expr::Function(call) => call.name.0.last().map(ToString::to_string).unwrap_or_default().to_lowercase(),
-        Expr::Nested(expr) | Expr::Cast { expr, .. } => name_of(engine, expr),
-        _ => String::new(),
-    }
-}
-
-/// Columns under the names that an alias gives them.
-fn renamed(engine: Engine, outs: Outs, alias: Option<&TableAlias>) -> Outs {
-    let Some(alias) = alias.filter(|alias| !alias.columns.is_empty()) else { return outs };
-    match outs {
-        Outs::Columns(mut columns) => {
-            for (column, name) in columns.iter_mut().zip(&alias.columns) {
-                column.name = fold(engine, &name.name);
-            }
-            Outs::Columns(columns)
-        }
-        Outs::Heap(sources) => Outs::Heap(sources),
-    }
-}
-
-/// One or the other, column by column.
-fn either(left: Outs, right: Outs) -> Outs {
-    match (left, right) {
-        (Outs::Columns(left), Outs::Columns(right)) if left.len() == right.len() => Outs::Columns(
-            left.into_iter()
-                .zip(right)
-                .map(|(left, right)| Out {
-                    name: left.name,
-                    lineage: computed(left.lineage.sources.into_iter().chain(right.lineage.sources).collect()),
-                })
-                .collect(),
-        ),
-        // While a recursive WITH settles, one side may not know its columns yet.
-        (Outs::Heap(heap), Outs::Columns(columns)) | (Outs::Columns(columns), Outs::Heap(heap)) if heap.is_empty() => {
-            Outs::Columns(columns.into_iter().map(|out| Out { name: out.name, lineage: computed(out.lineage.sources) }).collect())
-        }
-        (left, right) => Outs::Heap(left.all().into_iter().chain(right.all()).collect()),
-    }
-}
-
 impl Named {
     /// Lets these sources flow into every column.
     fn taint(&mut self, sources: &Sources) {
@@ -412,6 +348,9 @@ impl Named {
                 }
             }
             Outs::Heap(heap) => heap.extend(sources.iter().cloned()),
+        }
+        if let Some(system) = &mut self.system {
+            *system = computed(system.sources.iter().chain(sources).cloned().collect());
         }
     }
 }

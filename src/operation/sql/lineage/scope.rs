@@ -20,6 +20,8 @@ pub(super) struct Named {
     pub(super) outs: Outs,
     /// The table, if the catalogue does not know it: any column may be its.
     pub(super) open: Option<(Option<String>, String)>,
+    /// What the engine's own columns of it (`SYSTEM`) may hold; `None` where it is no table.
+    pub(super) system: Option<ColumnLineage>,
 }
 
 /// What names can mean at some place.
@@ -29,8 +31,8 @@ pub(super) struct Scope<'a> {
     ctes: BTreeMap<String, Outs>,
 }
 
-/// Columns that every table has and no result should be masked for.
-const HIDDEN: [&str; 9] = ["rowid", "oid", "_rowid_", "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
+/// Columns that every table has beside its own. They hold nothing that somebody stored, except where SQLite's are the primary key by another name.
+const SYSTEM: [&str; 9] = ["rowid", "oid", "_rowid_", "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
 
 impl<'a> Scope<'a> {
     pub(super) const fn outermost() -> Self {
@@ -121,9 +123,6 @@ impl<'a> Scope<'a> {
             }
         }
         if hits.is_empty() && !self.relations.is_empty() && !self.outer_has(column) {
-            if HIDDEN.contains(&column) {
-                return Some(ColumnLineage::default());
-            }
             let everything = self.relations.iter().flat_map(|named| named.outs.all()).collect();
             return Some(computed(everything));
         }
@@ -140,16 +139,8 @@ impl<'a> Scope<'a> {
     fn qualified(&self, schema: Option<&String>, relation: &str, column: &str) -> Option<ColumnLineage> {
         let fits =
             |named: &&Named| named.name == relation && (schema.is_none() || named.schema.is_none() || named.schema.as_ref() == schema);
-        let hits: Vec<ColumnLineage> = self
-            .relations
-            .iter()
-            .filter(fits)
-            .map(|named| {
-                named
-                    .column(column)
-                    .unwrap_or_else(|| if HIDDEN.contains(&column) { ColumnLineage::default() } else { computed(named.outs.all()) })
-            })
-            .collect();
+        let hits: Vec<ColumnLineage> =
+            self.relations.iter().filter(fits).map(|named| named.column(column).unwrap_or_else(|| computed(named.outs.all()))).collect();
         merged(hits)
     }
 }
@@ -166,10 +157,15 @@ impl Named {
         {
             return Some(lineage);
         }
+        if let Some(system) = self.system.as_ref().filter(|_| SYSTEM.contains(&column)) {
+            return Some(system.clone());
+        }
         match (&self.open, &self.outs) {
-            (Some((schema, table)), _) => {
-                let source = BaseColumn { schema: schema.clone(), table: table.clone(), column: column.to_owned() };
-                Some(ColumnLineage { sources: Sources::from([source]), direct: true })
+            // A rule may name the column; what it is made of nobody knows.
+            (Some((schema, table)), outs) => {
+                let mut sources = outs.all();
+                sources.insert(BaseColumn { schema: schema.clone(), table: table.clone(), column: column.to_owned() });
+                Some(computed(sources))
             }
             (None, Outs::Heap(heap)) => Some(computed(heap.clone())),
             (None, Outs::Columns(_)) => None,
@@ -214,17 +210,17 @@ impl Tracer<'_> {
                 // A lateral subquery sees what stands before it; others see it only if the name means nothing nearer, which errs on the safe side.
                 let inner = scope.with_relations(if *lateral { named.clone() } else { Vec::new() });
                 let outs = renamed(self.engine, self.query(subquery, &inner)?, alias.as_ref());
-                named.push(Named { name: alias_name(alias).unwrap_or_default(), schema: None, outs, open: None });
+                named.push(Named { name: alias_name(alias).unwrap_or_default(), schema: None, outs, open: None, system: None });
             }
             TableFactor::Table { name, alias, args: Some(args), .. } => {
                 let outs = self.table_function(&args.args, scope, named)?;
                 let own = folded(self.engine, name).and_then(|mut path| path.pop()).unwrap_or_default();
-                named.push(Named { name: alias_name(alias).unwrap_or(own), schema: None, outs, open: None });
+                named.push(Named { name: alias_name(alias).unwrap_or(own), schema: None, outs, open: None, system: None });
             }
             TableFactor::Function { name, args, alias, .. } => {
                 let outs = self.table_function(args, scope, named)?;
                 let own = folded(self.engine, name).and_then(|mut path| path.pop()).unwrap_or_default();
-                named.push(Named { name: alias_name(alias).unwrap_or(own), schema: None, outs, open: None });
+                named.push(Named { name: alias_name(alias).unwrap_or(own), schema: None, outs, open: None, system: None });
             }
             TableFactor::UNNEST { alias, array_exprs, .. } => {
                 let inner = scope.with_relations(named.clone());
@@ -237,6 +233,7 @@ impl Tracer<'_> {
                     schema: None,
                     outs: Outs::Heap(heap),
                     open: None,
+                    system: None,
                 });
             }
             TableFactor::NestedJoin { table_with_joins, alias: None } => {
@@ -277,13 +274,20 @@ impl Tracer<'_> {
         if schema.is_none()
             && let Some(outs) = scope.cte(&table)
         {
-            return Ok(Named { name: go_by, schema: None, outs: outs.clone(), open: None });
+            return Ok(Named { name: go_by, schema: None, outs: outs.clone(), open: None, system: None });
         }
         let fits = |found: &&super::Relation| {
             found.name.eq_ignore_ascii_case(&table)
-                && schema.as_ref().map_or_else(|| self.schema.search_path.contains(&found.schema), |schema| found.schema == *schema)
+                && match &schema {
+                    Some(schema) => found.schema == *schema,
+                    // PostgreSQL looks in its own catalogue whatever the path says.
+                    None => {
+                        self.schema.search_path.contains(&found.schema) || (self.engine == Engine::Postgres && found.schema == "pg_catalog")
+                    }
+                }
         };
         let candidates: Vec<&super::Relation> = self.schema.relations.iter().filter(fits).collect();
+        let mut system = None;
         let outs = match candidates.as_slice() {
             [] => {
                 let all = BaseColumn { schema: schema.clone(), table: table.clone(), column: "*".to_owned() };
@@ -292,30 +296,29 @@ impl Tracer<'_> {
                     schema: schema.clone(),
                     outs: Outs::Heap(Sources::from([all])),
                     open: Some((schema, table)),
+                    system: None,
                 });
             }
-            [one] => self.columns(one),
+            [one] => {
+                system = one.view.is_none().then(|| one.rowid.as_ref().map_or_else(ColumnLineage::default, |name| own(one, name)));
+                self.columns(one)
+            }
             // The same name in several schemas of the search path: whichever it is, all of them count.
             several => Outs::Heap(several.iter().flat_map(|one| self.columns(one).all()).collect()),
         };
-        Ok(Named { name: go_by, schema, outs, open: None })
+        Ok(Named { name: go_by, schema, outs, open: None, system })
     }
 
     fn columns(&self, relation: &super::Relation) -> Outs {
         if let Some(definition) = &relation.view {
             return self.view(relation, definition);
         }
-        let column = |name: &String| Out {
-            name: name.clone(),
-            lineage: ColumnLineage {
-                sources: Sources::from([BaseColumn {
-                    schema: Some(relation.schema.clone()),
-                    table: relation.name.clone(),
-                    column: name.clone(),
-                }]),
-                direct: true,
-            },
-        };
-        Outs::Columns(relation.columns.iter().map(column).collect())
+        Outs::Columns(relation.columns.iter().map(|name| Out { name: name.clone(), lineage: own(relation, name) }).collect())
     }
+}
+
+/// A table's own column.
+fn own(table: &super::Relation, column: &str) -> ColumnLineage {
+    let source = BaseColumn { schema: Some(table.schema.clone()), table: table.name.clone(), column: column.to_owned() };
+    ColumnLineage { sources: Sources::from([source]), direct: true }
 }
