@@ -71,9 +71,16 @@ const RELATIONS: &str = "SELECT n.nspname::text, c.relname::text,
                 ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
                 CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') THEN coalesce(pg_catalog.pg_get_viewdef(c.oid), '') END,
                 c.oid,
-                ARRAY(SELECT a.attnum FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum)
+                ARRAY(SELECT a.attnum FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
+                coalesce(p.schemas, '{}'), coalesce(p.names, '{}')
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-         WHERE c.relname = ANY($1::text[]) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') LIMIT $2";
+         CROSS JOIN LATERAL (
+             WITH RECURSIVE up (oid) AS (
+                 SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid
+                 UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN up ON i.inhrelid = up.oid)
+             SELECT pg_catalog.array_agg(pn.nspname::text ORDER BY pc.oid) AS schemas, pg_catalog.array_agg(pc.relname::text ORDER BY pc.oid) AS names
+             FROM up JOIN pg_catalog.pg_class pc ON pc.oid = up.oid JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace) p
+         WHERE c.relname = ANY($1::text[]) AND n.nspname = ANY($2::text[]) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') LIMIT $3";
 
 const COLUMNS: &str = "SELECT c.oid, a.attnum, n.nspname::text, c.relname::text, a.attname::text FROM pg_catalog.pg_class c
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid WHERE c.oid = ANY($1)";
@@ -230,12 +237,14 @@ async fn relations(connection: &mut PgConnection, names: &[String], places: &[St
         .map_err(fail)?;
     rows.iter()
         .map(|row| {
+            let (schemas, tables): (Vec<String>, Vec<String>) = (row.try_get(6).map_err(fail)?, row.try_get(7).map_err(fail)?);
             let relation = Relation {
                 schema: row.try_get(0).map_err(fail)?,
                 name: row.try_get(1).map_err(fail)?,
                 columns: row.try_get(2).map_err(fail)?,
                 view: row.try_get(3).map_err(fail)?,
                 rowid: None,
+                parents: schemas.into_iter().zip(tables).collect(),
             };
             let (oid, numbers): (Oid, Vec<i16>) = (row.try_get(4).map_err(fail)?, row.try_get(5).map_err(fail)?);
             for (number, column) in numbers.into_iter().zip(&relation.columns) {

@@ -62,6 +62,8 @@ pub struct Relation {
     pub view: Option<String>,
     /// SQLite: the column of which `rowid` is another name.
     pub rowid: Option<String>,
+    /// PostgreSQL: schema and name of every table that it is a partition of or inherits from, near or far. What it holds they hold too.
+    pub parents: Vec<(String, String)>,
 }
 
 /// The relations that a statement can reach.

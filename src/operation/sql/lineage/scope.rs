@@ -317,8 +317,10 @@ impl Tracer<'_> {
     }
 }
 
-/// A table's own column.
+/// A table's own column, which is its parents' as well.
 fn own(table: &super::Relation, column: &str) -> ColumnLineage {
-    let source = BaseColumn { schema: Some(table.schema.clone()), table: table.name.clone(), column: column.to_owned() };
-    ColumnLineage { sources: Sources::from([source]), direct: true }
+    let of = |schema: &str, table: &str| BaseColumn { schema: Some(schema.to_owned()), table: table.to_owned(), column: column.to_owned() };
+    let mut sources: Sources = table.parents.iter().map(|(schema, name)| of(schema, name)).collect();
+    sources.insert(of(&table.schema, &table.name));
+    ColumnLineage { sources, direct: true }
 }

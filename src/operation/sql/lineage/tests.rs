@@ -13,6 +13,7 @@ fn shop(engine: Engine) -> Schema {
         columns: columns.iter().map(|column| (*column).to_owned()).collect(),
         view: view.map(ToOwned::to_owned),
         rowid: None,
+        parents: Vec::new(),
     };
     Schema {
         search_path: vec![home.to_owned()],
@@ -23,6 +24,7 @@ fn shop(engine: Engine) -> Schema {
             relation("vv", &["m"], Some("CREATE VIEW vv AS SELECT upper(mail) FROM v")),
             relation("broken", &["x"], Some("nonsense")),
             Relation { rowid: Some("email".to_owned()), ..relation("k", &["email"], None) },
+            Relation { parents: vec![(home.to_owned(), "c".to_owned())], ..relation("part", &["email", "id"], None) },
         ],
     }
 }
@@ -110,6 +112,8 @@ fn lineage_over_every_branch() {
         ("SELECT (SELECT nowhere.email FROM o) FROM c", "e"),
         ("UPDATE c SET name = 'x' WHERE id = 1 RETURNING upper(old.email), new.email, old", "eee"),
         ("DELETE FROM c WHERE id = 1 RETURNING old.email", "e"),
+        // A partition holds what the table holds.
+        ("SELECT email, upper(p.email), id, p FROM part AS p", "Ee-e"),
     ] {
         flows(Engine::Postgres, sql, expected);
     }
@@ -154,6 +158,7 @@ fn what_is_not_read_is_unknown() {
             columns: vec!["x".to_owned()],
             view: Some(format!("CREATE VIEW v AS SELECT x FROM {of}")),
             rowid: None,
+            parents: Vec::new(),
         };
         schema.relations.extend((0..20).map(|depth| view(format!("deep{depth}"), &format!("deep{}", depth + 1))));
         assert!(unknown(engine, "SELECT x FROM deep0", &schema), "{engine:?}");
@@ -166,6 +171,7 @@ fn what_is_not_read_is_unknown() {
         columns: vec!["relname".to_owned()],
         view: None,
         rowid: None,
+        parents: Vec::new(),
     });
     assert!(!unknown(Engine::Postgres, "SELECT relname FROM pg_class", &schema));
 }
