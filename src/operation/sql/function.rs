@@ -57,12 +57,11 @@ pub(super) fn folded(engine: Engine, name: &ObjectName) -> Option<Vec<String>> {
         .collect()
 }
 
-/// An identifier as the engine folds it: PostgreSQL keeps what is quoted, SQLite compares without case.
+/// An identifier as the engine folds it: PostgreSQL keeps what is quoted, SQLite compares without case. Both fold ASCII alone: `É` and `é` are two.
 pub(super) fn fold(engine: Engine, ident: &sqlparser::ast::Ident) -> String {
     match engine {
         Engine::Postgres if ident.quote_style.is_some() => ident.value.clone(),
-        Engine::Postgres => ident.value.to_lowercase(),
-        Engine::Sqlite => ident.value.to_ascii_lowercase(),
+        Engine::Postgres | Engine::Sqlite => ident.value.to_ascii_lowercase(),
     }
 }
 

@@ -24,6 +24,8 @@ pub type SqlError = Refusal;
 pub const SQL_MAX_BYTES: usize = 64 * 1024;
 /// Nesting that the parser follows.
 const DEPTH_MAX: usize = 40;
+/// Bytes of a name in PostgreSQL, which cuts what is longer: two names could become one.
+const NAME_MAX_BYTES: usize = 63;
 /// Placeholders in a statement.
 const PLACEHOLDERS_MAX: usize = 999;
 
@@ -318,6 +320,9 @@ fn literals(engine: Engine, ast: &Ast) -> Result<usize, Refusal> {
         fn pre_visit_ident(&mut self, ident: &Ident) -> ControlFlow<String> {
             if ident.value.contains('"') || ident.value.contains('`') || ident.value.contains(']') || ident.value.is_empty() {
                 return ControlFlow::Break("a name with a quote in it is not accepted".to_owned());
+            }
+            if self.engine == Engine::Postgres && ident.value.len() > NAME_MAX_BYTES {
+                return ControlFlow::Break(format!("a name is longer than {NAME_MAX_BYTES} bytes"));
             }
             ControlFlow::Continue(())
         }

@@ -206,6 +206,32 @@ fn touches_name_tables_and_never_common_table_expressions() {
     touches(Engine::Postgres, "SELECT * FROM CUSTOMERS", &["select customers read"]);
 }
 
+#[test]
+fn names_are_folded_and_cut_as_the_engine_does() {
+    // No engine folds beyond ASCII: these are two tables.
+    for engine in BOTH {
+        touches(engine, "SELECT * FROM \u{c9}T\u{c9}, \u{e9}t\u{e9}", &["select \u{c9}t\u{c9} read", "select \u{e9}t\u{e9} read"]);
+        // Nor are these one common table expression.
+        touches(engine, "WITH \u{e9} AS (SELECT 1) SELECT * FROM \u{c9}", &["select \u{c9} read"]);
+    }
+    let long = "n".repeat(64);
+    for sql in [
+        format!("SELECT 1 AS {long}"),
+        format!("SELECT * FROM \"{long}\""),
+        format!("SELECT t.{long} FROM t"),
+        format!("WITH {long} AS (SELECT 1) SELECT 1"),
+        format!("SELECT 1 FROM t AS {long}"),
+        format!("SELECT 1 FROM t AS x ({long})"),
+        format!("SELECT {long}(1)"),
+        format!("UPDATE t SET {long} = 1 WHERE id = 1"),
+        format!("SELECT '{}' AS {}", "n".repeat(64), "\u{e9}".repeat(32)),
+    ] {
+        refused(&PG, &sql, Code::Unparsable);
+    }
+    risk(&BOTH, &format!("SELECT 1 AS {}", "n".repeat(63)), Risk::Read);
+    risk(&LITE, &format!("SELECT 1 AS {long}"), Risk::Read);
+}
+
 fn preview(engine: Engine, sql: &str, params: &[Param], count: Option<&str>, sample: Option<&str>) {
     let statement = Statement::parse(engine, sql).unwrap_or_else(|refusal| panic!("{sql}: {refusal}"));
     let sql_operation = Sql { statement, params: params.to_vec(), mode: Mode::Execute, expect_max_rows: None };

@@ -34,7 +34,7 @@ pub(super) fn name_of(engine: Engine, expr: &Expr) -> String {
     match expr {
         Expr::Identifier(ident) => fold(engine, ident),
         Expr::CompoundIdentifier(idents) => idents.last().map(|ident| fold(engine, ident)).unwrap_or_default(),
-        Expr::Function(call) => call.name.0.last().map(ToString::to_string).unwrap_or_default().to_lowercase(),
+        Expr::Function(call) => call.name.0.last().map(ToString::to_string).unwrap_or_default().to_ascii_lowercase(),
         Expr::Nested(expr) | Expr::Cast { expr, .. } => name_of(engine, expr),
         _ => String::new(),
     }
