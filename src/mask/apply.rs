@@ -222,7 +222,7 @@ impl Masked {
                 Some(_) if value.is_null() => value,
                 Some(decision) => {
                     self.report.count(&format!("/{name}"), &decision.rule);
-                    if decision.partial { Value::from(part(&value)) } else { label(&decision.rule) }
+                    if decision.partial { partly(&value, &decision.rule) } else { label(&decision.rule) }
                 }
                 None => self.value(&format!("/{name}"), value, 0, true),
             })
@@ -258,7 +258,7 @@ impl Masked {
                         Some((id, partial)) => {
                             let rule = format!("key:{id}");
                             self.report.count(&below, &rule);
-                            if partial && !member.is_object() && !member.is_array() { Value::from(part(&member)) } else { label(&rule) }
+                            if partial { partly(&member, &rule) } else { label(&rule) }
                         }
                         None => self.value(&below, member, depth + 1, by_key),
                     };
@@ -308,12 +308,25 @@ fn label(rule: &str) -> Value {
     Value::from(format!("[redacted:{about}]"))
 }
 
+/// The part of a value that may be shown; a document or a list is none that has parts to show.
+fn partly(value: &Value, rule: &str) -> Value {
+    match value {
+        Value::Object(_) | Value::Array(_) => label(rule),
+        Value::String(text) if matches!(text.trim_start().as_bytes().first(), Some(b'{' | b'[' | b'(')) => label(rule),
+        value => Value::from(part(value)),
+    }
+}
+
 /// The part of a value that may be shown. Masking it again changes nothing, and no detector finds it.
 fn part(value: &Value) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-    if let Some((local, domain)) = text.split_once('@') {
+    if let Some((local, domain)) = text.split_once('@')
+        && !text.contains(char::is_whitespace)
+    {
         let first: String = local.chars().take(1).collect();
-        let top = domain.rsplit('.').next().filter(|top| top.len() <= 10 && *top != domain).unwrap_or("***");
+        let is_host = domain.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '*'));
+        let is_top = |top: &&str| is_host && top.len() <= 10 && *top != domain && top.chars().all(char::is_alphabetic);
+        let top = domain.rsplit('.').next().filter(is_top).unwrap_or("***");
         return format!("{first}***@***.{top}");
     }
     let digits: Vec<char> = text.chars().filter(char::is_ascii_digit).collect();

@@ -119,6 +119,22 @@ async fn columns_by_lineage_origin_and_name() {
         redacted
     );
     assert_eq!(one("a", None, lineage(std::slice::from_ref(&x), true), secret(), vec![rule("t", "x", Mode::Partial)]).await, json!("h***"));
+    // Of a document nothing is shown, whatever stands after its last dot.
+    for (value, shown) in [
+        (json!({"mail": "a@b.c", "pin": "x.4711"}), "[redacted:column]"),
+        (json!(["a@b.c", "x.4711"]), "[redacted:column]"),
+        (json!(" {\"mail\": \"a@b.c\", \"pin\": \"x.4711\"}"), "[redacted:column]"),
+        (json!("(7,a@b.c,x.4711)"), "[redacted:column]"),
+        (json!("[redacted:column]"), "[redacted:column]"),
+        (json!("write to a@b.c, the pin is x.4711"), "w***"),
+        (json!("a@b.c:pin.secret"), "a***@***.***"),
+        (json!("ada@mail.example.com"), "a***@***.com"),
+        (json!("a***@***.com"), "a***@***.com"),
+        (json!("a***@***.***"), "a***@***.***"),
+    ] {
+        let told = one("a", None, lineage(std::slice::from_ref(&x), true), value.clone(), vec![rule("t", "x", Mode::Partial)]).await;
+        assert_eq!(told, json!(shown), "{value}");
+    }
     assert_eq!(one("a", None, lineage(std::slice::from_ref(&x), true), secret(), vec![rule("t", "other", Mode::Redact)]).await, secret());
     // Unknown lineage, and a parser that disagrees with the database, count as everything.
     assert_eq!(one("a", None, Lineage::Any([x.clone()].into()), secret(), vec![rule("t", "x", Mode::Redact)]).await, redacted);
