@@ -163,7 +163,7 @@ fn within<T>(connection: &Connection, begin: &str, work: impl FnOnce() -> Result
 
 fn query(connection: &Connection, sql: &Sql, limits: Limits, out: &Out) -> Result<Done, Refusal> {
     let lineage = lineage(connection, &sql.statement)?;
-    let mut statement = connection.prepare_cached(sql.statement.text()).map_err(fail)?;
+    let mut statement = connection.prepare_cached(sql.statement.text()).map_err(|error| failure::sqlite_prepared(&error))?;
     if !statement.readonly() {
         return Err(Refusal::new(Code::NotRead).detail("SQLite says that it writes"));
     }
@@ -205,7 +205,7 @@ fn execute(connection: &Connection, sql: &Sql, limits: Limits, shown: Option<u64
 
 fn change(connection: &Connection, sql: &Sql, limits: Limits, shown: Option<u64>) -> Result<(Vec<Piece>, Done), Refusal> {
     let lineage = lineage(connection, &sql.statement)?;
-    let mut statement = connection.prepare(sql.statement.text()).map_err(fail)?;
+    let mut statement = connection.prepare(sql.statement.text()).map_err(|error| failure::sqlite_prepared(&error))?;
     let mut pieces = Vec::new();
     let mut truncated = false;
     let counts = matches!(sql.statement.verb(), "insert" | "update" | "delete");
@@ -238,7 +238,7 @@ fn preview(connection: &Connection, preview: &Preview, limits: Limits, out: &Out
     let rows = match &preview.count {
         Count::Known(rows) => *rows,
         Count::Query(sql) => {
-            let mut statement = connection.prepare(sql.statement.text()).map_err(fail)?;
+            let mut statement = connection.prepare(sql.statement.text()).map_err(|error| failure::sqlite_prepared(&error))?;
             statement.query_row(params_from_iter(sql.params.iter().map(bound)), |row| row.get::<_, u64>(0)).map_err(fail)?
         }
     };

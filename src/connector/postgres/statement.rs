@@ -19,5 +19,5 @@ pub(super) async fn prepare(
 ) -> Result<sqlx::postgres::PgStatement, Refusal> {
     // Safe: not a text that came in, but the tree that was judged, printed (`operation::sql::Statement`), and an id of letters and digits.
     let text = AssertSqlSafe(format!("{} /* countersign:{call} */", statement.text())).into_sql_str();
-    connection.prepare(text).await.map_err(|error| failure::postgres(&error))
+    connection.prepare(text).await.map_err(|error| failure::postgres_prepared(&error))
 }
