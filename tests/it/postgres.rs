@@ -263,7 +263,6 @@ async fn what_a_read_cannot_do() {
         "SELECT boom(email) FROM customers",
         "SELECT pg_read_file('/etc/passwd')",
         "SELECT setval('s', 1)",
-        "WITH d AS (DELETE FROM customers RETURNING *) SELECT * FROM d",
         "SELECT * FROM customers FOR UPDATE",
         "SELECT query_to_xml('DELETE FROM customers', true, false, '')",
         "SELECT * FROM pg_stats",

@@ -3,11 +3,12 @@
 //! Only listed kinds of statement are accepted. The text to execute is the parse tree printed again, and printing must lose nothing: if the
 //! printed text does not parse to the same tree, the statement is refused.
 
+mod literals;
+
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Ident, ObjectType, Statement as Ast, Value, ValueWithSpan, Visit, Visitor};
+use sqlparser::ast::{AlterTableOperation, CascadeOption, DropBehavior, ObjectType, Statement as Ast, Visit, Visitor};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::Parser;
 
@@ -24,10 +25,6 @@ pub type SqlError = Refusal;
 pub const SQL_MAX_BYTES: usize = 64 * 1024;
 /// Nesting that the parser follows.
 const DEPTH_MAX: usize = 40;
-/// Bytes of a name in PostgreSQL, which cuts what is longer: two names could become one.
-const NAME_MAX_BYTES: usize = 63;
-/// Placeholders in a statement.
-const PLACEHOLDERS_MAX: usize = 999;
 
 /// One parsed statement.
 #[derive(Debug, Clone)]
@@ -86,12 +83,12 @@ impl Statement {
         if sql.len() > SQL_MAX_BYTES {
             return Err(Refusal::new(Code::TooComplex).detail(format!("it has {} bytes, and {SQL_MAX_BYTES} are the most", sql.len())));
         }
-        if let Some(hidden) = sql.chars().find(|c| is_hidden(*c)) {
+        if let Some(hidden) = sql.chars().find(|c| literals::is_hidden(*c)) {
             return Err(Refusal::new(Code::Unparsable)
                 .detail(format!("the character U+{:04X} cannot be seen and is not accepted; bind it as a parameter", u32::from(hidden))));
         }
         let ast = tree(engine, sql)?;
-        let placeholders = literals(engine, &ast)?;
+        let placeholders = literals::check(engine, &ast)?;
         let text = ast.to_string();
         // What was judged is what runs: the printed text must mean the same tree.
         if tree(engine, &text).ok().as_ref() != Some(&ast) {
@@ -122,6 +119,12 @@ impl Statement {
             Ast::Delete(_) => self.verb = "delete",
             _ => return self.definition(),
         }
+        if let Some(what) = change_inside(&self.ast) {
+            return Err(Refusal::new(Code::UnsupportedStatement).detail(format!(
+                "{what}, and its effect could be neither shown nor bounded; send one INSERT, UPDATE or DELETE of its own, \
+                 with its WITH in a subquery: `INSERT INTO t WITH … SELECT …`, `DELETE FROM t WHERE id IN (WITH … SELECT …)`"
+            )));
+        }
         let found = classify::classify(self.engine, &self.ast);
         self.risk = found.risk.unwrap_or(Risk::Read);
         self.touches = found.touches.into_iter().map(|((path, verb), risk)| Touch { path, verb, risk }).collect();
@@ -144,14 +147,23 @@ impl Statement {
                     && table.like.is_none()
                     && table.clone.is_none()
                     && !table.or_replace
-                    && table.location.is_none() =>
+                    && table.location.is_none()
+                    // Rows of such a table are rows of another one.
+                    && table.inherits.is_none()
+                    && table.partition_of.is_none() =>
             {
                 ("create", Risk::Write, path(&table.name).map(|path| vec![path]))
             }
             Ast::CreateIndex(index) => ("create", Risk::Write, path(&index.table_name).map(|path| vec![path])),
             // A view shows what its owner may see to whoever may see the view.
             Ast::CreateView(view) => ("create", Risk::Admin, path(&view.name).map(|path| vec![path])),
-            Ast::AlterTable(table) => ("alter", Risk::Destructive, path(&table.name).map(|path| vec![path])),
+            Ast::AlterTable(table) => {
+                let risk = if table.operations.iter().all(changes_shape) { Risk::Destructive } else { Risk::Admin };
+                ("alter", risk, path(&table.name).map(|path| vec![path]))
+            }
+            Ast::Drop { cascade: true, .. } | Ast::Truncate(sqlparser::ast::Truncate { cascade: Some(CascadeOption::Cascade), .. }) => {
+                return Err(Refusal::new(Code::UnsupportedStatement).detail("CASCADE reaches what the statement does not name; name it"));
+            }
             Ast::Drop {
                 object_type: ObjectType::Table | ObjectType::View | ObjectType::MaterializedView | ObjectType::Index,
                 names,
@@ -285,85 +297,51 @@ pub(super) fn view_query(engine: Engine, definition: &str) -> Option<Ast> {
     }
 }
 
-/// Characters that make a statement read otherwise than it runs.
-fn is_hidden(c: char) -> bool {
-    (c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
-        || matches!(c, '\u{a0}' | '\u{ad}' | '\u{61c}' | '\u{1680}' | '\u{180e}' | '\u{2000}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{3000}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
-/// Checks literals and names, and counts placeholders.
-fn literals(engine: Engine, ast: &Ast) -> Result<usize, Refusal> {
-    struct Literals {
-        engine: Engine,
-        numbered: Vec<usize>,
-        plain: usize,
-    }
-    impl Visitor for Literals {
+/// A change inside another statement: in a WITH, or as the body of one.
+fn change_inside(ast: &Ast) -> Option<String> {
+    struct Inside(usize);
+    impl Visitor for Inside {
         type Break = String;
 
-        fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<String> {
-            match &value.value {
-                Value::Number(..) | Value::Boolean(_) | Value::Null => ControlFlow::Continue(()),
-                Value::HexStringLiteral(_) if self.engine == Engine::Sqlite => ControlFlow::Continue(()),
-                // The printer cannot tell a quote that stands twice from one that is escaped.
-                Value::SingleQuotedString(text) if text.contains("''") => {
-                    ControlFlow::Break("a literal holds two quotes in a row".to_owned())
-                }
-                Value::SingleQuotedString(_) => ControlFlow::Continue(()),
-                Value::Placeholder(text) => self.placeholder(text),
-                _ => ControlFlow::Break(
-                    "a literal of this form is not accepted; write it in plain single quotes, or bind it as a parameter".to_owned(),
-                ),
+        fn pre_visit_statement(&mut self, statement: &Ast) -> ControlFlow<String> {
+            self.0 += 1;
+            if self.0 == 1 {
+                return ControlFlow::Continue(());
             }
+            let text = statement.to_string();
+            ControlFlow::Break(format!(
+                "`{}` stands inside another statement",
+                shortened(text.split_whitespace().next().unwrap_or_default())
+            ))
         }
 
-        fn pre_visit_ident(&mut self, ident: &Ident) -> ControlFlow<String> {
-            if ident.value.contains('"') || ident.value.contains('`') || ident.value.contains(']') || ident.value.is_empty() {
-                return ControlFlow::Break("a name with a quote in it is not accepted".to_owned());
-            }
-            if self.engine == Engine::Postgres && ident.value.len() > NAME_MAX_BYTES {
-                return ControlFlow::Break(format!("a name is longer than {NAME_MAX_BYTES} bytes"));
+        fn pre_visit_select(&mut self, select: &sqlparser::ast::Select) -> ControlFlow<String> {
+            if select.into.is_some() {
+                return ControlFlow::Break("SELECT INTO makes a table".to_owned());
             }
             ControlFlow::Continue(())
         }
     }
-    impl Literals {
-        fn placeholder(&mut self, text: &str) -> ControlFlow<String> {
-            let number = match (self.engine, text) {
-                (Engine::Sqlite, "?") => {
-                    self.plain += 1;
-                    return ControlFlow::Continue(());
-                }
-                (Engine::Sqlite, text) => text.strip_prefix('?'),
-                (Engine::Postgres, text) => text.strip_prefix('$'),
-            };
-            match number.and_then(|number| number.parse::<usize>().ok()).filter(|number| (1..=PLACEHOLDERS_MAX).contains(number)) {
-                Some(number) => {
-                    self.numbered.push(number);
-                    ControlFlow::Continue(())
-                }
-                None => ControlFlow::Break(format!(
-                    "the placeholder `{}` is not of the form `{}`",
-                    shortened(text),
-                    if self.engine == Engine::Sqlite { "?1" } else { "$1" }
-                )),
-            }
-        }
+    match ast.visit(&mut Inside(0)) {
+        ControlFlow::Break(what) => Some(what),
+        ControlFlow::Continue(()) => None,
     }
-    let mut found = Literals { engine, numbered: Vec::new(), plain: 0 };
-    if let ControlFlow::Break(why) = ast.visit(&mut found) {
-        return Err(Refusal::new(Code::Unparsable).detail(why));
-    }
-    if found.plain > 0 && !found.numbered.is_empty() {
-        return Err(Refusal::new(Code::Unparsable).detail("placeholders with and without numbers cannot be mixed"));
-    }
-    found.numbered.sort_unstable();
-    found.numbered.dedup();
-    if found.numbered.iter().enumerate().any(|(index, number)| *number != index + 1) {
-        let mut wanted = String::new();
-        // Writing to a string cannot fail.
-        let _infallible = write!(wanted, "placeholders must be numbered from 1 without gaps, found {:?}", found.numbered);
-        return Err(Refusal::new(Code::Unparsable).detail(wanted));
-    }
-    Ok(found.plain.max(found.numbered.len()))
+}
+
+/// What ALTER TABLE may do to columns, constraints and names. All else (owner, row-level security, triggers, rules, partitions) is about who may
+/// do what, and is the highest risk.
+const fn changes_shape(operation: &AlterTableOperation) -> bool {
+    use AlterTableOperation as A;
+    matches!(
+        operation,
+        A::AddColumn { .. }
+            | A::DropColumn { drop_behavior: None | Some(DropBehavior::Restrict), .. }
+            | A::AlterColumn { .. }
+            | A::RenameColumn { .. }
+            | A::RenameTable { .. }
+            | A::AddConstraint { .. }
+            | A::DropConstraint { drop_behavior: None | Some(DropBehavior::Restrict), .. }
+            | A::RenameConstraint { .. }
+            | A::ValidateConstraint { .. }
+    )
 }

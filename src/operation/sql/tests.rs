@@ -123,9 +123,26 @@ fn attacks_3_4_5_10_15_functions_that_are_not_known_to_read() {
 
 #[test]
 fn attack_6_changes_inside_reads() {
-    risk(&PG, "WITH d AS (DELETE FROM t RETURNING *) SELECT * FROM d", Risk::Destructive);
-    risk(&PG, "WITH d AS (INSERT INTO t VALUES (1) RETURNING *) SELECT * FROM d", Risk::Write);
-    risk(&PG, "SELECT * INTO x FROM t", Risk::Admin);
+    // Neither shown nor bounded, so not accepted: a change inside a statement, whatever stands around it.
+    for sql in [
+        "WITH d AS (DELETE FROM t RETURNING *) SELECT * FROM d",
+        "WITH d AS (INSERT INTO t VALUES (1) RETURNING *) SELECT * FROM d",
+        "WITH d AS (UPDATE t SET a = 1 RETURNING *) INSERT INTO u SELECT * FROM d",
+        "WITH d AS (MERGE INTO t USING u ON t.id = u.id WHEN MATCHED THEN DELETE) SELECT 1",
+        "WITH x AS (SELECT 1) UPDATE t SET a = 1 WHERE id = 1",
+        "WITH x AS (SELECT 1) DELETE FROM t WHERE id = 1",
+        "WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x",
+        "SELECT * FROM (WITH d AS (DELETE FROM t RETURNING *) SELECT * FROM d) AS y",
+        "INSERT INTO u WITH d AS (DELETE FROM t RETURNING *) SELECT * FROM d",
+        "MERGE INTO t USING u ON t.id = u.id WHEN MATCHED THEN DELETE",
+        "SELECT * INTO x FROM t",
+        "WITH x AS (SELECT * INTO y FROM t) SELECT 1",
+    ] {
+        refused(&PG, sql, Code::UnsupportedStatement);
+    }
+    refused(&LITE, "WITH x AS (SELECT 1) UPDATE t SET a = 1 WHERE id = 1", Code::UnsupportedStatement);
+    risk(&BOTH, "INSERT INTO t WITH x AS (SELECT 1) SELECT * FROM x", Risk::Write);
+    risk(&BOTH, "DELETE FROM t WHERE id IN (WITH x AS (SELECT 1) SELECT * FROM x)", Risk::Destructive);
     risk(&BOTH, "DELETE FROM t WHERE id = 1", Risk::Destructive);
     risk(&BOTH, "UPDATE t SET a = 1", Risk::Destructive);
     risk(&BOTH, "UPDATE t SET a = 1 WHERE 1 = 1", Risk::Destructive);
@@ -139,8 +156,58 @@ fn attack_6_changes_inside_reads() {
     risk(&BOTH, "CREATE VIEW v AS SELECT 1", Risk::Admin);
     risk(&PG, "GRANT ALL ON t TO bob", Risk::Admin);
     risk(&PG, "TRUNCATE t", Risk::Destructive);
+    for sql in
+        ["TRUNCATE t CASCADE", "DROP TABLE t CASCADE", "CREATE TABLE p PARTITION OF t DEFAULT", "CREATE TABLE p (a int) INHERITS (t)"]
+    {
+        refused(&PG, sql, Code::UnsupportedStatement);
+    }
     let locked = Statement::parse(Engine::Postgres, "SELECT * FROM t FOR UPDATE").unwrap();
     assert!(!locked.is_read());
+}
+
+#[test]
+fn an_alter_that_is_about_rights_is_admin() {
+    for action in [
+        "ADD COLUMN b int DEFAULT 1",
+        "DROP COLUMN b",
+        "ALTER COLUMN b TYPE text",
+        "ALTER COLUMN b SET NOT NULL",
+        "RENAME COLUMN b TO c",
+        "RENAME TO u",
+        "ADD CONSTRAINT x CHECK (b > 1)",
+        "DROP CONSTRAINT x",
+    ] {
+        risk(&PG, &format!("ALTER TABLE t {action}"), Risk::Destructive);
+    }
+    for action in [
+        "OWNER TO mallory",
+        "ENABLE ROW LEVEL SECURITY",
+        "DISABLE ROW LEVEL SECURITY",
+        "FORCE ROW LEVEL SECURITY",
+        "NO FORCE ROW LEVEL SECURITY",
+        "DISABLE TRIGGER x",
+        "ENABLE TRIGGER x",
+        "DISABLE RULE x",
+        "ENABLE ALWAYS RULE x",
+        "DROP COLUMN b CASCADE",
+        "ADD COLUMN b int DEFAULT evil()",
+        "ALTER COLUMN b TYPE int USING evil(b)",
+        "DROP COLUMN b, OWNER TO mallory",
+    ] {
+        risk(&PG, &format!("ALTER TABLE t {action}"), Risk::Admin);
+    }
+    for sql in [
+        "CREATE POLICY p ON t USING (true)",
+        "DROP POLICY p ON t",
+        "ALTER POLICY p ON t RENAME TO q",
+        "CREATE TRIGGER x AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()",
+        "DROP TRIGGER x ON t",
+        "ALTER ROLE mallory SUPERUSER",
+        "CREATE ROLE mallory",
+        "ALTER VIEW v AS SELECT 1",
+    ] {
+        refused(&PG, sql, Code::UnsupportedStatement);
+    }
 }
 
 #[test]
