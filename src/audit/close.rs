@@ -46,6 +46,7 @@ impl Audit {
             "status".to_owned(),
             Value::from(match &drained.outcome {
                 Err(refusal) if refusal.code() == Code::TargetCancelled => "cancelled",
+                Err(refusal) if refusal.code() == Code::Unresolved => "unresolved",
                 _ => status,
             }),
         )]);

@@ -77,7 +77,7 @@ pub struct Execute {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::catalog::schema::params")]
     pub params: Vec<Value>,
-    /// Roll back if more rows than this would change.
+    /// Roll back if an INSERT, UPDATE or DELETE would change more rows than this.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000000000))]
     pub expect_max_rows: Option<u64>,

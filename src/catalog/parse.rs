@@ -165,6 +165,12 @@ impl Catalog {
         if statement.is_read() {
             return Err(refuse(Refusal::new(Code::InvalidArguments).detail("`sql` only reads: use db_query for it")));
         }
+        if execute.expect_max_rows.is_some() && !statement.counts_rows() {
+            return Err(refuse(Refusal::new(Code::InvalidArguments).detail(format!(
+                "`expect_max_rows` bounds INSERT, UPDATE and DELETE; of {} nobody counts the rows",
+                statement.verb().to_uppercase()
+            ))));
+        }
         let params = params(&statement, &execute.params).map_err(refuse)?;
         let operation = Operation::Sql(Sql { statement, params, mode: Mode::Execute, expect_max_rows: execute.expect_max_rows });
         let limits = self.limits(execute.timeout_ms, execute.max_rows, None);

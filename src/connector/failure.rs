@@ -74,6 +74,16 @@ pub(super) fn postgres_prepared(error: &sqlx::Error) -> Refusal {
     }
 }
 
+/// For a COMMIT that failed: a server that reports an error has rolled back; if the connection or the session is gone, nobody knows.
+pub(super) fn postgres_commit(error: &sqlx::Error) -> Refusal {
+    use sqlx::postgres::{PgDatabaseError, PgSeverity};
+    let database = error.as_database_error().and_then(|database| database.try_downcast_ref::<PgDatabaseError>());
+    match database.map(PgDatabaseError::severity) {
+        Some(PgSeverity::Error) => postgres(error),
+        _ => Refusal::new(Code::Unresolved).detail("the connection was lost while the change was being made final").cause(error),
+    }
+}
+
 /// For an error of PostgreSQL.
 pub(super) fn postgres(error: &sqlx::Error) -> Refusal {
     match error {

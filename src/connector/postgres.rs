@@ -54,10 +54,10 @@ impl Postgres {
             .acquire()
             .await
             .map_err(|error| Failed { is_login: failure::is_login(&error), ..Failed::from(failure::postgres(&error)) })?;
-        let pid = OnceLock::new();
-        let stop = Stop { pool: &pool, pid: &pid, gone: call.line.gone.clone(), timeout: call.limits.timeout };
+        let progress = Progress::default();
+        let stop = Stop { pool: &pool, progress: &progress, gone: call.line.gone.clone(), timeout: call.limits.timeout };
         let expected = Expected { call, user: &login.user, role: credential.role(), reads: !writes(permit) };
-        let outcome = stop.guard(self.transact(&mut connection, permit, &expected, &pid, out)).await;
+        let outcome = stop.guard(self.transact(&mut connection, permit, &expected, &progress, out)).await;
         if !expected.reads || outcome.is_err() {
             // What a change may have left behind goes with the connection. The outcome stands either way.
             drop(connection.close().await);
@@ -70,7 +70,7 @@ impl Postgres {
         connection: &mut PgConnection,
         permit: &Permit,
         expected: &Expected<'_>,
-        pid: &OnceLock<i32>,
+        progress: &Progress,
         out: &Out,
     ) -> Result<Done, Refusal> {
         let fail = |error: sqlx::Error| failure::postgres(&error);
@@ -78,11 +78,16 @@ impl Postgres {
         let begin = if expected.reads { "BEGIN READ ONLY" } else { "BEGIN READ WRITE" };
         let mut transaction = connection.begin_with(begin).await.map_err(fail)?;
         let own = session::settle(&mut transaction, expected, search_path).await?;
-        let _own = pid.get_or_init(|| own);
+        let _own = progress.pid.get_or_init(|| own);
         let work = Work { connection: &mut transaction, call: expected.call, search_path, is_shared: expected.role.is_some() };
         let (pieces, done) = held_back(work, permit).await?;
         session::confirm(&mut transaction, expected).await?;
-        if expected.reads { transaction.rollback().await } else { transaction.commit().await }.map_err(fail)?;
+        if expected.reads {
+            transaction.rollback().await.map_err(fail)?;
+        } else {
+            let _from_here = progress.committing.get_or_init(|| ());
+            transaction.commit().await.map_err(|error| failure::postgres_commit(&error))?;
+        }
         for piece in pieces {
             send(out, piece).await.map_err(|failed| failed.refusal)?;
         }
@@ -104,11 +109,19 @@ fn writes(permit: &Permit) -> bool {
     matches!(&permit.call().operation, Operation::Sql(Sql { mode: Mode::Execute, .. }))
 }
 
+/// How far the work has come, for whoever has to stop it.
+#[derive(Default)]
+struct Progress {
+    /// The server's process, once it is known; before that nothing of the agent's runs.
+    pid: OnceLock<i32>,
+    /// The change is being committed: from here on only the server knows whether it is made.
+    committing: OnceLock<()>,
+}
+
 /// Stops a running statement from outside.
 struct Stop<'a> {
     pool: &'a PgPool,
-    /// The server's process, once it is known; before that nothing of the agent's runs.
-    pid: &'a OnceLock<i32>,
+    progress: &'a Progress,
     gone: CancellationToken,
     timeout: Duration,
 }
@@ -125,14 +138,20 @@ impl Stop<'_> {
             () = tokio::time::sleep(self.timeout) => Refusal::new(Code::TargetTimeout).detail(format!("after {} ms", self.timeout.as_millis())),
             () = self.gone.cancelled() => Refusal::new(Code::TargetCancelled),
         };
-        if let Some(pid) = self.pid.get() {
+        if let Some(pid) = self.progress.pid.get() {
             session::cancel(self.pool, *pid).await;
         }
         let back = tokio::time::timeout(STOP_GRACE, &mut work).await;
         match back {
             // It was done before the cancel arrived: what is true is told.
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(_)) => Err(Failed { stopped: Some(true), ..refusal.into() }),
+            Ok(Err(unresolved)) if unresolved.code() == Code::Unresolved => Err(Failed { stopped: Some(false), ..unresolved.into() }),
+            // The server said that it was cancelled; a connection that broke says nothing.
+            Ok(Err(end)) => Err(Failed { stopped: Some(end.code() == Code::TargetTimeout), ..refusal.into() }),
+            Err(_) if self.progress.committing.get().is_some() => {
+                let refusal = Refusal::new(Code::Unresolved).detail("the server did not answer while the change was being made final");
+                Err(Failed { stopped: Some(false), ..refusal.into() })
+            }
             Err(_) => Err(Failed { stopped: Some(false), ..refusal.into() }),
         }
     }

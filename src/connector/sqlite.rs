@@ -208,7 +208,10 @@ fn change(connection: &Connection, sql: &Sql, limits: Limits, shown: Option<u64>
     let mut statement = connection.prepare(sql.statement.text()).map_err(|error| failure::sqlite_prepared(&error))?;
     let mut pieces = Vec::new();
     let mut truncated = false;
-    let counts = matches!(sql.statement.verb(), "insert" | "update" | "delete");
+    let counts = sql.statement.counts_rows();
+    if let Some(again) = shown.and_then(|_| sql.recount()) {
+        check_affected(count(connection, &again)?, None, shown)?;
+    }
     let before = connection.total_changes();
     if sql.statement.returns_rows() {
         pieces.push(Piece::Header { columns: columns(&statement), lineage });
@@ -237,15 +240,18 @@ fn change(connection: &Connection, sql: &Sql, limits: Limits, shown: Option<u64>
 fn preview(connection: &Connection, preview: &Preview, limits: Limits, out: &Out) -> Result<Done, Refusal> {
     let rows = match &preview.count {
         Count::Known(rows) => *rows,
-        Count::Query(sql) => {
-            let mut statement = connection.prepare(sql.statement.text()).map_err(|error| failure::sqlite_prepared(&error))?;
-            statement.query_row(params_from_iter(sql.params.iter().map(bound)), |row| row.get::<_, u64>(0)).map_err(fail)?
-        }
+        Count::Query(sql) => count(connection, sql)?,
     };
     if let Some(sample) = &preview.sample {
         query(connection, sample, limits, out)?;
     }
     Ok(Done { preview_rows: Some(rows), ..Done::default() })
+}
+
+/// What a `SELECT count(*)` says.
+fn count(connection: &Connection, sql: &Sql) -> Result<u64, Refusal> {
+    let mut statement = connection.prepare(sql.statement.text()).map_err(|error| failure::sqlite_prepared(&error))?;
+    statement.query_row(params_from_iter(sql.params.iter().map(bound)), |row| row.get::<_, u64>(0)).map_err(fail)
 }
 
 fn columns(statement: &rusqlite::Statement<'_>) -> Vec<Column> {

@@ -42,7 +42,7 @@ fn decoded(row: &PgRow, index: usize, name: &str) -> Option<Value> {
         "FLOAT4" => value::float(f64::from(get::<f32>(row, index)?)),
         "FLOAT8" => value::float(get(row, index)?),
         "NUMERIC" => get::<Decimal>(row, index)?.to_string().into(),
-        "TEXT" | "VARCHAR" | "CHAR" | "NAME" | "UNKNOWN" | "\"CHAR\"" | "CITEXT" => text(row, index)?,
+        "TEXT" | "VARCHAR" | "CHAR" | "NAME" | "UNKNOWN" | "\"CHAR\"" | "citext" => text(row, index)?,
         "JSON" | "JSONB" => get(row, index)?,
         "UUID" => get::<uuid::Uuid>(row, index)?.to_string().into(),
         "DATE" => get::<NaiveDate>(row, index)?.to_string().into(),

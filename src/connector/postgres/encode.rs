@@ -110,7 +110,7 @@ fn add(arguments: &mut PgArguments, number: usize, param: &Param, name: &str) ->
             };
             push(arguments, number, name, document)
         }
-        "TEXT" | "VARCHAR" | "CHAR" | "NAME" | "UNKNOWN" | "CITEXT" => {
+        "TEXT" | "VARCHAR" | "CHAR" | "NAME" | "UNKNOWN" | "citext" => {
             let text = match param {
                 Param::Null => None,
                 Param::Text(text) => Some(text.clone()),

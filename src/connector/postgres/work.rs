@@ -71,6 +71,10 @@ impl Work<'_> {
         let mut pieces = Vec::new();
         let mut truncated = false;
         let mut affected = 0;
+        if let Some(again) = shown.and_then(|_| sql.recount()) {
+            statement::lock(self.connection, &sql.statement).await?;
+            check_affected(self.count(&again).await?, None, shown)?;
+        }
         if sql.statement.returns_rows() {
             let columns = session::columns(self.connection, prepared.columns(), names).await?;
             pieces.push(Piece::Header { columns, lineage });
@@ -94,7 +98,7 @@ impl Work<'_> {
             let done = sqlx::Executor::execute(&mut *self.connection, prepared.query_with(arguments)).await;
             affected = done.map_err(fail)?.rows_affected();
         }
-        let counts = matches!(sql.statement.verb(), "insert" | "update" | "delete");
+        let counts = sql.statement.counts_rows();
         if counts {
             check_affected(affected, sql.expect_max_rows, shown)?;
         }
@@ -104,19 +108,22 @@ impl Work<'_> {
     pub(super) async fn preview(&mut self, preview: &Preview) -> Result<HeldBack, Refusal> {
         let rows = match &preview.count {
             Count::Known(rows) => *rows,
-            Count::Query(sql) => {
-                self.check_pure(sql).await?;
-                let prepared = statement::prepare(self.connection, &sql.statement, &self.call.facts.id).await?;
-                let arguments = encode::arguments(&prepared, &sql.params)?;
-                let row = sqlx::Executor::fetch_one(&mut *self.connection, prepared.query_with(arguments)).await.map_err(fail)?;
-                u64::try_from(row.try_get::<i64, _>(0).map_err(fail)?).unwrap_or(u64::MAX)
-            }
+            Count::Query(sql) => self.count(sql).await?,
         };
         let pieces = match &preview.sample {
             Some(sample) => self.query(sample).await?.0,
             None => Vec::new(),
         };
         Ok((pieces, Done { preview_rows: Some(rows), ..Done::default() }))
+    }
+
+    /// What a `SELECT count(*)` says.
+    async fn count(&mut self, sql: &Sql) -> Result<u64, Refusal> {
+        self.check_pure(sql).await?;
+        let prepared = statement::prepare(self.connection, &sql.statement, &self.call.facts.id).await?;
+        let arguments = encode::arguments(&prepared, &sql.params)?;
+        let row = sqlx::Executor::fetch_one(&mut *self.connection, prepared.query_with(arguments)).await.map_err(fail)?;
+        Ok(u64::try_from(row.try_get::<i64, _>(0).map_err(fail)?).unwrap_or(u64::MAX))
     }
 
     pub(super) async fn objects(&mut self, wanted: &Objects) -> Result<HeldBack, Refusal> {

@@ -113,6 +113,15 @@ impl Sql {
         Some(Preview { count, sample, touches })
     }
 
+    /// For a change whose rows nobody counts while it runs: what counts them before, in the same transaction.
+    #[must_use]
+    pub fn recount(&self) -> Option<Box<Self>> {
+        match self.preview().filter(|_| !self.statement.counts_rows())?.count {
+            Count::Query(count) => Some(count),
+            Count::Known(_) => None,
+        }
+    }
+
     /// Count and sample of the rows that a condition chooses.
     fn rows_of(
         &self,

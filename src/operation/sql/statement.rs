@@ -264,6 +264,23 @@ impl Statement {
         }
     }
 
+    /// Whether the target tells how many rows it changed.
+    #[must_use]
+    pub const fn counts_rows(&self) -> bool {
+        matches!(self.ast, Ast::Insert(_) | Ast::Update(_) | Ast::Delete(_))
+    }
+
+    /// The tables that lose every row, as the statement names them.
+    #[must_use]
+    pub fn emptied(&self) -> Option<String> {
+        let names: Vec<String> = match &self.ast {
+            Ast::Truncate(truncate) => truncate.table_names.iter().map(|target| target.name.to_string()).collect(),
+            Ast::Drop { object_type: ObjectType::Table, names, .. } => names.iter().map(ToString::to_string).collect(),
+            _ => return None,
+        };
+        Some(names.join(", "))
+    }
+
     /// The relations it reads or writes by name, schema first where it names one.
     #[must_use]
     pub fn relations(&self) -> &[Vec<String>] {
