@@ -6,6 +6,7 @@ pub mod company;
 pub mod openbao;
 pub mod process;
 pub mod provider;
+pub mod proxy;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -14,6 +14,7 @@
 
 mod agent;
 mod approval;
+mod bounds;
 mod clients;
 mod codes;
 mod conformance;
@@ -27,6 +28,7 @@ mod identity_in_postgres;
 mod kill;
 mod login;
 mod masking;
+mod masking_postgres;
 mod path;
 mod policy_matrix;
 mod postgres;

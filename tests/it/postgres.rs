@@ -24,10 +24,15 @@ const SCHEMA: &str = "
     CREATE FUNCTION boom(text) RETURNS int LANGUAGE sql AS 'SELECT 1';
     GRANT SELECT, INSERT, UPDATE, DELETE ON customers, odds, contacts TO support;";
 
-async fn world() -> (World, Cluster) {
+pub async fn world() -> (World, Cluster) {
+    world_under(POLICY).await
+}
+
+/// The same under other policies.
+pub async fn world_under(policies: &str) -> (World, Cluster) {
     let cluster = Cluster::start();
     cluster.admin().await.execute(SCHEMA).await.unwrap();
-    let policies = POLICY.replace("resource in Target::\"shop\"", "resource");
+    let policies = policies.replace("resource in Target::\"shop\"", "resource");
     // The issuer's URL is the world's own, so the map is filled once it is known.
     let world = World::with_targets(Wish { policies, ..Wish::default() }, |issuer| {
         let key = |who: &str| (issuer.to_owned(), who.to_owned());
@@ -35,7 +40,7 @@ async fn world() -> (World, Cluster) {
             service: cluster.login("broker", "broker-secret"),
             roles: Roles::Mapped {
                 humans: BTreeMap::from([(key("mallory"), "admin".to_owned())]),
-                teams: BTreeMap::from([(key("support"), "support".to_owned())]),
+                teams: BTreeMap::from([(key("support"), "support".to_owned()), (key("oncall"), "broker".to_owned())]),
             },
         };
         let logins = Access::Logins(BTreeMap::from([(key("alice"), cluster.login("alice", "alice-secret"))]));
@@ -48,11 +53,11 @@ async fn world() -> (World, Cluster) {
     (world, cluster)
 }
 
-fn cell(answer: &Value, row: usize, column: usize) -> &Value {
+pub fn cell(answer: &Value, row: usize, column: usize) -> &Value {
     &answer["result"]["rows"][row][column]
 }
 
-async fn approve(world: &World, agent: &Agent, target: &str, sql: &str) -> Value {
+pub async fn approve(world: &World, agent: &Agent, target: &str, sql: &str) -> Value {
     let pending = agent.execute(target, sql).await;
     assert_eq!(pending["status"], "approval_pending", "{pending}");
     let id = pending["approval"]["id"].as_str().unwrap().to_owned();
@@ -77,6 +82,19 @@ async fn the_session_is_the_humans_and_names_the_call() {
     assert_eq!(refused["error"]["code"], -32602, "{refused}");
     let mallory = world.agent_of("mallory", "demo-agent", &["support"], "mcp:read").query("pg", "SELECT current_user").await;
     assert_eq!(code(&mallory), "target.refused", "{mallory}");
+    // Attack 78. Policy allows them, and the target has no login or no one role for them.
+    let colleague = world.agent_of("carol", "demo-agent", &["support"], "mcp:read mcp:write");
+    let torn = world.agent_of("dave", "demo-agent", &["support", "oncall"], "mcp:read mcp:write");
+    let update = "UPDATE customers SET note = 'x' WHERE id = 1";
+    for (who, target, says) in [(&colleague, "own", "no login is configured"), (&torn, "pg", "several roles are mapped")] {
+        let refused = who.query(target, "SELECT current_user").await;
+        assert!(code(&refused) == "target.refused" && refused.to_string().contains(says), "{refused}");
+        let call = refused["call_id"].as_str().unwrap();
+        assert!(!cluster.log().contains(call), "the server was asked all the same");
+        // Nobody is asked to approve what nobody could do.
+        assert_eq!(code(&who.execute(target, update).await), "approval.preview_failed");
+    }
+    assert_eq!(colleague.query("pg", "SELECT current_user").await["result"]["rows"][0][0], "support");
     let denied = agent.query("pg", "SELECT * FROM secrets").await;
     assert_eq!(code(&denied), "target.refused", "{denied}");
     world.verify();
@@ -128,69 +146,6 @@ async fn values_and_parameters_are_exact_or_say_that_they_are_not() {
         )
         .await;
     assert_eq!(small["result"]["truncated"], true);
-    world.verify();
-}
-
-#[tokio::test]
-async fn masked_in_every_form_and_in_errors() {
-    let (world, _cluster) = world().await;
-    let agent = world.agent();
-    for sql in [
-        "SELECT email FROM customers",
-        "SELECT email AS x FROM customers",
-        "SELECT upper(email), left(email, 20) FROM customers",
-        "SELECT email::varchar || '' FROM customers",
-        "SELECT md5(email) FROM customers",
-        "SELECT max(email), string_agg(email, ',') FROM customers",
-        "SELECT array_agg(email) FROM customers",
-        "SELECT CASE WHEN id > 0 THEN email END FROM customers",
-        "SELECT (SELECT email FROM customers LIMIT 1)",
-        "WITH x AS (SELECT email AS y FROM customers) SELECT reverse(y) FROM x",
-        "SELECT note FROM customers UNION SELECT email FROM customers",
-        "SELECT email FROM customers UNION ALL SELECT note FROM customers",
-        "SELECT c FROM customers c",
-        "SELECT row_to_json(c) FROM customers c",
-        "SELECT to_jsonb(c) ->> 'email' FROM customers c",
-        "SELECT json_agg(c) FROM customers c",
-        "SELECT c::text FROM customers c",
-        "SELECT * FROM contacts",
-        "SELECT contact || 'x' FROM contacts",
-        "SELECT split_part(email, '@', 1) FROM customers",
-        "SELECT c.* FROM customers c",
-        "SELECT x.y FROM customers c, LATERAL (SELECT c.email AS y) x",
-        "WITH RECURSIVE r(n, e) AS (SELECT 1, email FROM customers WHERE id = 1 UNION ALL SELECT n + 1, e FROM r WHERE n < 3) SELECT e FROM r",
-        "SELECT jsonb_build_object('z', email) FROM customers",
-        "SELECT first_value(email) OVER (ORDER BY id) FROM customers",
-        "SELECT email, count(*) FROM customers GROUP BY email",
-        "SELECT encode(email::bytea, 'hex') FROM customers",
-    ] {
-        let answer = agent.query("pg", sql).await;
-        assert_eq!(answer["status"], "ok", "{sql}: {answer}");
-        let text = answer.to_string();
-        let hexed = hex::encode("person1@example.com");
-        assert!(
-            !text.contains("person1")
-                && !text.to_lowercase().contains("example")
-                && !text.contains("moc.elpmaxe")
-                && !text.contains(&hexed)
-                && !text.contains("PERSON"),
-            "{sql}: {text}"
-        );
-        assert!(answer["masked"].as_array().is_some_and(|masked| !masked.is_empty()), "{sql}: {text}");
-    }
-    // Errors quote data; what is passed on does not.
-    for (sql, says) in [
-        ("INSERT INTO customers (id, email) VALUES (900, 'person7@example.com')", "customers_email_key"),
-        ("UPDATE customers SET id = NULL WHERE id = 3", "column `id`"),
-        ("UPDATE customers SET balance = note::numeric WHERE id = 3", "form of its type"),
-    ] {
-        let answer = approve(&world, &agent, "pg", sql).await;
-        assert_eq!(code(&answer), "target.failed", "{answer}");
-        let text = answer.to_string();
-        assert!(text.contains(says) && !text.contains("person7@") && !text.contains("note 3"), "{sql}: {text}");
-    }
-    let divided = agent.query("pg", "SELECT email::int FROM customers").await;
-    assert!(code(&divided) == "target.failed" && !divided.to_string().contains("person"), "{divided}");
     world.verify();
 }
 
@@ -263,6 +218,7 @@ async fn what_a_read_cannot_do() {
         "SELECT boom(email) FROM customers",
         "SELECT pg_read_file('/etc/passwd')",
         "SELECT setval('s', 1)",
+        "SELECT (json_populate_record(NULL::customers, to_json(c))).name FROM customers c",
         "SELECT * FROM customers FOR UPDATE",
         "SELECT query_to_xml('DELETE FROM customers', true, false, '')",
         "SELECT * FROM pg_stats",
@@ -275,9 +231,24 @@ async fn what_a_read_cannot_do() {
     for sql in [
         "SELECT 1; COMMIT; DROP TABLE customers",
         "COMMIT",
+        "END WORK",
+        "ABORT",
+        "COMMIT AND CHAIN",
+        "PREPARE TRANSACTION 'x'",
+        "SAVEPOINT x",
+        "/* x */ END WORK -- y",
+        "WITH d AS (DELETE FROM customers RETURNING *) SELECT * FROM d",
+        "WITH d AS (SELECT 1) DELETE FROM customers",
+        "MERGE INTO customers USING odds ON true WHEN MATCHED THEN DELETE",
+        "WITH m AS (MERGE INTO customers USING odds ON true WHEN MATCHED THEN DELETE) SELECT 1",
+        "SELECT * INTO stolen FROM customers",
         "SET ROLE admin",
         "RESET ROLE",
         "COPY customers TO PROGRAM 'id'",
+        "COPY customers FROM PROGRAM 'cat /etc/passwd'",
+        "COPY (SELECT * FROM customers) TO STDOUT",
+        "EXPLAIN (ANALYZE) DELETE FROM customers",
+        "EXPLAIN (ANALYZE, FORMAT JSON) SELECT 1",
         "DO $$BEGIN END$$",
         "PREPARE p AS SELECT 1",
         "EXPLAIN ANALYZE DELETE FROM customers",
@@ -287,6 +258,12 @@ async fn what_a_read_cannot_do() {
             assert!(code(&answer).starts_with("operation."), "{tool} {sql}: {answer}");
         }
     }
+    // What reads runs in a transaction that cannot write, whatever got past the parser.
+    let before = cluster.log().matches("BEGIN READ ONLY").count();
+    let mode = agent.query("pg", "SELECT count(*) FROM customers").await;
+    assert_eq!(mode["status"], "ok", "{mode}");
+    assert_eq!(cluster.log().matches("BEGIN READ ONLY").count(), before + 1);
+    assert!(!cluster.log().contains("BEGIN READ WRITE"), "nothing here was let near a writing transaction");
     let bad_login = agent.query("down", "SELECT 1").await;
     let text = bad_login.to_string();
     assert_eq!(code(&bad_login), "target.refused", "{bad_login}");

@@ -148,10 +148,17 @@ impl Cluster {
     }
 }
 
-impl Drop for Cluster {
-    fn drop(&mut self) {
+impl Cluster {
+    /// Stops the server at once; what it held open is gone.
+    pub fn stop(&self) {
         let mut stop = command(&self.bin.join("pg_ctl"), self.dir.path());
         stop.arg("-D").arg(self.dir.path().join("data")).args(["-m", "immediate", "stop"]).stderr(Stdio::null());
         drop(stop.status());
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
