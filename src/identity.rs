@@ -49,7 +49,7 @@ pub use keys::Algorithm;
 pub use mapping::{ClaimPath, Mapping, Provider};
 pub use person::Person;
 pub use reading::Reading;
-pub use signing::SigningKeys;
+pub use signing::{SigningKeys, Turned};
 pub use standing::{Reach, Standing};
 pub use witness::{Event, Witness};
 
@@ -179,7 +179,7 @@ impl Identity {
         let verified = token::verify(self, token.expose_secret(), token::Door::Mcp, now).await.map_err(at_door)?;
         let client = verified.claims.client.clone();
         let delegation = Arc::new(Delegation::of(verified, Arc::clone(&self.standing)).map_err(at_door)?);
-        let event = Event::SignedIn {
+        let event = Event::FirstUse {
             human: delegation.human(),
             agent: Some(delegation.agent()),
             client: client.as_deref(),
@@ -205,7 +205,7 @@ impl Identity {
         let token = bearer(headers).map_err(at_door)?;
         let verified = token::verify(self, token.expose_secret(), token::Door::Inbox, self.clock.now()).await.map_err(at_door)?;
         let person = Person::of(verified).map_err(at_door)?;
-        let event = Event::SignedIn { human: person.human(), agent: None, client: Some(person.client()), sign_in: person.sign_in() };
+        let event = Event::FirstUse { human: person.human(), agent: None, client: Some(person.client()), sign_in: person.sign_in() };
         self.greet(fingerprint(&token), person.expires_at(), event).await.map_err(at_door)?;
         Ok(person)
     }

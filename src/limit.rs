@@ -14,6 +14,10 @@ const KEYS_MAX: usize = 10_000;
 /// The time in which a bucket fills.
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// On a response whose body is still being worked for: it keeps its place among the requests at once, and its deadline, until the body ends.
+#[derive(Debug, Clone, Copy)]
+pub struct HoldsPlace;
+
 /// How long to wait until one more would pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wait(Duration);

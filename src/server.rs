@@ -22,14 +22,16 @@ use axum::routing::get;
 use axum::{Json, Router};
 use futures::StreamExt;
 use http::{HeaderValue, StatusCode, header};
+use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::audit::Failures;
+use crate::limit::HoldsPlace;
 use crate::refusal::{Code, Refusal};
 
 pub use caller::Network;
@@ -95,7 +97,7 @@ const BODY_WITHIN: Duration = Duration::from_secs(60);
 
 struct Gate {
     settings: Settings,
-    places: Semaphore,
+    places: Arc<Semaphore>,
     strangers: strangers::Strangers,
     failures: Arc<Failures>,
 }
@@ -109,7 +111,7 @@ fn refused(status: StatusCode, refusal: &Refusal) -> Response {
 pub fn router(settings: Settings, doors: Router, ready: CancellationToken, failures: Arc<Failures>) -> Router {
     let body_max = settings.body_max;
     let gate = Arc::new(Gate {
-        places: Semaphore::new(settings.concurrency),
+        places: Arc::new(Semaphore::new(settings.concurrency)),
         strangers: strangers::Strangers::new(settings.transport.unauthenticated_per_minute),
         failures,
         settings,
@@ -158,13 +160,24 @@ fn foreign(settings: &Settings, request: &Request) -> Option<&'static str> {
 }
 
 async fn bound(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
-    let Ok(_place) = gate.places.try_acquire() else {
+    let Ok(place) = Arc::clone(&gate.places).try_acquire_owned() else {
         return refused(StatusCode::SERVICE_UNAVAILABLE, &Refusal::new(Code::Overloaded));
     };
-    match tokio::time::timeout(gate.settings.timeout, next.run(request.map(timely))).await {
+    let deadline = tokio::time::Instant::now() + gate.settings.timeout;
+    match tokio::time::timeout_at(deadline, next.run(request.map(timely))).await {
+        Ok(response) if response.extensions().get::<HoldsPlace>().is_some() => response.map(|body| held(body, place, deadline)),
         Ok(response) => response,
         Err(_) => refused(StatusCode::GATEWAY_TIMEOUT, &Refusal::new(Code::RequestTimeout)),
     }
+}
+
+/// The body of a call that still runs: at the deadline it ends, and with it the call, which the door sees as a caller that hung up.
+fn held(body: Body, place: OwnedSemaphorePermit, deadline: tokio::time::Instant) -> Body {
+    let frames = futures::stream::unfold((body, place), move |(mut body, place)| async move {
+        let frame = tokio::time::timeout_at(deadline, body.frame()).await.ok()??;
+        Some((frame.map(|frame| frame.into_data().unwrap_or_default()), (body, place)))
+    });
+    Body::from_stream(frames)
 }
 
 /// The body, or an error where it has not come whole in time.

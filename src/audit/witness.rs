@@ -21,7 +21,7 @@ impl Witness for Audit {
 impl Audit {
     async fn witnessed(&self, event: Event<'_>) -> Result<(), Unavailable> {
         let (leaf, writes) = match event {
-            Event::SignedIn { human, agent, client, sign_in } => {
+            Event::FirstUse { human, agent, client, sign_in } => {
                 let id = self.recorder.human(human);
                 let who = json!({ "sub_id": id, "idp": self.recorder.issuer(&human.issuer) });
                 let mut body = Map::from_iter([

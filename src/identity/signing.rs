@@ -97,6 +97,9 @@ struct Ring {
     published: Arc<KeySet>,
 }
 
+/// Key ids before a change, and now.
+pub type Turned = (Vec<String>, Vec<String>);
+
 /// The broker's own signing keys.
 pub struct SigningKeys {
     dir: PathBuf,
@@ -157,7 +160,7 @@ impl SigningKeys {
     ///
     /// # Errors
     /// As with [`SigningKeys::open`]; the keys stay as they were.
-    pub fn turn(&self, now: Timestamp) -> Result<Option<(Vec<String>, Vec<String>)>, String> {
+    pub fn turn(&self, now: Timestamp) -> Result<Option<Turned>, String> {
         let before = self.published().names();
         let mut listed: Vec<Listed> = self.with(|ring| ring.held.iter().map(|held| held.listed.clone()).collect());
         let us = |at: Timestamp| at.timestamp_micros();

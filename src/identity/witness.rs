@@ -13,7 +13,7 @@ use crate::refusal::Refusal;
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A token was used here for the first time since this broker started.
-    SignedIn {
+    FirstUse {
         /// The human it names.
         human: &'a Human,
         /// The agent that acts; `None` at the human's door.

@@ -20,6 +20,7 @@ use tracing::{Instrument, debug_span};
 use crate::identity::{Agent, Asker, Challenge, Delegation, Identity};
 use crate::limit::Limiter;
 use crate::mcp::Door;
+use crate::mcp::late_sse::is_stream;
 use crate::operation::Risk;
 use crate::refusal::{Code, Refusal};
 
@@ -135,10 +136,6 @@ async fn admitted(admission: &Admission, delegation: Arc<Delegation>, mut reques
         }
         _ => response,
     }
-}
-
-fn is_stream(response: &Response) -> bool {
-    response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// A POST whose body is one JSON-RPC object; anything else of a POST is answered here.

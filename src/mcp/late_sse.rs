@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use http::{HeaderValue, header};
 use http_body_util::BodyExt;
 
+use crate::limit::HoldsPlace;
 use crate::mcp::admission::IsCall;
 
 /// Quick answers come as they are.
@@ -28,7 +29,13 @@ pub(super) async fn late_sse(request: Request, next: Next) -> Response {
     }
     let mut inner: BoxFuture<'static, Response> = Box::pin(next.run(request));
     match tokio::time::timeout(QUICK, &mut inner).await {
-        Ok(response) => response,
+        // The protocol layer streams where it reports progress: its call still runs as well.
+        Ok(mut response) => {
+            if is_stream(&response) {
+                response.extensions_mut().insert(HoldsPlace);
+            }
+            response
+        }
         Err(_) => stream(inner),
     }
 }
@@ -58,15 +65,20 @@ fn stream(inner: BoxFuture<'static, Response>) -> Response {
     let mut response = Response::new(Body::from_stream(opening.chain(events).map(Ok::<_, Infallible>)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response.extensions_mut().insert(HoldsPlace);
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }
 
+pub(super) fn is_stream(response: &Response) -> bool {
+    response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
+
 /// The inner answer: a stream is piped on, anything else becomes one event.
 async fn opened(response: Response) -> (Bytes, Step) {
-    let is_stream = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    let streams = is_stream(&response);
     let body = response.into_body();
-    if is_stream {
+    if streams {
         return (Bytes::from_static(b": wait\n\n"), Step::Piping(body));
     }
     let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();

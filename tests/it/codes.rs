@@ -116,6 +116,23 @@ async fn a_request_that_takes_too_long_is_answered_stopped_and_recorded() {
     world.verify();
 }
 
+/// What takes longer than five seconds is streamed; it keeps its place and its deadline all the same.
+#[tokio::test]
+async fn a_streamed_call_keeps_its_place_and_its_deadline() {
+    let world =
+        World::with(Wish { timeout: Duration::from_secs(7), concurrency: 1, hold: Duration::from_secs(60), ..Wish::default() }).await;
+    let agent = world.agent();
+    let began = std::time::Instant::now();
+    let waits = agent.raw("db_execute", json!({"target": "shop", "sql": "UPDATE orders SET status = 'paid' WHERE id = 4"})).await;
+    assert_eq!(waits.headers()["content-type"], "text/event-stream");
+    let other = agent.query("shop", "SELECT 1").await;
+    assert_eq!(code(&other), "server.overloaded", "{other}");
+    let text = waits.text().await.unwrap_or_default();
+    assert!(!text.contains("data:") && began.elapsed() < Duration::from_secs(12), "{text}");
+    assert_eq!(agent.query("shop", "SELECT 1").await["status"], "ok", "the place is free again");
+    world.verify();
+}
+
 #[tokio::test]
 async fn a_locked_target_is_busy_and_a_busy_broker_says_so() {
     let world = World::with(Wish { hold: Duration::ZERO, ..Wish::default() }).await;

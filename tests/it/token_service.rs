@@ -184,11 +184,13 @@ async fn what_is_not_good_for_a_token_gets_none() {
     let inbox = stage.signed_in("alice", "inbox", "openid").await;
     let carol = stage.signed_in("carol", "mcp", "mcp:read").await;
     let (message, signature) = alice.rsplit_once('.').unwrap();
-    let tampered = format!("{message}.A{}", &signature[1..]);
+    let other = if signature.starts_with('A') { 'B' } else { 'A' };
+    let tampered = format!("{message}.{other}{}", &signature[1..]);
     let machine = {
         let fields = [("grant_type", "client_credentials"), ("resource", &stage.door("mcp")), ("scope", "mcp:read")];
         stage.provider.form("/token", Some(("agent", "agent-secret")), &fields).await.1["access_token"].as_str().unwrap().to_owned()
     };
+    let mut seen = std::collections::BTreeSet::new();
     for (subject, more, error, says) in [
         (inbox.as_str(), &[][..], "invalid_grant", "aud"),
         (carol.as_str(), &[], "invalid_grant", "may_act"),
@@ -203,8 +205,14 @@ async fn what_is_not_good_for_a_token_gets_none() {
     ] {
         let (status, said) = stage.exchange(subject, more).await;
         assert_eq!((status, said["error"].as_str()), (400, Some(error)), "{more:?}: {said}");
+        seen.insert(said["code"].as_str().unwrap().to_owned());
         assert!(said["error_description"].as_str().unwrap().contains(says), "{said}");
         assert!(said["code"].as_str().unwrap().contains('.'), "{said}");
+    }
+    for expected in
+        ["identity.invalid_grant", "identity.invalid_scope", "identity.invalid_target", "identity.invalid_token", "request.malformed"]
+    {
+        assert!(seen.contains(expected), "{expected}: {seen:?}");
     }
     let fields = [("grant_type", EXCHANGE), ("subject_token", alice.as_str()), ("subject_token_type", ACCESS)];
     for client in [None, Some(("claude", "wrong")), Some(("nobody", "claude's secret")), Some(("codex", "claude's secret")), Some(("", ""))]
