@@ -128,6 +128,7 @@ fn identity() -> &'static Identity {
             public_url: "http://127.0.0.1:1".to_owned(),
             issuers: vec![issuer],
             skew: Duration::from_secs(30),
+            bound_required: false,
         };
         Identity::new(settings, Clock::system(), Arc::new(Alone), Arc::new(Alone)).unwrap_or_else(|problems| panic!("{problems:?}"))
     })

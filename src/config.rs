@@ -118,7 +118,7 @@ fn rooms(settings: &Settings) -> Vec<Problem> {
 }
 
 fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
-    let clock_skew_s = file.server.clock_skew_s;
+    let (clock_skew_s, bound_tokens) = (file.server.clock_skew_s, file.server.bound_tokens);
     let log_json = file.server.log_json;
     let server = server::settings(reader, file.server);
     let public_url = server.public_url.clone();
@@ -156,6 +156,7 @@ fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
         public_url,
         issuers,
         skew: Duration::from_secs(clock_skew_s),
+        bound_required: bound_tokens == file::Demand::Required,
     };
     let registry = registry::Settings {
         agents_required: file.registry.agents == file::Demand::Required,

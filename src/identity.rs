@@ -17,6 +17,7 @@ mod issuer;
 mod keys;
 mod mapping;
 pub mod person;
+mod possession;
 mod reading;
 pub mod service;
 mod signing;
@@ -48,6 +49,8 @@ pub use issuer::{Introspection, IssuerSettings, KeySource};
 pub use keys::Algorithm;
 pub use mapping::{ClaimPath, Mapping, Provider};
 pub use person::Person;
+pub use possession::Presented;
+use possession::{Bound, Proofs};
 pub use reading::Reading;
 pub use signing::{SigningKeys, Turned};
 pub use standing::{Reach, Standing};
@@ -66,6 +69,8 @@ pub struct Settings {
     pub issuers: Vec<IssuerSettings>,
     /// Clocks may differ by this much, at most a minute.
     pub skew: Duration,
+    /// Agents' tokens must be bound to a key (DPoP) or a certificate.
+    pub bound_required: bool,
 }
 
 /// The largest skew that is accepted.
@@ -93,6 +98,8 @@ pub struct Identity {
     witness: Arc<dyn Witness>,
     /// Verified agents' tokens. Expiry is judged on each use all the same, and revocation on each call.
     verified: Mutex<Verified>,
+    /// Proofs of possession that were taken.
+    proofs: Proofs,
     /// Tokens whose first use here is on record, and when they end.
     seen: Mutex<HashMap<[u8; 32], Timestamp>>,
 }
@@ -139,8 +146,17 @@ impl Identity {
             return Err(problems);
         }
         let fetcher = fetch::Fetcher::new().map_err(|why| vec![why])?;
-        let mut identity =
-            Self { settings, issuers: Vec::new(), fetcher, clock, standing, witness, verified: Mutex::default(), seen: Mutex::default() };
+        let mut identity = Self {
+            settings,
+            issuers: Vec::new(),
+            fetcher,
+            clock,
+            standing,
+            witness,
+            verified: Mutex::default(),
+            proofs: Proofs::default(),
+            seen: Mutex::default(),
+        };
         identity.issuers = identity.settings.issuers.iter().map(|issuer| identity.issuer(issuer.clone())).collect::<Result<_, _>>()?;
         Ok(identity)
     }
@@ -165,27 +181,38 @@ impl Identity {
     ///
     /// # Errors
     /// The challenge to answer with.
-    pub async fn agent(&self, headers: &HeaderMap) -> Result<Arc<Delegation>, Challenge> {
+    pub async fn agent<'a>(&self, presented: impl Into<Presented<'a>>) -> Result<Arc<Delegation>, Challenge> {
+        let presented = presented.into();
         let at_door = |refusal| Challenge::refused(self.place("mcp"), refusal);
-        let token = bearer(headers).map_err(at_door)?;
+        let (scheme, token) = credentials(presented.headers).map_err(at_door)?;
+        let delegation = match self.remembered(&token) {
+            Some(delegation) => delegation,
+            None => self.verified(&token).await.map_err(at_door)?,
+        };
+        // Whose hands it is in is asked anew every time.
+        self.check_possession(&presented, scheme, &token, &delegation).map_err(at_door)?;
+        Ok(delegation)
+    }
+
+    fn remembered(&self, token: &SecretString) -> Option<Arc<Delegation>> {
         let now = self.clock.now();
-        let key = fingerprint(&token);
-        if let Some((delegation, until)) = self.verified.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
-            && now < *until
-            && delegation.is_live(now)
-        {
-            return Ok(Arc::clone(delegation));
-        }
-        let verified = token::verify(self, token.expose_secret(), token::Door::Mcp, now).await.map_err(at_door)?;
+        let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        let (delegation, until) = verified.get(&fingerprint(token))?;
+        (now < *until && delegation.is_live(now)).then(|| Arc::clone(delegation))
+    }
+
+    async fn verified(&self, token: &SecretString) -> Result<Arc<Delegation>, Refusal> {
+        let (now, key) = (self.clock.now(), fingerprint(token));
+        let verified = token::verify(self, token.expose_secret(), token::Door::Mcp, now).await?;
         let client = verified.claims.client.clone();
-        let delegation = Arc::new(Delegation::of(verified, Arc::clone(&self.standing)).map_err(at_door)?);
+        let delegation = Arc::new(Delegation::of(verified, Arc::clone(&self.standing))?);
         let event = Event::FirstUse {
             human: delegation.human(),
             agent: Some(delegation.agent()),
             client: client.as_deref(),
             sign_in: delegation.sign_in(),
         };
-        self.greet(key, delegation.expires_at(), event).await.map_err(at_door)?;
+        self.greet(key, delegation.expires_at(), event).await?;
         let is_signed = token.expose_secret().split('.').count() == 3;
         let until = delegation.expires_at().min(now + if is_signed { CACHE_FOR } else { ANSWER_FOR });
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
@@ -196,13 +223,38 @@ impl Identity {
         Ok(delegation)
     }
 
+    fn check_possession(&self, presented: &Presented<'_>, scheme: Scheme, token: &SecretString, of: &Delegation) -> Result<(), Refusal> {
+        let no = |why: &str| Refusal::new(Code::InvalidProof).detail(why);
+        match (of.bound(), scheme) {
+            (None, Scheme::Bearer) if self.settings.bound_required => {
+                Err(no("tokens that are not bound to a key or a certificate are not taken here"))
+            }
+            (None, Scheme::Bearer) => Ok(()),
+            (None, Scheme::Dpop) => Err(no("the token is not bound to a key")),
+            (Some(Bound::Certificate(thumbprint)), _) => match presented.certificate {
+                Some(certificate) if certificate.thumbprint() == *thumbprint => Ok(()),
+                Some(_) => Err(no("the connection's certificate is not the one that the token is bound to")),
+                None => Err(no("the token is bound to a certificate, and the connection has none")),
+            },
+            (Some(Bound::Key(_)), Scheme::Bearer) => {
+                Err(no("the token is bound to a key: send it as `Authorization: DPoP <token>` with a proof"))
+            }
+            (Some(Bound::Key(thumbprint)), Scheme::Dpop) => {
+                let skew = chrono::TimeDelta::from_std(self.settings.skew).unwrap_or_default();
+                let (method, door) = (&presented.method, &self.settings.resource);
+                let shown = self.proofs.check(presented.headers, method, door, Some(token.expose_secret()), skew, self.clock.now())?;
+                if shown == *thumbprint { Ok(()) } else { Err(no("it is signed with another key than the token is bound to")) }
+            }
+        }
+    }
+
     /// The human of a request at the human's door.
     ///
     /// # Errors
     /// The challenge to answer with.
     pub async fn person(&self, headers: &HeaderMap) -> Result<Person, Challenge> {
         let at_door = |refusal| Challenge::refused(self.place("inbox"), refusal);
-        let token = bearer(headers).map_err(at_door)?;
+        let (_, token) = credentials(headers).map_err(at_door)?;
         let verified = token::verify(self, token.expose_secret(), token::Door::Inbox, self.clock.now()).await.map_err(at_door)?;
         let person = Person::of(verified).map_err(at_door)?;
         let event = Event::FirstUse { human: person.human(), agent: None, client: Some(person.client()), sign_in: person.sign_in() };
@@ -256,6 +308,8 @@ impl Identity {
             "authorization_servers": issuers,
             "scopes_supported": scopes,
             "bearer_methods_supported": ["header"],
+            "dpop_signing_alg_values_supported": possession::algorithms(),
+            "dpop_bound_access_tokens_required": self.settings.bound_required,
         })
     }
 }
@@ -268,8 +322,17 @@ fn fingerprint(token: &SecretString) -> [u8; 32] {
     key
 }
 
-/// The one bearer token of a request.
-fn bearer(headers: &HeaderMap) -> Result<SecretString, Refusal> {
+/// How a token is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    /// RFC 6750.
+    Bearer,
+    /// RFC 9449.
+    Dpop,
+}
+
+/// The one access token of a request.
+fn credentials(headers: &HeaderMap) -> Result<(Scheme, SecretString), Refusal> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Err(Refusal::new(Code::MissingToken)) };
     let invalid = |why: &str| Refusal::new(Code::InvalidToken).detail(why);
@@ -277,13 +340,15 @@ fn bearer(headers: &HeaderMap) -> Result<SecretString, Refusal> {
         return Err(invalid("the Authorization header stands more than once"));
     }
     let value = value.to_str().map_err(|_| invalid("the Authorization header holds other characters than a token has"))?;
-    let (scheme, token) = value.split_once(' ').ok_or_else(|| invalid("the Authorization header must be `Bearer <token>`"))?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(invalid("the Authorization header must be `Bearer <token>`"));
-    }
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "bearer" => Scheme::Bearer,
+        "dpop" => Scheme::Dpop,
+        _ => return Err(invalid("the Authorization header must be `Bearer <token>` or `DPoP <token>`")),
+    };
     let token = token.trim();
     if token.is_empty() || token.len() > TOKEN_MAX_BYTES {
         return Err(invalid("the token is empty or too long"));
     }
-    Ok(SecretString::from(token.to_owned()))
+    Ok((scheme, SecretString::from(token.to_owned())))
 }

@@ -51,6 +51,7 @@ codes! {
     InvalidTarget = "identity.invalid_target", "the token service makes tokens for the agent's door alone", "leave `resource` and `audience` out, or name what the message names";
     UnsupportedGrant = "identity.unsupported_grant", "the token service knows no such grant", "use token exchange (RFC 8693) or client_credentials";
     NoResponsibleHuman = "identity.no_responsible_human", "no policy names a human who answers for what this agent does alone", "exchange a human's token, or let a policy with `@owner` permit `work_alone`";
+    InvalidProof = "identity.invalid_proof", "the proof that the token is in the right hands is missing or not good", "send a fresh DPoP proof for this method, address and token (RFC 9449), or use the certificate that the token is bound to";
     TokenRevoked = "identity.token_revoked", "the access token was taken back", "get a new token and repeat the call";
     IssuerUnreachable = "identity.issuer_unreachable", "the token's issuer could not be asked, so nobody can tell whether the token is good", "try again shortly; tell the operator if it lasts";
     AgentSuspended = "identity.agent_suspended", "this agent is suspended", "stop; only the agent's owner or an administrator can let it work again";

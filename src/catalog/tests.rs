@@ -22,6 +22,7 @@ fn delegation() -> Arc<Delegation> {
         public_url: "u".into(),
         issuers: vec![IssuerSettings::new(url, KeySource::File(issuer.jwks_file().into()), vec![Algorithm::EdDsa])],
         skew: Duration::ZERO,
+        bound_required: false,
     };
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let identity = Identity::new(settings, clock, Arc::new(Alone), Arc::new(Alone)).unwrap_or_else(|problems| panic!("{problems:?}"));

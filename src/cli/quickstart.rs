@@ -169,6 +169,7 @@ fn settings(data: PathBuf, listen: SocketAddr, base: &str, issuer_url: &str, jwk
             public_url: base.to_owned(),
             issuers: vec![issuer],
             skew: Duration::from_secs(30),
+            bound_required: false,
         },
         credentials: Default::default(),
         targets: vec![Target { settings: target, environment: "demo".to_owned() }],

@@ -4,6 +4,7 @@
 
 use http::{HeaderValue, StatusCode};
 
+use crate::identity::possession::algorithms;
 use crate::operation::Risk;
 use crate::refusal::{Code, Refusal};
 
@@ -54,10 +55,22 @@ impl Challenge {
     pub(super) fn refused(place: Place<'_>, refusal: Refusal) -> Self {
         match refusal.code() {
             Code::InsufficientScope => Self::insufficient(place, Risk::Read, refusal),
+            Code::InvalidProof => Self::unproven(place, refusal),
+            Code::Overloaded => Self::new(StatusCode::SERVICE_UNAVAILABLE, place, "", refusal),
             Code::NotAPerson => Self::new(StatusCode::FORBIDDEN, place, ", error=\"insufficient_scope\"", refusal),
             Code::IssuerUnreachable | Code::LedgerUnavailable => Self::new(StatusCode::SERVICE_UNAVAILABLE, place, "", refusal),
             _ => Self::unauthorized(place, refusal),
         }
+    }
+
+    /// RFC 9449, 7.1: the scheme is DPoP, and which algorithms a proof may be signed with.
+    fn unproven(place: Place<'_>, refusal: Refusal) -> Self {
+        let said = refusal.message().replace(['"', '\\'], "'");
+        let more = format!(", error=\"invalid_dpop_proof\", error_description=\"{said}\", algs=\"{}\"", algorithms().join(" "));
+        let mut challenge = Self::new(StatusCode::UNAUTHORIZED, place, &more, refusal);
+        let text = challenge.www_authenticate.to_str().unwrap_or_default().replacen("Bearer ", "DPoP ", 1);
+        challenge.www_authenticate = HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("DPoP"));
+        challenge
     }
 
     fn unauthorized(place: Place<'_>, refusal: Refusal) -> Self {

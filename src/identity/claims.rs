@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::clock::Timestamp;
 use crate::identity::issuer::IssuerSettings;
 use crate::identity::mapping::Provider;
+use crate::identity::possession::Bound;
 use crate::refusal::{Code, Refusal};
 
 /// 2200-01-01: later is no time that anybody meant.
@@ -54,6 +55,8 @@ pub(super) struct Claims {
     pub(super) delegation: Option<String>,
     /// The actor that the human's issuer names, `may_act`.
     pub(super) may_act: Option<String>,
+    /// The key that it is good with.
+    pub(super) bound: Option<Bound>,
     pub(super) expires_at: Timestamp,
 }
 
@@ -193,6 +196,7 @@ fn judge_claims(raw: &Map<String, Value>, bench: &Bench<'_>) -> Result<Claims, R
         sign_in: SignIn { acr: named("acr")?, amr: texts("amr", raw.get("amr"))?, at: time("auth_time", raw.get("auth_time"))? },
         delegation: named("dlg")?,
         may_act: raw.get("may_act").and_then(|may_act| may_act.get("sub")).and_then(Value::as_str).map(ToOwned::to_owned),
+        bound: Bound::of(raw.get("cnf"))?,
         expires_at,
     })
 }

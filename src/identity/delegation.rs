@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use crate::clock::Timestamp;
 use crate::id::DelegationId;
 use crate::identity::claims::SignIn;
+use crate::identity::possession::Bound;
 use crate::identity::standing::{Reach, Standing};
 use crate::identity::token::Verified;
 use crate::operation::Risk;
@@ -47,6 +48,7 @@ pub struct Delegation {
     sign_in: SignIn,
     registered: Option<String>,
     is_unattended: bool,
+    bound: Option<Bound>,
     expires_at: Timestamp,
     standing: Arc<dyn Standing>,
 }
@@ -81,6 +83,7 @@ impl Delegation {
                 teams: claims.teams,
             },
             is_unattended: claims.is_unattended,
+            bound: claims.bound,
             agent: Agent { issuer: issuer.url, id, chain: actors.collect() },
             cap,
             token_id: claims.token_id,
@@ -138,6 +141,11 @@ impl Delegation {
     #[must_use]
     pub const fn is_unattended(&self) -> bool {
         self.is_unattended
+    }
+
+    /// The key that the token is good with, where it is bound to one.
+    pub(super) const fn bound(&self) -> Option<&Bound> {
+        self.bound.as_ref()
     }
 
     /// When it ends.

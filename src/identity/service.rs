@@ -172,6 +172,10 @@ impl Identity {
         if claims.is_machine || claims.is_unattended {
             return Err(Refusal::new(Code::InvalidToken).detail("no human stands behind it"));
         }
+        if claims.bound.is_some() {
+            // Whoever shows it here is not the one whose key it is bound to.
+            return Err(Refusal::new(Code::InvalidProof).detail("the token is bound to a key, and the agent cannot show that it has it"));
+        }
         let own: Vec<String> = claims.scopes.into_iter().filter(|scope| scope.starts_with("mcp:")).collect();
         Ok(SignedIn {
             human: Human {
@@ -208,6 +212,21 @@ impl Identity {
             (Some(id), Some(agent)) if is_own => Ok((id, agent, claims.expires_at)),
             _ => Err(Refusal::new(Code::InvalidToken)),
         }
+    }
+}
+
+impl Identity {
+    /// The thumbprint of the key that a token from the token service is to be bound to; `None` where the request brings no proof.
+    ///
+    /// # Errors
+    /// There is a proof, and it is not good.
+    pub fn wanted_binding(&self, headers: &http::HeaderMap) -> Result<Option<String>, Refusal> {
+        if !headers.contains_key("dpop") {
+            return Ok(None);
+        }
+        let address = format!("{}/oauth/token", self.settings.public_url);
+        let skew = TimeDelta::from_std(self.settings.skew).unwrap_or_default();
+        self.proofs.check(headers, &http::Method::POST, &address, None, skew, self.clock.now()).map(Some)
     }
 }
 

@@ -34,6 +34,7 @@ fn world() -> World {
         public_url: "http://127.0.0.1:1".to_owned(),
         issuers: vec![issuer],
         skew: Duration::from_secs(30),
+        bound_required: false,
     };
     World { identity: identity_of(settings, Clock::system()).unwrap_or_else(|problems| panic!("{problems:?}")), key, _dir: dir }
 }

@@ -17,7 +17,7 @@ use http_body_util::LengthLimitError;
 use serde_json::{Value, json};
 use tracing::{Instrument, debug_span};
 
-use crate::identity::{Agent, Asker, Challenge, Delegation, Identity};
+use crate::identity::{Agent, Asker, Challenge, ClientCertificate, Delegation, Identity, Presented};
 use crate::limit::Limiter;
 use crate::mcp::Door;
 use crate::mcp::late_sse::is_stream;
@@ -100,7 +100,9 @@ pub(super) async fn admit(State(admission): State<Arc<Admission>>, request: Requ
         let refusal = Refusal::new(Code::InvalidToken).detail("a token must never be in the address: send it as a header");
         return unknown(StatusCode::BAD_REQUEST, refusal);
     }
-    let delegation = match admission.identity.agent(request.headers()).instrument(debug_span!("identity")).await {
+    let certificate = request.extensions().get::<ClientCertificate>();
+    let presented = Presented { headers: request.headers(), method: request.method().clone(), certificate };
+    let delegation = match admission.identity.agent(presented).instrument(debug_span!("identity")).await {
         Ok(delegation) => delegation,
         Err(challenge) => return challenged(challenge),
     };

@@ -48,6 +48,7 @@ async fn metadata(State(service): State<Arc<TokenService>>) -> Json<Value> {
         "token_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": ["RS256", "PS256", "ES256", "ES384", "EdDSA"],
+        "dpop_signing_alg_values_supported": ["ES256", "EdDSA", "ES384", "RS256", "PS256"],
         "scopes_supported": ["mcp:read", "mcp:write", "mcp:admin"],
     }))
 }
@@ -76,9 +77,16 @@ async fn token(State(service): State<Arc<TokenService>>, headers: HeaderMap, fie
     if let Err(unavailable) = service.turn_keys().await {
         return unavailable_now(&unavailable);
     }
+    let bound_to = match service.identity.wanted_binding(&headers) {
+        Ok(bound_to) => bound_to,
+        Err(refusal) => {
+            let refused_on_record = service.refuse("unknown", &actor, refusal).await;
+            return refused_on_record.map_or_else(|unavailable| unavailable_now(&unavailable), |refusal| refused(&refusal));
+        }
+    };
     let granted = match form.get("grant_type") {
-        Some(EXCHANGE) => service.exchange(&actor, &form, None).await,
-        Some(ALONE) => service.alone(&actor, &form, None).await,
+        Some(EXCHANGE) => service.exchange(&actor, &form, bound_to.as_deref()).await,
+        Some(ALONE) => service.alone(&actor, &form, bound_to.as_deref()).await,
         _ => service.refuse("unknown", &actor, Refusal::new(Code::UnsupportedGrant)).await.map(Err),
     };
     match granted {
@@ -127,6 +135,7 @@ fn refused(refusal: &Refusal) -> Response {
         Code::UnsupportedGrant => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
         Code::InvalidScope => (StatusCode::BAD_REQUEST, "invalid_scope"),
         Code::InvalidTarget => (StatusCode::BAD_REQUEST, "invalid_target"),
+        Code::InvalidProof => (StatusCode::BAD_REQUEST, "invalid_dpop_proof"),
         Code::NoResponsibleHuman => (StatusCode::BAD_REQUEST, "unauthorized_client"),
         Code::IssuerUnreachable | Code::LedgerUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
         _ => (StatusCode::BAD_REQUEST, "invalid_grant"),

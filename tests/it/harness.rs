@@ -138,6 +138,7 @@ impl World {
                     ..IssuerSettings::new(&url, KeySource::File(issuer.jwks_file().to_owned()), vec![Algorithm::EdDsa])
                 }],
                 skew: Duration::from_secs(5),
+                bound_required: false,
             },
             targets,
             credentials: wish.credentials,

@@ -31,6 +31,7 @@ mod masking;
 mod masking_postgres;
 mod path;
 mod policy_matrix;
+mod possession;
 mod postgres;
 mod provider;
 mod readme;
