@@ -55,6 +55,7 @@ pub fn router(inbox: Arc<Inbox>) -> Router {
         .route("/audit/entries", get(trail::list))
         .route("/audit/calls/{id}", get(trail::show))
         .route("/audit/checkpoint", get(trail::checkpoint))
+        .route("/audit/checkpoints", get(trail::checkpoints))
         .route("/audit/leaves", get(trail::leaves))
         .route("/audit/key", get(trail::key))
         .route("/whoami", get(whoami::show))

@@ -99,6 +99,14 @@ impl Audit {
         Ok(self.ledger.checkpoint().await?)
     }
 
+    /// Remembered checkpoints of more leaves than `above`, smallest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn checkpoints(&self, above: u64, limit: usize) -> Result<Vec<String>, Unavailable> {
+        Ok(self.ledger.checkpoints(above, limit).await?)
+    }
+
     /// The question in the ledger's terms; `None` if it names somebody who is not known, whose trail is empty.
     async fn entries(&self, person: &Person, reviews: bool, question: Question) -> Result<Option<Entries>, Unavailable> {
         let Question { agent, human, mut entries } = question;

@@ -1,6 +1,6 @@
 //! `countersign audit`: read the trail of a running broker. Every reading is itself recorded.
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -11,6 +11,8 @@ use crate::cli::client::Client;
 use crate::cli::oauth::Door;
 use crate::cli::output::{cell, inert, json as print_json, say, table};
 use crate::cli::{Failure, Remote};
+use crate::ledger::tree::leaf_hash;
+use crate::ledger::verify::{CHECKPOINTS, HASHES, LEAVES};
 
 /// Read the trail of what agents did.
 #[derive(Debug, Args)]
@@ -200,24 +202,69 @@ async fn export(remote: &Remote, folder: &Path) -> Result<(), Failure> {
     std::fs::create_dir(folder).map_err(at)?;
     std::fs::write(folder.join("log.pub"), key).map_err(at)?;
     std::fs::write(folder.join("checkpoint"), checkpoint).map_err(at)?;
-    let mut leaves = std::io::BufWriter::new(std::fs::File::create_new(folder.join("leaves.jsonl")).map_err(at)?);
-    let mut written = 0;
-    while written < size {
-        let page = client.text(&format!("/audit/leaves?from={written}")).await?;
-        let before = written;
-        for leaf in page.lines().take(usize::try_from(size - written).unwrap_or(usize::MAX)) {
-            writeln!(leaves, "{leaf}").map_err(at)?;
-            written += 1;
-        }
-        if written == before {
-            return Err(Failure::Negative(format!("the broker has {written} leaves, and its checkpoint is of {size}")));
-        }
-    }
-    leaves.into_inner().map_err(|error| at(error.into_error()))?.sync_all().map_err(at)?;
+    let written = leaves(&client, folder, size).await?;
+    checkpoints(&client, folder, size).await?;
     if remote.json {
         print_json(&serde_json::json!({ "folder": folder.display().to_string(), "leaves": written }));
     } else {
         say(&format!("{written} leaves are in `{0}`; verify them anywhere: countersign verify {0}", folder.display()));
     }
     Ok(())
+}
+
+/// A new file of an export, whole on the disk once `write` is done with it.
+fn file(folder: &Path, name: &str) -> Result<BufWriter<std::fs::File>, Failure> {
+    std::fs::File::create_new(folder.join(name)).map(BufWriter::new).map_err(|error| unwritten(folder, &error))
+}
+
+fn sync(folder: &Path, file: BufWriter<std::fs::File>) -> Result<(), Failure> {
+    let flushed = file.into_inner().map_err(|error| unwritten(folder, &error.into_error()))?;
+    flushed.sync_all().map_err(|error| unwritten(folder, &error))
+}
+
+fn unwritten(folder: &Path, error: &std::io::Error) -> Failure {
+    Failure::Unreachable(format!("failed to write to `{}`: {error}", folder.display()))
+}
+
+/// The leaves, and beside them the hash of each: a leaf that is changed later is named, not only missed.
+async fn leaves(client: &Client, folder: &Path, size: u64) -> Result<u64, Failure> {
+    let (mut leaves, mut hashes) = (file(folder, LEAVES)?, file(folder, HASHES)?);
+    let mut written = 0;
+    while written < size {
+        let page = client.text(&format!("/audit/leaves?from={written}")).await?;
+        let before = written;
+        for leaf in page.lines().take(usize::try_from(size - written).unwrap_or(usize::MAX)) {
+            let hash = hex::encode(leaf_hash(leaf.as_bytes()));
+            writeln!(leaves, "{leaf}").and_then(|()| writeln!(hashes, "{hash}")).map_err(|error| unwritten(folder, &error))?;
+            written += 1;
+        }
+        if written == before {
+            return Err(Failure::Negative(format!("the broker has {written} leaves, and its checkpoint is of {size}")));
+        }
+    }
+    sync(folder, leaves)?;
+    sync(folder, hashes)?;
+    Ok(written)
+}
+
+/// The checkpoints in between: they narrow down where a log with another root was changed.
+async fn checkpoints(client: &Client, folder: &Path, size: u64) -> Result<(), Failure> {
+    let mut kept = file(folder, CHECKPOINTS)?;
+    let mut above = 0;
+    loop {
+        let page = client.text(&format!("/audit/checkpoints?above={above}")).await?;
+        let before = above;
+        for line in page.lines() {
+            let note: String = serde_json::from_str(line).unwrap_or_default();
+            let of: Option<u64> = note.lines().nth(1).and_then(|size| size.parse().ok());
+            let of = of.ok_or_else(|| Failure::Negative("a checkpoint of the broker has no size".to_owned()))?;
+            above = above.max(of);
+            if of <= size {
+                writeln!(kept, "{line}").map_err(|error| unwritten(folder, &error))?;
+            }
+        }
+        if above == before || above >= size {
+            return sync(folder, kept);
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::ledger::verify::{Demands, Report, verify};
     after_help = "Keep a checkpoint (`countersign audit checkpoint`) with somebody else and give it as --previous later: only that shows that a tail was cut off or the log was made anew."
 )]
 pub(super) struct Verify {
-    /// A data folder, or the folder of an exported log (`leaves.jsonl`, `checkpoint`, `log.pub`).
+    /// A data folder, or the folder of an exported log (`leaves.jsonl`, `hashes`, `checkpoints.jsonl`, `checkpoint`, `log.pub`).
     #[arg(default_value = "countersign-data", value_name = "DIR")]
     dir: PathBuf,
     /// The log's public key, as it was handed over (`name+hash+key`, or a file with it); the one beside the log otherwise.

@@ -86,6 +86,26 @@ pub(super) async fn checkpoint(State(inbox): State<Arc<Inbox>>, headers: HeaderM
     inbox.audit.checkpoint().await?.ok_or_else(|| Problem::refused(Refusal::new(Code::NotFound)))
 }
 
+/// Where a page of checkpoints begins.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Above {
+    #[serde(default)]
+    above: u64,
+}
+
+/// Remembered checkpoints, each a JSON text on a line of its own. They are made to be handed around, as the head is.
+pub(super) async fn checkpoints(
+    State(inbox): State<Arc<Inbox>>,
+    headers: HeaderMap,
+    page: Result<Query<Above>, axum::extract::rejection::QueryRejection>,
+) -> Result<String, Problem> {
+    person(&inbox, &headers).await?;
+    let Query(page) = page.map_err(|rejection| Problem::refused(Refusal::new(Code::Malformed).detail(rejection.body_text())))?;
+    let notes = inbox.audit.checkpoints(page.above, LIMIT_MAX).await?;
+    Ok(notes.into_iter().map(|note| format!("{}\n", Value::from(note))).collect())
+}
+
 /// Where a page of an export begins.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -161,6 +161,21 @@ impl Ledger {
         .await
     }
 
+    /// Remembered checkpoints of more leaves than `above`, smallest first; at most `limit`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn checkpoints(&self, above: u64, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.read(move |connection| {
+            let limit = i64::try_from(limit.min(PAGE_MAX)).unwrap_or_default();
+            connection
+                .prepare_cached("SELECT note FROM checkpoint WHERE size > ?1 ORDER BY size LIMIT ?2")?
+                .query_map(params![above, limit], |row| row.get(0))?
+                .collect()
+        })
+        .await
+    }
+
     /// The signed head, a C2SP checkpoint; `None` for an empty log.
     ///
     /// # Errors

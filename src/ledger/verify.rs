@@ -4,6 +4,7 @@
 //! is what its leaf commits to, or its erasure is recorded. Order: one intent and one outcome a call, no approval used twice, counters and times
 //! that only rise. The first bad index is named.
 
+mod heads;
 mod order;
 mod source;
 
@@ -12,16 +13,16 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::ledger::keys::Keys;
-use crate::ledger::note::{Checkpoint, VerifierKey};
-use crate::ledger::tree::{self, Frontier, Hash};
+use crate::ledger::note::VerifierKey;
+use crate::ledger::tree::{self, Frontier};
 use crate::ledger::{canonical, payload};
 
-pub use source::{Source, SourceError};
+pub use source::{CHECKPOINTS, HASHES, LEAVES, Source, SourceError};
 
 /// Something that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// The leaf at which it shows; none where it concerns the whole log.
+    /// The leaf at which it shows, the first that it can be; for a checkpoint that is none, its size; none where it concerns the whole log.
     pub index: Option<u64>,
     /// A stable name, such as `leaf.hash`.
     pub code: &'static str,
@@ -82,12 +83,14 @@ pub fn verify(dir: &Path, demands: &Demands) -> Result<Report, SourceError> {
         (None, Some(key)) => (key, "store"),
         (None, None) => return Err(SourceError("there is no public key with the log: give one with `--key`".to_owned())),
     };
-    let mut verifier = Verifier::new(key);
+    let mut problems = Vec::new();
+    let heads = heads::Heads::new(&key, source.head()?.as_deref(), &source.checkpoints()?, demands.previous.as_deref(), &mut problems);
+    let mut verifier = Verifier { key, frontier: Frontier::empty(), heads, next: 0, problems, payloads: 0, erased: 0, unchecked: 0 };
     let mut order = order::Order::default();
     let keys = source.keys(verifier.key.name());
+    verifier.heads.compare(&verifier.frontier);
     source.each(|found| verifier.leaf(&mut order, &found))?;
-    verifier.heads(&source)?;
-    verifier.previous(demands.previous.as_deref());
+    verifier.heads.judge(&verifier.frontier, &mut verifier.problems);
     verifier.payloads(&source, keys.as_ref(), &order)?;
     Ok(verifier.report(key_from, order.open_calls()))
 }
@@ -103,43 +106,30 @@ pub(super) struct Found {
 struct Verifier {
     key: VerifierKey,
     frontier: Frontier,
-    hashes: Vec<Hash>,
+    heads: heads::Heads,
+    /// The index that the next leaf should have.
+    next: u64,
     problems: Vec<Problem>,
     payloads: u64,
     erased: u64,
     unchecked: u64,
-    previous: Option<u64>,
 }
 
 pub(super) fn problem(problems: &mut Vec<Problem>, index: Option<u64>, code: &'static str, message: impl Into<String>) {
-    problems.push(Problem { index, code, message: message.into() });
+    // Leaves are looked at in order, so what comes later than all these is not the first.
+    if problems.len() < 10 * PROBLEMS_MAX {
+        problems.push(Problem { index, code, message: message.into() });
+    }
 }
 
 impl Verifier {
-    const fn new(key: VerifierKey) -> Self {
-        Self {
-            key,
-            frontier: Frontier::empty(),
-            hashes: Vec::new(),
-            problems: Vec::new(),
-            payloads: 0,
-            erased: 0,
-            unchecked: 0,
-            previous: None,
-        }
-    }
-
     fn leaf(&mut self, order: &mut order::Order, found: &Found) {
-        let expected = self.frontier.size();
-        let at = Some(found.index);
+        let (expected, at) = (self.next, Some(found.index));
         if found.index != expected {
-            problem(
-                &mut self.problems,
-                Some(expected),
-                "leaf.missing",
-                format!("leaf {expected} is not there; the next one says it is {}", found.index),
-            );
+            let message = format!("leaf {expected} is not there; the next one says it is {}", found.index);
+            problem(&mut self.problems, Some(expected), "leaf.missing", message);
         }
+        self.next = found.index.saturating_add(1);
         let hash = tree::leaf_hash(&found.leaf);
         if found.hash.as_ref().is_some_and(|stored| stored.as_slice() != hash) {
             problem(&mut self.problems, at, "leaf.hash", "its bytes are not those that were hashed");
@@ -147,92 +137,9 @@ impl Verifier {
         if !canonical::is_canonical(&found.leaf) {
             problem(&mut self.problems, at, "leaf.form", "its bytes are not canonical JSON");
         }
-        order.leaf(found, hash, &mut self.problems);
+        order.leaf(found, hash, self.heads.good(), &mut self.problems);
         self.frontier.push(hash);
-        self.hashes.push(hash);
-    }
-
-    /// The signed head must be of exactly these leaves, and every remembered checkpoint of a prefix of them.
-    fn heads(&mut self, source: &Source) -> Result<(), SourceError> {
-        let Some(head) = source.head()? else {
-            if self.frontier.size() > 0 {
-                problem(&mut self.problems, None, "head.missing", "there are leaves but no signed head");
-            }
-            return Ok(());
-        };
-        match self.key.open(&head) {
-            None => problem(&mut self.problems, None, "head.signature", "the head is not signed by the key"),
-            Some(signed) if signed.size != self.frontier.size() => {
-                let (code, at) =
-                    if signed.size > self.frontier.size() { ("head.size", self.frontier.size()) } else { ("leaf.unsigned", signed.size) };
-                problem(
-                    &mut self.problems,
-                    Some(at),
-                    code,
-                    format!("the signed head is of {} leaves, and {} are there", signed.size, self.frontier.size()),
-                );
-            }
-            Some(signed) if signed.root != self.frontier.root() => {
-                self.wrong_root(source, "head.root", "the signed head has another root")?
-            }
-            Some(_) => {}
-        }
-        for note in source.checkpoints()? {
-            match self.key.open(&note) {
-                None => problem(&mut self.problems, None, "checkpoint.signature", "a remembered checkpoint is not signed by the key"),
-                Some(signed) => drop(self.is_prefix(&signed, "checkpoint.root")),
-            }
-        }
-        Ok(())
-    }
-
-    /// Narrows a wrong root down by the remembered checkpoints: the first leaf after the last one that still holds.
-    fn wrong_root(&mut self, source: &Source, code: &'static str, message: &str) -> Result<(), SourceError> {
-        let mut good = 0;
-        for signed in source.checkpoints()?.iter().filter_map(|note| self.key.open(note)) {
-            if self.root_at(signed.size) == Some(signed.root) {
-                good = good.max(signed.size);
-            }
-        }
-        let first = self.problems.iter().filter_map(|problem| problem.index).min().map_or(good, |index| index.min(self.frontier.size()));
-        problem(&mut self.problems, Some(first), code, format!("{message}; leaves below {good} agree with a signed checkpoint"));
-        Ok(())
-    }
-
-    fn root_at(&self, size: u64) -> Option<Hash> {
-        self.hashes.get(..usize::try_from(size).ok()?).map(tree::root)
-    }
-
-    fn is_prefix(&mut self, signed: &Checkpoint, code: &'static str) -> bool {
-        match self.root_at(signed.size) {
-            Some(root) if root == signed.root => true,
-            Some(_) => {
-                problem(&mut self.problems, None, code, format!("the checkpoint of {} leaves has another root", signed.size));
-                false
-            }
-            None => {
-                let size = self.frontier.size();
-                problem(
-                    &mut self.problems,
-                    Some(size),
-                    "log.truncated",
-                    format!("a signed checkpoint is of {} leaves, and {size} are there: the tail from {size} on is gone", signed.size),
-                );
-                false
-            }
-        }
-    }
-
-    fn previous(&mut self, note: Option<&str>) {
-        let Some(note) = note else { return };
-        match self.key.open(note) {
-            None => problem(&mut self.problems, None, "previous.signature", "the previous checkpoint is not signed by the key"),
-            Some(signed) => {
-                if self.is_prefix(&signed, "previous.root") {
-                    self.previous = Some(signed.size);
-                }
-            }
-        }
+        self.heads.compare(&self.frontier);
     }
 
     fn payloads(&mut self, source: &Source, keys: Option<&Keys>, order: &order::Order) -> Result<(), SourceError> {
@@ -240,7 +147,9 @@ impl Verifier {
             self.unchecked = order.payloads.len() as u64;
             return Ok(());
         };
-        for (commit, index) in &order.payloads {
+        let mut named: Vec<_> = order.payloads.iter().collect();
+        named.sort_by_key(|(_, index)| **index);
+        for (commit, index) in named {
             match source.payload(commit)? {
                 Some((salt, wrapped, chunks)) => match payload::open(keys, commit, &salt, &wrapped, chunks) {
                     Ok(_) => self.payloads += 1,
@@ -277,7 +186,7 @@ impl Verifier {
             erased: self.erased,
             payloads_unchecked: self.unchecked,
             open_calls,
-            previous: self.previous,
+            previous: self.heads.previous(),
             problems: self.problems,
         }
     }

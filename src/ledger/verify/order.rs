@@ -22,12 +22,21 @@ struct Asked {
     spent_at: Option<u64>,
 }
 
+/// The leaf that is looked at.
+#[derive(Clone, Copy)]
+struct Step {
+    index: u64,
+    hash: Hash,
+    good: u64,
+}
+
 /// The state machine over all leaves.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     ids: HashSet<String>,
     last_ts: String,
     counters: HashMap<String, u64>,
+    replicas: HashMap<String, u64>,
     open: HashMap<String, Open>,
     ended: HashMap<String, u64>,
     asked: HashMap<String, Asked>,
@@ -38,8 +47,8 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// Takes the next leaf.
-    pub(super) fn leaf(&mut self, found: &Found, hash: Hash, problems: &mut Vec<Problem>) {
+    /// Takes the next leaf. Those below `good` are known to be as they were signed.
+    pub(super) fn leaf(&mut self, found: &Found, hash: Hash, good: u64, problems: &mut Vec<Problem>) {
         let at = Some(found.index);
         let Ok(leaf) = serde_json::from_slice::<Value>(&found.leaf) else { return };
         let text = |pointer: &str| leaf.pointer(pointer).and_then(Value::as_str);
@@ -71,6 +80,7 @@ impl Order {
                 }
             }
         }
+        self.replica(found.index, &leaf, problems);
         for commit in
             leaf.pointer("/pay").and_then(Value::as_array).into_iter().flatten().filter_map(|pay| pay.get("commit").and_then(Value::as_str))
         {
@@ -84,11 +94,26 @@ impl Order {
         }
         self.approval(found.index, kind, &leaf, problems);
         if let Some(call) = text("/call") {
-            self.call(found.index, kind, call, hash, text("/par"), problems);
+            let step = Step { index: found.index, hash, good };
+            self.call(step, kind, call, text("/par"), problems);
         }
     }
 
-    fn call(&mut self, index: u64, kind: &str, call: &str, hash: Hash, par: Option<&str>, problems: &mut Vec<Problem>) {
+    /// Each replica counts what it records: a gap is a leaf that is gone.
+    fn replica(&mut self, index: u64, leaf: &Value, problems: &mut Vec<Problem>) {
+        let replica = leaf.pointer("/rep").and_then(Value::as_str).unwrap_or_default();
+        let last = self.replicas.entry(replica.to_owned()).or_default();
+        *last += 1;
+        let n = leaf.pointer("/rs").and_then(Value::as_u64);
+        if n != Some(*last) {
+            let said = n.map_or_else(|| "no number".to_owned(), |n| format!("number {n}"));
+            problem(problems, Some(index), "replica.counter", format!("it is {said} of replica `{replica}`, and {last} was to come"));
+            *last = n.unwrap_or(*last);
+        }
+    }
+
+    fn call(&mut self, step: Step, kind: &str, call: &str, par: Option<&str>, problems: &mut Vec<Problem>) {
+        let Step { index, hash, good } = step;
         let at = Some(index);
         match kind {
             "call.admitted" => {
@@ -100,12 +125,10 @@ impl Order {
             "call.completed" | "exec.unresolved" => match self.open.remove(call) {
                 Some(open) => {
                     if par.is_some_and(|par| par != hex::encode(open.last)) || (kind == "call.completed" && par.is_none()) {
-                        problem(
-                            problems,
-                            at,
-                            "call.parent",
-                            format!("it does not follow on leaf {}, which admitted the call `{call}`", open.index),
-                        );
+                        // One of the two was changed: this one, where a checkpoint speaks for the other.
+                        let first = if open.index < good { index } else { open.index };
+                        let message = format!("leaf {index} does not follow on leaf {}, which admitted the call `{call}`", open.index);
+                        problem(problems, Some(first), "call.parent", message);
                     }
                     self.ended.insert(call.to_owned(), index);
                 }

@@ -1,4 +1,4 @@
-//! Where a log is read from: a store's folder, or an exported log (`leaves.jsonl`, `checkpoint`, `log.pub`).
+//! Where a log is read from: a store's folder, or an exported log (`leaves.jsonl`, `hashes`, `checkpoints.jsonl`, `checkpoint`, `log.pub`).
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
@@ -47,7 +47,42 @@ pub enum Source {
 }
 
 /// The file of leaves of an exported log, one a line.
-const LEAVES: &str = "leaves.jsonl";
+pub const LEAVES: &str = "leaves.jsonl";
+/// The file of their hashes, hexadecimal, one a line; an older export has none.
+pub const HASHES: &str = "hashes";
+/// The file of remembered checkpoints, each a JSON text, one a line; an older export has none.
+pub const CHECKPOINTS: &str = "checkpoints.jsonl";
+/// Characters of a hash.
+const HASH_MAX_CHARS: usize = 64;
+/// The longest line of a checkpoint, in bytes.
+const NOTE_MAX_BYTES: usize = 128 * 1024;
+
+/// Lines of a file of an exported log, each of a bounded length.
+struct Lines {
+    name: &'static str,
+    number: u64,
+    reader: BufReader<std::fs::File>,
+}
+
+impl Lines {
+    fn open(dir: &Path, name: &'static str) -> Result<Self, SourceError> {
+        let file = std::fs::File::open(dir.join(name)).map_err(|error| SourceError(format!("`{name}`: {error}")))?;
+        Ok(Self { name, number: 0, reader: BufReader::new(file) })
+    }
+
+    /// The next line without its end.
+    fn next(&mut self, max_bytes: usize) -> Result<Option<Vec<u8>>, SourceError> {
+        let mut line = Vec::new();
+        self.number += 1;
+        // One byte more than the longest line and its end: a longer one is told apart without reading it all.
+        let read = self.reader.by_ref().take(max_bytes as u64 + 2).read_until(b'\n', &mut line);
+        match read.map_err(|error| SourceError(format!("`{}`: {error}", self.name)))? {
+            0 => Ok(None),
+            _ if line.pop() == Some(b'\n') => Ok(Some(line)),
+            _ => Err(SourceError(format!("`{}` line {}: too long, or cut off", self.name, self.number))),
+        }
+    }
+}
 
 impl Source {
     /// Tells which of the two a folder is.
@@ -58,6 +93,8 @@ impl Source {
         let database = dir.join(store::FILE);
         if database.is_file() {
             let connection = store::open_read_only(&database)?;
+            // One transaction for all reads: a broker that records meanwhile cannot make leaves and head disagree.
+            connection.execute_batch("BEGIN")?;
             return Ok(Self::Store { dir: dir.to_owned(), connection });
         }
         if dir.join(LEAVES).is_file() {
@@ -106,19 +143,16 @@ impl Source {
                 }
             }
             Self::Export { dir } => {
-                let io = |error: std::io::Error| SourceError(format!("`{LEAVES}`: {error}"));
-                let mut lines = BufReader::new(std::fs::File::open(dir.join(LEAVES)).map_err(io)?);
+                let mut leaves = Lines::open(dir, LEAVES)?;
+                let mut hashes = if dir.join(HASHES).is_file() { Some(Lines::open(dir, HASHES)?) } else { None };
                 for index in 0.. {
-                    let mut line = Vec::new();
-                    // One byte more than the longest leaf and its end of line: a longer line is told apart without reading it all.
-                    let read = lines.by_ref().take(LEAF_MAX_BYTES as u64 + 2).read_until(b'\n', &mut line).map_err(io)?;
-                    if read == 0 {
-                        break;
-                    }
-                    if line.pop() != Some(b'\n') {
-                        return Err(SourceError(format!("`{LEAVES}` line {}: too long, or cut off", index + 1)));
-                    }
-                    take(Found { index, id: None, hash: None, leaf: line });
+                    let Some(leaf) = leaves.next(LEAF_MAX_BYTES)? else { break };
+                    // A hash that is not there is none that fits.
+                    let hash = match &mut hashes {
+                        Some(hashes) => Some(hashes.next(HASH_MAX_CHARS)?.and_then(|line| hex::decode(line).ok()).unwrap_or_default()),
+                        None => None,
+                    };
+                    take(Found { index, id: None, hash, leaf });
                 }
             }
         }
@@ -133,12 +167,20 @@ impl Source {
         }
     }
 
-    /// Remembered checkpoints, oldest first.
-    pub(super) fn checkpoints(&self) -> Result<Vec<String>, SourceError> {
+    /// Remembered checkpoints, oldest first, with the size under which each is kept.
+    pub(super) fn checkpoints(&self) -> Result<Vec<(Option<u64>, String)>, SourceError> {
         match self {
             Self::Store { connection, .. } => {
-                let mut statement = connection.prepare("SELECT note FROM checkpoint ORDER BY size")?;
-                Ok(statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+                let mut statement = connection.prepare("SELECT size, note FROM checkpoint ORDER BY size")?;
+                Ok(statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?)
+            }
+            Self::Export { dir } if dir.join(CHECKPOINTS).is_file() => {
+                let (mut lines, mut notes) = (Lines::open(dir, CHECKPOINTS)?, Vec::new());
+                while let Some(line) = lines.next(NOTE_MAX_BYTES)? {
+                    // A line that is no text is a note that nobody signed.
+                    notes.push((None, serde_json::from_slice(&line).unwrap_or_default()));
+                }
+                Ok(notes)
             }
             Self::Export { .. } => Ok(Vec::new()),
         }
