@@ -187,7 +187,7 @@ async fn broker(dir: &Path, cluster: &Cluster) -> (Broker, String, String) {
         cluster.port
     );
     std::fs::write(dir.join("countersign.toml"), config).unwrap();
-    let config = Config::read(&dir.join("countersign.toml")).unwrap();
+    let config = Config::read(&dir.join("countersign.toml"), &Clock::system()).unwrap();
     let broker = Broker::start(config.settings, listener, Clock::system()).await.unwrap();
     let token = issuer.mint(&TokenRequest {
         subject: "alice".to_owned(),

@@ -5,6 +5,7 @@
 mod credentials;
 mod file;
 mod issuers;
+mod judge;
 mod server;
 mod targets;
 
@@ -18,10 +19,11 @@ use toml::Spanned;
 
 use crate::broker::{self, Settings};
 use crate::catalog::definition::read_declared;
+use crate::clock::Clock;
 use crate::identity;
 use crate::mask::{ColumnRule, Mode};
 use crate::policy::{Policy, PolicyFile};
-use crate::{approval, catalog, clock, registry};
+use crate::{approval, catalog, registry};
 
 use file::File;
 
@@ -82,7 +84,7 @@ impl Config {
     ///
     /// # Errors
     /// Everything that is wrong in any of them.
-    pub fn read(path: &Path) -> Result<Self, Vec<Problem>> {
+    pub fn read(path: &Path, clock: &Clock) -> Result<Self, Vec<Problem>> {
         let whole = |message: String| vec![Problem { file: path.display().to_string(), line: 1, message }];
         let length = std::fs::metadata(path).map_err(|error| whole(format!("failed to read the configuration: {error}")))?.len();
         if length > FILE_MAX_BYTES {
@@ -100,24 +102,25 @@ impl Config {
         };
         let config = assemble(&mut reader, file);
         let mut problems = reader.problems;
-        problems.extend(rooms(&config.settings));
+        problems.extend(rooms(&config.settings, clock));
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 }
 
 /// What the rooms themselves find wrong with their settings.
-fn rooms(settings: &Settings) -> Vec<Problem> {
+fn rooms(settings: &Settings, clock: &Clock) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Err(found) = broker::catalog(settings) {
         problems.extend(found.into_iter().map(|problem| Problem { file: problem.file, line: problem.line, message: problem.message }));
     }
-    if let Err(found) = Policy::load(&broker::policy_settings(settings), clock::Clock::system()) {
+    if let Err(found) = Policy::load(&broker::policy_settings(settings), clock.clone()) {
         problems.extend(found.into_iter().map(|problem| Problem { file: problem.path, line: problem.line, message: problem.message }));
     }
     problems
 }
 
 fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
+    judge::judge(reader, &file);
     let (clock_skew_s, bound_tokens) = (file.server.clock_skew_s, file.server.bound_tokens);
     let log_json = file.server.log_json;
     let server = server::settings(reader, file.server);

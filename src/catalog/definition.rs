@@ -308,8 +308,10 @@ impl RawParameter {
         if self.kind == "string" {
             schema.insert("maxLength".to_owned(), json!(self.max_length.unwrap_or(1_000)));
             if let Some(pattern) = &self.pattern {
-                if pattern.len() > PATTERN_MAX || !pattern.starts_with('^') || !pattern.ends_with('$') {
-                    return Err(at("a `pattern` must begin with ^ and end with $, in at most 500 bytes"));
+                if pattern.len() > PATTERN_MAX || !is_anchored(pattern) {
+                    return Err(at(
+                        "a `pattern` must begin with ^ and end with $, in at most 500 bytes, with alternatives in a group and without flags: ^(a|b)$",
+                    ));
                 }
                 schema.insert("pattern".to_owned(), json!(pattern));
             }
@@ -323,8 +325,45 @@ impl RawParameter {
         if self.required && self.default.is_some() {
             return Err(at("a parameter with a default is not required"));
         }
-        Ok(Parameter { name: name.clone(), schema: Value::Object(schema), required: self.required })
+        let schema = Value::Object(schema);
+        let validator =
+            jsonschema::draft202012::options().build(&schema).map_err(|error| at(&format!("its schema is not valid: {error}")))?;
+        // What is bound where nothing is given must be what could have been given.
+        if let Some(error) = schema.get("default").and_then(|default| validator.iter_errors(default).next()) {
+            return Err(at(&format!("its default is none of its values: {error}")));
+        }
+        Ok(Parameter { name: name.clone(), schema, required: self.required })
     }
+}
+
+/// Whether a pattern speaks of the whole text: `^` and `$` at its ends, and nothing between them that takes either back (`^a|b$` lets
+/// anything through that ends in b, `^a\$` anything that begins with a$, and with the flag m each line stands for the text).
+fn is_anchored(pattern: &str) -> bool {
+    let Some(inner) = pattern.strip_prefix('^').and_then(|rest| rest.strip_suffix('$')) else { return false };
+    let (mut depth, mut in_class) = (0_u32, false);
+    let mut chars = inner.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            // Nothing follows: it takes the `$` at the end.
+            '\\' if chars.next().is_none() => return false,
+            // Engines differ on what a bare `[` within a class opens.
+            '[' if in_class => return false,
+            '[' => in_class = true,
+            ']' => in_class = false,
+            _ if in_class => {}
+            '(' => {
+                depth += 1;
+                let flags = chars.next_if_eq(&'?').is_some() && chars.peek().is_some_and(|c| !matches!(c, ':' | '=' | '!' | '<' | 'P'));
+                if flags {
+                    return false;
+                }
+            }
+            ')' => depth = depth.saturating_sub(1),
+            '|' if depth == 0 => return false,
+            _ => {}
+        }
+    }
+    depth == 0 && !in_class
 }
 
 /// A whole number without its point, as integers are compared in a schema.

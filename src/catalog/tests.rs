@@ -151,12 +151,31 @@ fn declared_tools_name_file_and_line() {
         ),
         (with("name = \"customer_orders\"", "name = \"Customer Orders\""), 2, "lower-case"),
         (with("type = \"integer\"", "type = \"date\""), 8, "type must be"),
+        (with("default = \"paid\"", "default = \"stolen\""), 14, "default is none of its values"),
+        (with("default = \"paid\"", "default = 7"), 14, "default is none of its values"),
+        (with("min = 1", "min = 1\nrequired = false\ndefault = 0"), 8, "default is none of its values"),
+        (with("min = 1", "min = 1\nrequired = false\ndefault = 1979-05-27"), 8, "default is none of its values"),
         (with("row_limit = 50", "row_limit = 50\nunknown = 1"), 7, "unknown"),
         (with("name = \"customer_orders\"", "name = \"db_query\""), 1, "another tool"),
         ("name = ".to_owned(), 1, ""),
     ] {
         let problems = catalog(&[("tools/a.toml", text.clone())]).err().unwrap_or_else(|| panic!("accepted: {text}"));
         assert!(problems.iter().any(|problem| problem.line == line && problem.message.contains(says)), "{line} {says}: {problems:?}");
+    }
+}
+
+#[test]
+fn a_pattern_speaks_of_the_whole_text() {
+    let declared = |pattern: &str| {
+        let kind = format!("type = \"string\"\nrequired = false\npattern = '{pattern}'");
+        catalog(&[("tools/a.toml", TOOL.replace("type = \"integer\"", &kind).replace("\nmin = 1", ""))])
+    };
+    for pattern in ["^a$", "^(a|b)$", "^[a|b]+$", r"^a\|b$", r"^a\\$", "^(?:a|(?=b)b)$", r"^[^\]]*$", "^$"] {
+        assert!(declared(pattern).is_ok(), "{pattern}");
+    }
+    for pattern in ["a$", "^a", "^a|b$", "^(a)|(b)$", r"^a\$", "^(?m)a$", "^(?i:a)$", "^(a$", "^a)|(b$", "^[a[b]|c]$", "^[a$"] {
+        let problems = declared(pattern).err().unwrap_or_else(|| panic!("accepted: {pattern}"));
+        assert!(problems.iter().any(|problem| problem.line == 8), "{pattern}: {problems:?}");
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::broker::Settings;
 use crate::cli::Failure;
 use crate::cli::output::{json as print_json, say, table};
+use crate::clock::Clock;
 use crate::config::{Config, Problem};
 use crate::credential::access::Reach;
 
@@ -25,7 +26,7 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
-        match Config::read(&self.config) {
+        match Config::read(&self.config, &Clock::system()) {
             Err(problems) => self.wrong(&problems),
             Ok(config) => {
                 self.right(&config.settings);

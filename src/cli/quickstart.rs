@@ -57,13 +57,14 @@ impl Quickstart {
         let base = format!("http://{}", self.listen);
         let shop = self.data.join("shop.db");
         seed(&shop)?;
+        let clock = Clock::system();
         let issuer_url = format!("{base}/issuer");
-        let issuer = DevelopmentIssuer::open(&self.data.join("issuer"), &issuer_url, Clock::system()).map_err(Failure::Usage)?;
+        let issuer = DevelopmentIssuer::open(&self.data.join("issuer"), &issuer_url, clock.clone()).map_err(Failure::Usage)?;
         let agent_token = self.data.join("agent.token");
         let approver_token = self.approver_token.clone().unwrap_or_else(|| self.data.join("approver.token"));
         tokens(&issuer, &base, &agent_token, &approver_token)?;
         instructions(&base, &self.data, &agent_token, &approver_token);
-        serve::serve(settings(self.data, self.listen, &base, &issuer_url, issuer.jwks_file(), shop)).await
+        serve::serve(settings(self.data, self.listen, &base, &issuer_url, issuer.jwks_file(), shop), clock).await
     }
 }
 

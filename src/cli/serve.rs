@@ -22,20 +22,21 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let config = Config::read(&self.config)
+        let clock = Clock::system();
+        let config = Config::read(&self.config, &clock)
             .map_err(|problems| Failure::Usage(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
         telemetry::start(config.log_json);
-        serve(config.settings).await
+        serve(config.settings, clock).await
     }
 }
 
 /// Starts a broker, says that it is ready, and drains when interrupted.
-pub(super) async fn serve(settings: Settings) -> Result<(), Failure> {
+pub(super) async fn serve(settings: Settings, clock: Clock) -> Result<(), Failure> {
     let listen = settings.server.listen;
     let scheme = if settings.server.transport.tls.is_some() { "https" } else { "http" };
     let listener =
         TcpListener::bind(listen).await.map_err(|error| Failure::Unreachable(format!("failed to listen on `{listen}`: {error}")))?;
-    let broker = Broker::start(settings, listener, Clock::system()).await.map_err(|error| Failure::Usage(error.to_string()))?;
+    let broker = Broker::start(settings, listener, clock).await.map_err(|error| Failure::Usage(error.to_string()))?;
     say(&format!("ready {scheme}://{}/mcp", broker.address()));
     interrupted().await;
     broker.stop().await.map_err(|error| Failure::Unreachable(format!("the server failed: {error}")))

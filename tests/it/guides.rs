@@ -32,7 +32,7 @@ fn each_vendors_token_is_read_as_its_guide_says() {
              [policy]\npath = {policies:?}\n{issuer}"
         );
         std::fs::write(&path, config).unwrap();
-        let config = Config::read(&path).unwrap_or_else(|problems| panic!("{page}: {problems:?}"));
+        let config = Config::read(&path, &countersign::clock::Clock::system()).unwrap_or_else(|problems| panic!("{page}: {problems:?}"));
         let issuer = &config.settings.identity.issuers[0];
         let audience = issuer.audience.as_deref().unwrap_or("https://countersign.example.com/mcp");
         let (header, payload) = (object(block(page, &text, "json header")), object(block(page, &text, "json payload")));

@@ -63,7 +63,7 @@ fn configured(settings: &mut Settings, cluster: &Cluster, toml: &str) {
     std::fs::write(cluster.folder().join("open.cedar"), OPEN).unwrap();
     let path = cluster.folder().join("countersign.toml");
     std::fs::write(&path, text).unwrap();
-    let config = Config::read(&path).unwrap_or_else(|problems| panic!("{problems:?}\n{toml}"));
+    let config = Config::read(&path, &countersign::clock::Clock::system()).unwrap_or_else(|problems| panic!("{problems:?}\n{toml}"));
     settings.targets = config.settings.targets;
     settings.credentials = config.settings.credentials;
 }

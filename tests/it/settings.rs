@@ -57,11 +57,69 @@ fn every_mistake_is_named_with_its_line() {
         ("path = \"policies\"", "path = \"nothing\"", 17, "nothing"),
         ("[policy]", "[[mask.column]]\ntable = \"t\"\ncolumn = \"c\"\nmode = \"blur\"\n[policy]", 16, "redact, partial or clear"),
         ("path = \"shop.db\"", "path = \"shop.db\"\npass = \"hunter2\"", 16, "unknown field `pass`"),
+        (
+            "[policy]",
+            "[[target]]\nname = \"shop\"\nengine = \"sqlite\"\nenvironment = \"demo\"\npath = \"b.db\"\n[policy]",
+            17,
+            "the name `shop`",
+        ),
+        (
+            "[policy]",
+            "[[mask.column]]\ntarget = \"shpo\"\ntable = \"t\"\ncolumn = \"c\"\nmode = \"redact\"\n[policy]",
+            17,
+            "no target `shpo`",
+        ),
+        (
+            "[[target]]",
+            "[[issuer]]\nurl = \"https://idp.example.com\"\nnamespace = \"b\"\njwks_file = \"jwks.json\"\nalgorithms = [\"EdDSA\"]\n[[target]]",
+            12,
+            "the url `https://idp.example.com`",
+        ),
+        (
+            "[policy]",
+            "[[human]]\nissuer = \"https://nobody\"\nid = \"a\"\nlogin = \"a\"\n[policy]",
+            17,
+            "no [[issuer]] with the url `https://nobody`",
+        ),
+        ("test.invalid/log", "", 6, "`origin` must be"),
+        ("test.invalid/log", "test invalid", 6, "`origin` must be"),
+        ("test.invalid/log", "test\\ninvalid", 6, "`origin` must be"),
+        ("test.invalid/log", "test+invalid", 6, "`origin` must be"),
+        ("[store]", "public_url = \"broker.example.com\"\n[store]", 3, "no scheme"),
+        ("[store]", "public_url = \"ftp://broker.example.com\"\n[store]", 3, "neither https nor http"),
+        ("[store]", "public_url = \"https://broker.example.com/mcp\"\n[store]", 3, "a path"),
+        ("[store]", "public_url = \"https://broker.example.com?a=b\"\n[store]", 3, "a query"),
+        ("[store]", "public_url = \"https://\"\n[store]", 3, "no host"),
+        ("[store]", "public_url = \"https://a@b.example.com\"\n[store]", 3, "more than a host"),
+        ("[store]", "clock_skew_s = 61\n[store]", 3, "`clock_skew_s` must be 0 to 60, and is 61"),
+        ("[store]", "max_concurrent = 0\n[store]", 3, "`max_concurrent` must be 1"),
+        ("[store]", "max_concurrent = 9000000000000000000\n[store]", 3, "`max_concurrent` must be 1"),
+        ("path = \"shop.db\"", "path = \"shop.db\"\nmax_concurrent = 0", 16, "`max_concurrent` must be 1 to 256"),
     ] {
         let (status, text) = check(dir.path(), &GOOD.replace(from, to));
         assert_eq!(status, 1, "{to}: {text}");
         assert!(text.contains(&format!("countersign.toml:{line}: ")) && text.contains(says), "{to}: {text}");
         assert!(!text.contains("hunter2"), "{text}");
+    }
+    let postgres = |more: &str| {
+        let target = format!("engine = \"postgres\"\nenvironment = \"demo\"\nhost = \"h\"\ndatabase = \"d\"\n{more}");
+        check(dir.path(), &GOOD.replace("engine = \"sqlite\"\nenvironment = \"demo\"\npath = \"shop.db\"", &target))
+    };
+    std::fs::write(dir.path().join("secret"), "a").unwrap();
+    let login = "[[target.login]]\nhuman = \"a\"\nuser = \"a\"\npassword = \"file:secret\"\n";
+    let role = "[target.service]\nuser = \"s\"\npassword = \"file:secret\"\n[[target.role]]\nteam = \"t\"\nrole = \"r\"\n";
+    assert_eq!(postgres(login).0, 0, "{:?}", postgres(login));
+    assert_eq!(postgres(role).0, 0, "{:?}", postgres(role));
+    for (more, line, says) in [
+        (format!("{login}{login}"), 11, "the human `a` has several logins"),
+        (format!("{login}issuer = \"https://nobody\""), 21, "no [[issuer]] with the url `https://nobody`"),
+        (format!("{role}[[target.role]]\nteam = \"t\"\nrole = \"q\""), 11, "several roles"),
+        (format!("{role}issuer = \"https://nobody\""), 23, "no [[issuer]] with the url `https://nobody`"),
+        (role.replace("\"r\"", "\"none\""), 11, "`none` is no role"),
+        (role.replace("\"r\"", "\"\""), 11, "is no role"),
+    ] {
+        let (status, text) = postgres(&more);
+        assert!(status == 1 && text.contains(&format!("countersign.toml:{line}: ")) && text.contains(says), "{more}: {text}");
     }
     let login =
         "engine = \"postgres\"\nhost = \"h\"\ndatabase = \"d\"\n[[target.login]]\nhuman = \"a\"\nuser = \"a\"\npassword = \"hunter2\"";

@@ -138,6 +138,8 @@ fn words_that_belong_to_one_room() {
     }
     let with = |word: &str| sources().into_iter().filter(|(_, text)| code(text).contains(word)).map(|(path, _)| path).collect::<Vec<_>>();
     assert_eq!(with("AssertSqlSafe("), [Path::new("connector/postgres/statement.rs")]);
+    // Whoever makes a clock has one that nobody else turns.
+    assert!(with("Clock::system()").iter().all(|path| room(path) == "cli" || path.ends_with("tests.rs")), "{:?}", with("Clock::system()"));
     assert!(with("raw_sql").is_empty() && with("unsafe ").is_empty());
     assert!(with("tracing::").iter().all(|path| room(path) != "connector"));
 }
