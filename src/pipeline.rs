@@ -65,14 +65,19 @@ impl Pipeline {
         }
     }
 
-    /// A tool that no policy lets this caller use looks like one that is not there, whatever else was wrong with the call.
+    /// A tool that no policy lets this caller use looks like one that is not there, whatever else was wrong with the call. The private cause
+    /// goes on to the operator's log, which has it under the call's id.
     fn veil(&self, mut stop: Box<Stop>) -> Box<Stop> {
         let may_know =
             self.catalog.listings().iter().find(|listing| listing.name == stop.facts.tool).is_some_and(|listing| {
                 self.on_any_target(listing, |tool, target| self.policy.could_see(&stop.facts.delegation, tool, target))
             });
-        if !may_know && matches!(stop.answer, Answer::Refused(_)) {
-            stop.answer = Answer::Refused(Refusal::new(Code::UnknownTool));
+        if !may_know && let Answer::Refused(refusal) = &stop.answer {
+            let veiled = Refusal::new(Code::UnknownTool);
+            stop.answer = Answer::Refused(match refusal.private_cause() {
+                Some(cause) => veiled.cause(format!("{}: {cause}", refusal.code())),
+                None => veiled,
+            });
         }
         stop
     }

@@ -92,6 +92,9 @@ impl Policy {
         }
         resources.iter().any(|resource| {
             let verdict = self.judge(delegation, tool.name, tool.kind, &touch, target, resource);
+            if let Err(broken) = &verdict {
+                tracing::error!(tool = tool.name, cause = broken.0, "a policy could not be evaluated, so the tool is hidden");
+            }
             matches!(verdict, Ok(Verdict::Invoke(_) | Verdict::Request(_)))
         })
     }
@@ -112,7 +115,8 @@ impl Policy {
                 )
                 .ok()?;
                 let entities = Entities::from_entities(self.names.human_entities(human)?, Some(&self.schema)).ok()?;
-                self.ask(&request, &entities).ok()
+                let broken = |broken: &Broken| tracing::error!(cause = broken.0, "a policy could not be evaluated, so nobody reviews");
+                self.ask(&request, &entities).inspect_err(broken).ok()
             })
             .is_some_and(|(allowed, _)| allowed)
     }
@@ -179,7 +183,10 @@ impl Electorate for Policy {
         let principal = self.names.human(human).ok_or_else(broken)?;
         let action = entities::uid("Action", "approve").ok_or_else(broken)?;
         let request = Request::new(principal, action, resource, context, Some(&self.schema)).map_err(|error| refuse(error.to_string()))?;
-        match self.ask(&request, &entities).map_err(|error| refuse(error.0))? {
+        let told = |broken: &Broken| {
+            tracing::error!(approval = subject.id, cause = broken.0, "a policy could not be evaluated, so nobody decides");
+        };
+        match self.ask(&request, &entities).inspect_err(told).map_err(|error| refuse(error.0))? {
             (true, ids) => Ok(ids),
             (false, _) => Err(Refusal::new(Code::ApprovalNotAllowed)),
         }

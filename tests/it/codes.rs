@@ -1,6 +1,7 @@
 //! Every code is reached by some test, and the rarer ways to say no are reached here: a policy that errs, a store that cannot write, limits.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use countersign::refusal::Code;
@@ -35,16 +36,126 @@ fn each_code_is_named_by_a_test() {
     assert!(missing.is_empty(), "no test names {missing:?}");
 }
 
+/// What the broker logs in this process, from now on.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn start() -> Self {
+        let log = Self::default();
+        let writer = log.clone();
+        let builder = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_ansi(false);
+        builder.with_writer(move || writer.clone()).try_init().unwrap();
+        log
+    }
+
+    fn lines_with(&self, word: &str) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| line.contains(word)).map(ToOwned::to_owned).collect()
+    }
+}
+
+/// Risk and this overflow: the policy errs wherever it is looked at.
+const OVERFLOW: &str = "context.risk + 9223372036854775807 > 0";
+
 #[tokio::test]
-async fn a_policy_that_errs_denies_even_where_another_permits() {
-    let broken =
-        "@id(\"broken\") forbid (principal, action == Action::\"invoke\", resource) when { context.risk + 9223372036854775807 > 0 };";
+async fn a_policy_that_errs_denies_even_where_another_permits_and_the_operator_hears_of_it() {
+    let log = Log::start();
+    let broken = format!(
+        "@id(\"broken.invoke\") forbid (principal, action == Action::\"invoke\", resource) when {{ {OVERFLOW} }};\n\
+         @id(\"broken.approve\") forbid (principal, action == Action::\"approve\", resource) when {{ {OVERFLOW} }};"
+    );
     let world = World::with(Wish { policies: format!("{POLICY}\n{broken}"), ..Wish::default() }).await;
-    let answer = world.agent().query("shop", "SELECT 1").await;
     // Nothing can be told of a tool whose policies err, not even that it is there.
-    assert!(code(&answer) == "policy.failed" || answer["error"]["code"] == -32602, "{answer}");
+    let answer = world.agent().query("shop", "SELECT 1").await;
+    assert_eq!(answer["error"]["code"], -32602, "{answer}");
     let refused = world.approver().trail("&kind=call.refused").await;
     assert_eq!(refused[0]["leaf"]["policy"]["decision"], "error", "{refused:?}");
+    let said = log.lines_with(refused[0]["leaf"]["call"].as_str().unwrap());
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("policy.failed") && said[0].contains("broken.invoke") && said[0].contains("overflow"), "{said:?}");
+    assert_eq!(world.agent().tools().await["tools"], json!([]));
+    assert!(log.lines_with("the tool is hidden").iter().all(|line| line.contains("broken.invoke")));
+    assert!(!log.lines_with("the tool is hidden").is_empty());
+    world.verify();
+}
+
+#[tokio::test]
+async fn a_policy_that_errs_on_one_table_fails_the_calls_that_touch_it() {
+    let broken = format!(
+        "@id(\"broken\") forbid (principal, action == Action::\"invoke\", resource == Table::\"shop/main/orders\") when {{ {OVERFLOW} }};\n\
+         @id(\"deciding\") forbid (principal, action == Action::\"approve\", resource) when {{ {OVERFLOW} }};"
+    );
+    let world = World::with(Wish { policies: format!("{POLICY}\n{broken}"), hold: Duration::ZERO, ..Wish::default() }).await;
+    let agent = world.agent();
+    assert_eq!(agent.query("shop", "SELECT id FROM customers").await["status"], "ok");
+    let answer = agent.query("shop", "SELECT id FROM orders").await;
+    assert_eq!(code(&answer), "policy.failed", "{answer}");
+    assert!(!answer.to_string().contains("overflow"), "the cause is the operator's: {answer}");
+    // The same of a policy that says who decides.
+    let asked = agent.execute("shop", "UPDATE customers SET tier = 'basic' WHERE id = 1").await;
+    let id = asked["approval"]["id"].as_str().unwrap_or_else(|| panic!("{asked}"));
+    let (status, refused) = world.approver().decide(id, json!({"decision": "approve"})).await;
+    assert_eq!((status, refused["error"]["code"].as_str()), (403, Some("policy.failed")));
+    world.verify();
+}
+
+#[tokio::test]
+async fn one_approval_serves_one_of_two_callers_who_wait_for_it() {
+    let world = World::with(Wish { hold: Duration::from_secs(20), ..Wish::default() }).await;
+    let sql = "UPDATE orders SET status = 'refunded' WHERE id = 1300";
+    let call = || {
+        let agent = world.agent();
+        tokio::spawn(async move { agent.execute("shop", sql).await })
+    };
+    let first = call();
+    while world.approver().pending().await.is_empty() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // The second finds the request of the first, and waits for it too.
+    let calls = [first, call()];
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let id = world.approver().pending().await[0]["approval_id"].as_str().unwrap().to_owned();
+    assert_eq!(world.approver().decide(&id, json!({"decision": "approve"})).await.0, 200);
+    let answers: Vec<_> = futures::future::join_all(calls).await.into_iter().map(Result::unwrap).collect();
+    let mut told: Vec<&str> = answers.iter().map(|answer| if answer["status"] == "ok" { "ok" } else { code(answer) }).collect();
+    told.sort_unstable();
+    assert_eq!(told, ["approval.spent", "ok"], "{answers:?}");
+    let admitted = world.approver().trail("&kind=call.admitted&tool=db_execute").await;
+    assert_eq!(admitted.iter().filter(|entry| entry["leaf"]["policy"]["decision"] == "approved").count(), 1, "{admitted:?}");
+    world.verify();
+}
+
+#[tokio::test]
+async fn what_cannot_be_previewed_is_not_asked_and_what_is_not_there_is_not_reached() {
+    let missing = |dir: &Path| {
+        crate::harness::target(
+            "gone",
+            countersign::connector::Endpoint::Sqlite { path: dir.join("gone.db") },
+            countersign::credential::Access::File,
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let policies = POLICY.replace("resource in Target::\"shop\"", "resource");
+    let world = World::with(Wish { policies, targets: vec![missing(folder.path())], ..Wish::default() }).await;
+    let agent = world.agent();
+    let answer = agent.execute("shop", "UPDATE nowhere SET status = 'paid' WHERE id = 1").await;
+    assert_eq!(code(&answer), "approval.preview_failed", "{answer}");
+    assert!(world.approver().pending().await.is_empty());
+    let answer = agent.query("gone", "SELECT 1").await;
+    assert_eq!(code(&answer), "target.unreachable", "{answer}");
+    assert!(!answer.to_string().contains("gone.db"), "{answer}");
     world.verify();
 }
 
