@@ -1,6 +1,8 @@
 //! The human's door: what awaits a decision, deciding it, and reading the trail. Every route takes a `Person`; no token of an agent opens it.
 //!
-//! A GET never changes anything. What is read here is recorded before it is shown.
+//! A GET never changes anything, and whatever it shows of calls (the trail, requests for approval, leaves) is recorded before it is shown. Not
+//! recorded is the reading of what is made to be handed around: signed checkpoints, the log's public key, the metadata of this door. Every
+//! attempt to decide leaves a record, also one on an id that is none.
 
 mod approvals;
 mod registry;

@@ -9,6 +9,7 @@ mod commit;
 pub mod keys;
 pub mod note;
 pub mod payload;
+pub mod private;
 mod read;
 mod row;
 mod store;
@@ -33,7 +34,7 @@ pub use row::{Row, Write};
 /// Where a ledger lives and what it is called.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The data folder; made if it is not there.
+    /// The data folder; made if it is not there, for its owner alone.
     pub dir: PathBuf,
     /// The log's origin, `<organisation>/<log>`, as checkpoints carry it.
     pub origin: String,
@@ -107,6 +108,9 @@ impl std::error::Error for StoreError {}
 
 /// The largest leaf, in bytes (a C2SP entry bundle counts in 16 bits).
 pub const LEAF_MAX_BYTES: usize = 60_000;
+
+/// The file of a data folder that a broker holds as long as it runs.
+pub const LOCK: &str = "lock";
 
 /// Changes that may wait for the committer; more are refused at once.
 const QUEUE_MAX: usize = 1_024;
@@ -205,7 +209,7 @@ impl Ledger {
     /// Another broker has it, or anything in it does not hold.
     pub fn open(settings: Settings, clock: Clock) -> Result<Self, OpenError> {
         let Settings { dir, origin } = settings;
-        std::fs::create_dir_all(&dir).map_err(|error| OpenError::Io(format!("`{}`: {error}", dir.display())))?;
+        private::dir(&dir, LOCK).map_err(|error| OpenError::Io(format!("`{}`: {error}", dir.display())))?;
         let lock = lock(&dir)?;
         let database = dir.join(store::FILE);
         let keys_dir = dir.join("keys");
@@ -275,13 +279,10 @@ pub fn salt() -> Result<[u8; 32], StoreError> {
 }
 
 fn lock(dir: &Path) -> Result<std::fs::File, OpenError> {
-    let path = dir.join("lock");
-    let file = std::fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|error| OpenError::Io(format!("`{}`: {error}", path.display())))?;
+    let path = dir.join(LOCK);
+    let io = |error: std::io::Error| OpenError::Io(format!("`{}`: {error}", path.display()));
+    private::file(&path).map_err(io)?;
+    let file = std::fs::OpenOptions::new().write(true).open(&path).map_err(io)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::Locked(dir.to_owned())),

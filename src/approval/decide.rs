@@ -1,6 +1,7 @@
 //! Deciding: a `Person`, allowed by the electorate, says yes or no, once, and the store's row settles every race.
 //!
-//! Deny needs a reason and wins over approvals. Every attempt leaves a record, also the one that came too late or from somebody who may not.
+//! Deny needs a reason and wins over approvals. Every attempt leaves a record, also the one that came too late, from somebody who may not, or on
+//! an id that is none: one small leaf, whatever was sent.
 
 use chrono::TimeDelta;
 use serde_json::{Map, Value, json};
@@ -50,7 +51,9 @@ impl Desk {
         electorate: &dyn Electorate,
     ) -> Result<Result<Decided, Refusal>, Unavailable> {
         for _ in 0..VOTE_TRIES {
-            let Some(view) = self.view(id).await? else { return Ok(Err(Refusal::new(Code::ApprovalUnknown))) };
+            let Some(view) = self.view(id).await? else {
+                return Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalUnknown)).await?));
+            };
             let policies = match self.check(person, &view, &decision, electorate) {
                 Ok(policies) => policies,
                 Err(refusal) => {
@@ -69,7 +72,9 @@ impl Desk {
                 expires_at: Some(filed.grant_until.unwrap_or_else(|| filed.expires_at())),
                 body: filed.to_bytes(),
             };
-            match self.ledger.commit(Change { leaves: vec![leaf], writes: vec![write], payloads: Vec::new() }).await {
+            let writes = std::iter::once(write).chain(self.recorder.subjects(person.human(), None)).collect();
+            let committed = self.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await;
+            match committed.inspect_err(|_| self.recorder.forget()) {
                 Ok(_) => {
                     self.decisions.send_modify(|count| *count += 1);
                     return Ok(Ok(Decided { view: View { state: next, filed, version: view.version + 1 } }));
@@ -79,7 +84,28 @@ impl Desk {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Err(Refusal::new(Code::ApprovalDecided)))
+        Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalDecided)).await?))
+    }
+
+    /// Records an attempt that came to no request of ours, or could not be read: who, and on which id. The refusal, recorded.
+    ///
+    /// # Errors
+    /// The ledger cannot record it.
+    pub async fn turned_away(&self, person: &Person, id: Option<&ApprovalId>, refusal: Refusal) -> Result<Refusal, Unavailable> {
+        let mut body = Map::new();
+        if let Some(id) = id {
+            body.insert("appr".to_owned(), json!({ "id": id.as_str() }));
+        }
+        body.insert("res".to_owned(), json!({ "status": "refused", "code": refusal.code().as_str() }));
+        self.record(person, "approval.refused", body).await?;
+        Ok(refusal)
+    }
+
+    async fn record(&self, person: &Person, kind: &'static str, body: Map<String, Value>) -> Result<(), Unavailable> {
+        let leaf = self.recorder.personal(kind, person, body);
+        let writes = self.recorder.subjects(person.human(), None);
+        self.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await.inspect_err(|_| self.recorder.forget())?;
+        Ok(())
     }
 
     /// Requests that this human may decide, or that are asked in their name; newest last.
@@ -208,9 +234,7 @@ impl Desk {
             "res".to_owned(),
             json!({ "status": "refused", "code": refusal.code().as_str(), "wanted": if decision.approve { "approved" } else { "denied" } }),
         );
-        let leaf = self.recorder.personal("approval.refused", person, body);
-        self.ledger.commit(Change { leaves: vec![leaf], writes: Vec::new(), payloads: Vec::new() }).await?;
-        Ok(())
+        self.record(person, "approval.refused", body).await
     }
 }
 

@@ -76,6 +76,14 @@ impl Audit {
         Ok(Some(json!({ "call": call, "entries": entries, "payloads": payloads })))
     }
 
+    /// Records that a person reads these requests for approval, which show what is asked and what it would touch.
+    ///
+    /// # Errors
+    /// The reading could not be recorded, so nothing may be shown.
+    pub async fn read_approvals(&self, person: &Person, ids: &[&str]) -> Result<(), Unavailable> {
+        self.record_reading(person, &format!("approvals {}", ids.join(" "))).await
+    }
+
     /// Leaves as the tree has them, oldest first, from an index on: what an export is made of.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ use crate::connector::{Endpoint, TargetSettings};
 use crate::credential::Access;
 use crate::identity::development::{DevelopmentIssuer, TokenRequest};
 use crate::identity::{self, Algorithm, IssuerSettings, KeySource};
+use crate::ledger::{LOCK, private};
 use crate::mask::{ColumnRule, Mode};
 use crate::policy::PolicyFile;
 use crate::{approval, catalog, config, registry, server, telemetry, token_service};
@@ -53,7 +54,7 @@ impl Quickstart {
     pub(super) async fn run(self) -> Result<(), Failure> {
         telemetry::start(false);
         let io = |error: std::io::Error| Failure::Unreachable(format!("`{}`: {error}", self.data.display()));
-        std::fs::create_dir_all(&self.data).map_err(io)?;
+        private::dir(&self.data, LOCK).map_err(io)?;
         let base = format!("http://{}", self.listen);
         let shop = self.data.join("shop.db");
         seed(&shop)?;
@@ -78,6 +79,7 @@ fn seed(path: &Path) -> Result<(), Failure> {
     if half.exists() {
         std::fs::remove_file(&half).map_err(|error| fail(&error))?;
     }
+    private::file(&half).map_err(|error| fail(&error))?;
     let connection = rusqlite::Connection::open(&half).map_err(|error| fail(&error))?;
     connection.execute_batch(SHOP).map_err(|error| fail(&error))?;
     connection.close().map_err(|(_, error)| fail(&error))?;

@@ -14,6 +14,7 @@ use aws_lc_rs::{digest, hmac};
 use zeroize::Zeroizing;
 
 use crate::ledger::note::{Checkpoint, VerifierKey};
+use crate::ledger::private;
 
 /// Bytes of every key.
 const KEY_BYTES: usize = 32;
@@ -53,7 +54,7 @@ impl Keys {
     fn read(dir: &Path, origin: &str, make: bool) -> Result<Self, String> {
         let load = |name: &str| load(&dir.join(name), make);
         if make {
-            make_dir(dir)?;
+            private::dir(dir, "log.key").map_err(|error| format!("`{}`: {error}", dir.display()))?;
         }
         let log = load("log.key")?;
         let log = Ed25519KeyPair::from_seed_unchecked(&log).map_err(|_| "`log.key` is no Ed25519 seed".to_owned())?;
@@ -118,12 +119,6 @@ fn id(key: &[u8]) -> String {
     context.update(b"key id/v1");
     context.update(key);
     hex::encode(context.finish().as_ref().get(..8).unwrap_or_default())
-}
-
-fn make_dir(dir: &Path) -> Result<(), String> {
-    let at = |error: std::io::Error| format!("`{}`: {error}", dir.display());
-    std::fs::create_dir_all(dir).map_err(at)?;
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(at)
 }
 
 fn load(path: &Path, make: bool) -> Result<Zeroizing<Vec<u8>>, String> {

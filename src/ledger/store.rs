@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use crate::clock::Timestamp;
 use crate::ledger::payload::SealedPayload;
+use crate::ledger::private;
 use crate::ledger::row::{Row, Write};
 
 /// The database's file name in the data folder.
@@ -22,6 +23,15 @@ const STATEMENTS: usize = 64;
 /// Opens the database for writing, and brings it up to date.
 pub(super) fn open(path: &Path) -> Result<Connection, String> {
     let fail = |error: rusqlite::Error| format!("`{}`: {error}", path.display());
+    // SQLite gives the files beside it the mode of the database, so it must be there first; those of an earlier version are put in order.
+    let beside = ["", "-wal", "-shm"].map(|suffix| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        std::path::PathBuf::from(name)
+    });
+    for file in beside.iter().filter(|file| file.as_path() == path || file.exists()) {
+        private::file(file).map_err(|error| format!("`{}`: {error}", file.display()))?;
+    }
     let mut connection = Connection::open(path).map_err(fail)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection

@@ -38,7 +38,19 @@ async fn asked_approved_done_once() {
     }
     let another = world.agent_of("alice", "other-agent", &["support"], "mcp:read mcp:write");
     assert_eq!(another.execute("shop", SQL).await["status"], "approval_pending");
-    assert_eq!(code(&another.call("approval_status", json!({"approval_id": id})).await), "approval.unknown");
+    // Nor another human with an agent of the same id (attack 68): not by the agent's tools, not at the human's door.
+    let stranger = world.agent_of("zoe", "demo-agent", &["support"], "mcp:read mcp:write");
+    for other in [&another, &stranger] {
+        for tool in ["approval_status", "approval_wait"] {
+            assert_eq!(code(&other.call(tool, json!({"approval_id": id})).await), "approval.unknown", "{tool}");
+        }
+    }
+    let zoe = world.human("zoe", &["support"]);
+    let (status, hidden) = zoe.get(&format!("/approvals/{id}")).await;
+    let (_, absent) = zoe.get(&format!("/approvals/apr_{}", "0".repeat(32))).await;
+    assert_eq!((status, &hidden), (404, &absent), "hidden and absent look the same");
+    assert!(zoe.get("/approvals?state=all").await.1["approvals"].as_array().unwrap().is_empty());
+    assert_eq!(stranger.execute("shop", SQL).await["status"], "approval_pending", "her own call, and not alice's grant");
     // Two at once: one does it, and the other has to ask anew.
     let (one, two) = tokio::join!(agent.execute("shop", SQL), agent.execute("shop", SQL));
     let done = [&one, &two].iter().filter(|answer| answer["status"] == "ok").count();
@@ -209,5 +221,22 @@ async fn an_approval_holds_for_the_policies_it_was_given_under() {
     let stricter = POLICY.replace("@quorum(\"1\")", "@quorum(\"2\")");
     world.restart_with(|settings| settings.policies[0].text = stricter).await;
     assert_eq!(world.agent().execute("shop", SQL).await["status"], "approval_pending", "asked anew under the new policies");
+    world.verify();
+}
+
+/// A restart under a clock that was set back goes on from the log's last leaf (attack 102): a fresh clock knows nothing of the old one.
+#[tokio::test]
+async fn a_clock_set_back_over_a_restart_revives_nothing() {
+    let mut world = World::new().await;
+    let id = pending(&world, SQL).await;
+    world.clock.turn(TimeDelta::minutes(31));
+    assert_eq!(world.agent().call("approval_status", json!({"approval_id": id})).await["result"]["state"], "expired");
+    let (agent, approver) = (world.agent(), world.approver());
+    world.stop().await;
+    world.clock = countersign::clock::Clock::system();
+    world.restart().await;
+    assert_eq!(agent.call("approval_status", json!({"approval_id": id})).await["result"]["state"], "expired");
+    let (status, refused) = approver.decide(&id, yes()).await;
+    assert_eq!((status, refused["error"]["code"].as_str()), (409, Some("approval.expired")));
     world.verify();
 }

@@ -175,9 +175,8 @@ async fn a_ledger_that_cannot_write_stops_everything() {
     let answer = agent.execute("shop", "UPDATE orders SET status = 'paid' WHERE id = 1").await;
     assert_eq!(answer["error"]["data"]["code"], "ledger.unavailable", "{answer}");
     let id = format!("apr_{}", "0".repeat(32));
-    let (status, _) = world.approver().decide(&id, json!({"decision": "approve"})).await;
-    // Not even a sign-in counts that cannot be recorded.
-    assert_eq!(status, 503);
+    let (status, refused) = world.approver().decide(&id, json!({"decision": "approve"})).await;
+    assert_eq!((status, refused["error"]["code"].as_str()), (503, Some("ledger.unavailable")), "an attempt leaves a record, or no answer");
     assert_eq!(count(&world), before, "nothing was recorded, so nothing was done");
     world.verify();
 }

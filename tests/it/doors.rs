@@ -207,3 +207,86 @@ async fn readers_see_their_own_trail_and_reviewers_see_all() {
     assert!(world.approver().trail("&kind=audit.queried").await.len() >= 4);
     world.verify();
 }
+
+#[tokio::test]
+async fn what_a_human_reads_and_tries_is_recorded() {
+    let world = World::new().await;
+    let (bob, alice) = (world.approver(), world.human("alice", &["support"]));
+    let queried = async || bob.trail("&kind=audit.queried").await.len();
+    // Each look at the trail is one reading, counted by the next.
+    let before = queried().await;
+    assert!(bob.pending().await.is_empty());
+    assert_eq!(queried().await, before + 1, "a list that shows nothing");
+    let asked = world.agent().execute("shop", "UPDATE orders SET status = 'refunded' WHERE id = 1300").await;
+    let id = asked["approval"]["id"].as_str().unwrap();
+    assert_eq!(bob.pending().await.len(), 1);
+    assert_eq!(queried().await, before + 3, "a list that shows a statement");
+    assert_eq!(bob.get(&format!("/approvals/{id}")).await.0, 200);
+    assert_eq!(queried().await, before + 5);
+    let unknown = format!("apr_{}", "0".repeat(32));
+    assert_eq!(alice.get(&format!("/approvals/{unknown}")).await.0, 404);
+    assert_eq!(queried().await, before + 7);
+    for path in ["/audit/checkpoint", "/audit/checkpoints", "/audit/key", "/.well-known/oauth-protected-resource/inbox"] {
+        assert_eq!(bob.get(path).await.0, 200, "{path}");
+    }
+    assert_eq!(queried().await, before + 8, "what is made to be handed around");
+    // Attempts to decide what is not there, or in words that cannot be read.
+    let yes = json!({"decision": "approve"});
+    for (id, body, status, code) in [
+        (unknown.as_str(), &yes, 404, "approval.unknown"),
+        ("apr_x", &yes, 404, "approval.unknown"),
+        (id, &json!({"decision": "maybe"}), 400, "request.malformed"),
+    ] {
+        let (answered, refused) = alice.decide(id, body.clone()).await;
+        assert_eq!((answered, refused["error"]["code"].as_str()), (status, Some(code)));
+        let leaf = bob.trail("&kind=approval.refused").await[0].clone();
+        assert_eq!((leaf["human"].as_str(), leaf["leaf"]["res"]["code"].as_str()), (Some("alice"), Some(code)), "{leaf}");
+        assert_eq!(leaf["leaf"]["appr"]["id"].as_str(), Some(id).filter(|id| *id != "apr_x"), "{leaf}");
+    }
+    assert_eq!(bob.trail("&kind=approval.refused").await.len(), 3);
+    let (status, refused) = bob.get("/approvals?nonsense=1").await;
+    assert_eq!((status, refused["error"]["code"].as_str()), (400, Some("request.malformed")), "{refused}");
+    world.verify();
+}
+
+/// Nothing but the token says who it is, at the human's door as at the agent's (attack 79).
+#[tokio::test]
+async fn identity_headers_from_outside_name_nobody() {
+    let world = World::new().await;
+    let asked = world.agent().execute("shop", "UPDATE orders SET status = 'refunded' WHERE id = 1300").await;
+    let id = asked["approval"]["id"].as_str().unwrap();
+    let spoofed = [
+        ("x-user", "bob"),
+        ("x-forwarded-user", "bob"),
+        ("x-forwarded-groups", "approvers"),
+        ("x-forwarded-access-token", "x.y.z"),
+        ("x-auth-request-user", "bob"),
+        ("x-remote-user", "bob"),
+        ("remote-user", "bob"),
+        ("x-ms-client-principal-name", "bob"),
+        ("forwarded", "for=127.0.0.1;by=bob"),
+        ("cookie", "session=bob"),
+    ];
+    let with = |mut request: reqwest::RequestBuilder, token: Option<&str>| {
+        for (name, value) in spoofed {
+            request = request.header(name, value);
+        }
+        match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    };
+    let (eve, http) = (world.human("eve", &["support"]), reqwest::Client::new());
+    let decision = format!("{}/approvals/{id}/decision", world.base);
+    for (token, status, code) in [(None, 401, "identity.missing_token"), (Some(eve.token.as_str()), 403, "approval.not_allowed")] {
+        let answer = with(http.post(&decision), token).json(&json!({"decision": "approve"})).send().await.unwrap();
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.json::<Value>().await.unwrap()["error"]["code"], code);
+        let entries = with(http.get(format!("{}/audit/entries?human=alice", world.base)), token).send().await.unwrap();
+        let entries: Value = entries.json().await.unwrap();
+        assert!(entries["entries"].as_array().is_none_or(Vec::is_empty), "{entries}");
+    }
+    assert_eq!(world.approver().trail("&kind=approval.refused").await[0]["human"], "eve");
+    assert_eq!(world.approver().get(&format!("/approvals/{id}")).await.1["state"], "pending");
+    world.verify();
+}
