@@ -38,11 +38,13 @@ pub struct Terms {
     pub justification: bool,
     /// The human in whose name the call is made may approve it.
     pub self_approval: bool,
+    /// Humans of other issuers than that human's may decide. Whether they are other humans, only the operator knows.
+    pub any_issuer: bool,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Self { quorum: 1, ttl: None, justification: false, self_approval: false }
+        Self { quorum: 1, ttl: None, justification: false, self_approval: false, any_issuer: false }
     }
 }
 
@@ -59,6 +61,7 @@ impl Terms {
             },
             justification: self.justification || other.justification,
             self_approval: self.self_approval && other.self_approval && quorum == 1,
+            any_issuer: self.any_issuer && other.any_issuer,
         }
     }
 }

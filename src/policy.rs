@@ -173,13 +173,14 @@ impl Electorate for Policy {
     fn may_decide(&self, human: &Human, subject: &Subject) -> Result<Vec<String>, Refusal> {
         let refuse = |cause: String| Refusal::new(Code::PolicyFailed).cause(cause);
         let broken = || refuse("failed to build the approver's request".to_owned());
-        let own = self.names.human(human).is_some() && human.issuer == subject.human.issuer && human.subject == subject.human.subject;
+        let same_issuer = human.issuer == subject.human.issuer;
+        let own = same_issuer && human.subject == subject.human.subject;
         let resource = self.names.approval(&subject.id).ok_or_else(broken)?;
         let mut known = self.names.human_entities(human).ok_or_else(broken)?;
         known.extend(self.names.approval_entities(&resource, subject).ok_or_else(broken)?);
         let known = entities::distinct(known);
         let entities = Entities::from_entities(known, Some(&self.schema)).map_err(|error| refuse(error.to_string()))?;
-        let context = entities::approve_context(subject, own).ok_or_else(broken)?;
+        let context = entities::approve_context(subject, own, same_issuer).ok_or_else(broken)?;
         let principal = self.names.human(human).ok_or_else(broken)?;
         let action = entities::uid("Action", "approve").ok_or_else(broken)?;
         let request = Request::new(principal, action, resource, context, Some(&self.schema)).map_err(|error| refuse(error.to_string()))?;

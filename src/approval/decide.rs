@@ -115,8 +115,7 @@ impl Desk {
     pub async fn list(&self, person: &Person, states: &[State], electorate: &dyn Electorate) -> Result<Vec<View>, Unavailable> {
         let names: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
         let rows = self.ledger.list(Filed::KIND, &names, LIST_MAX).await?;
-        let visible =
-            |view: &View| view.filed.is_by(person.human()) || electorate.may_decide(person.human(), &view.filed.subject()).is_ok();
+        let visible = |view: &View| view.filed.is_by(person.human()) || may_decide(person, &view.filed, electorate).is_ok();
         Ok(rows.iter().filter_map(View::from_row).filter(visible).collect())
     }
 
@@ -125,8 +124,7 @@ impl Desk {
     /// # Errors
     /// The store cannot be read.
     pub async fn show(&self, person: &Person, id: &ApprovalId, electorate: &dyn Electorate) -> Result<Option<View>, Unavailable> {
-        let visible =
-            |view: &View| view.filed.is_by(person.human()) || electorate.may_decide(person.human(), &view.filed.subject()).is_ok();
+        let visible = |view: &View| view.filed.is_by(person.human()) || may_decide(person, &view.filed, electorate).is_ok();
         Ok(self.view(id).await?.filter(visible))
     }
 
@@ -169,7 +167,7 @@ impl Desk {
         if !person.is_live(now) {
             return Err(Refusal::new(Code::TokenExpired));
         }
-        let policies = electorate.may_decide(person.human(), &view.filed.subject())?;
+        let policies = may_decide(person, &view.filed, electorate)?;
         match view.state_at(now) {
             State::Pending => {}
             State::Expired => return Err(Refusal::new(Code::ApprovalExpired)),
@@ -236,6 +234,16 @@ impl Desk {
         );
         self.record(person, "approval.refused", body).await
     }
+}
+
+/// The policies that let this human decide. Two issuers may know one human by two names, who could then approve a call of their own or vote
+/// twice: somebody of another issuer counts as somebody else only where the policies that ask say so.
+fn may_decide(person: &Person, filed: &Filed, electorate: &dyn Electorate) -> Result<Vec<String>, Refusal> {
+    if person.human().issuer != filed.human.issuer && !filed.any_issuer {
+        return Err(Refusal::new(Code::ApprovalNotAllowed)
+            .detail("you are known by another issuer than the human in whose name the call is made, and the policy does not take that"));
+    }
+    electorate.may_decide(person.human(), &filed.subject())
 }
 
 /// What every leaf about a request names.

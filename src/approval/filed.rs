@@ -113,6 +113,9 @@ pub struct Filed {
     pub justification: bool,
     /// The delegating human may approve.
     pub self_approval: bool,
+    /// Humans of other issuers may decide.
+    #[serde(default)]
+    pub any_issuer: bool,
     /// When it was asked.
     pub asked_at: Timestamp,
     /// Until when it can be decided, µs since 1970.
@@ -206,7 +209,7 @@ impl Filed {
         let Asking { call, judgement, terms } = asking;
         let delegation = &call.facts.delegation;
         let (human, agent) = (delegation.human(), delegation.agent());
-        let Terms { quorum, justification, self_approval, .. } = *terms;
+        let Terms { quorum, justification, self_approval, any_issuer, .. } = *terms;
         Self {
             v: 1,
             id: id.to_owned(),
@@ -227,6 +230,7 @@ impl Filed {
             justification,
             // Nobody was there when the call was made: the one who answers for it must not be the only one who ever looks.
             self_approval: self_approval && !asking.call.facts.delegation.is_unattended(),
+            any_issuer,
             asked_at,
             expires_us: expires_at.timestamp_micros(),
             grant_until: None,

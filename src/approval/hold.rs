@@ -263,5 +263,6 @@ fn deciders(filed: &Filed) -> String {
     } else {
         "a human other than the delegating one"
     };
-    if filed.quorum > 1 { format!("{} of: {who}", filed.quorum) } else { who.to_owned() }
+    let who = if filed.any_issuer { format!("{who}, of whichever issuer") } else { who.to_owned() };
+    if filed.quorum > 1 { format!("{} of: {who}", filed.quorum) } else { who }
 }

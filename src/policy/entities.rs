@@ -51,13 +51,14 @@ pub(super) fn touch_context(tool: &str, kind: &str, touch: &Touch) -> Option<Con
 }
 
 /// What policies know of a request that a human would decide.
-pub(super) fn approve_context(subject: &Subject, own: bool) -> Option<Context> {
+pub(super) fn approve_context(subject: &Subject, own: bool, same_issuer: bool) -> Option<Context> {
     Context::from_pairs([
         ("tool".to_owned(), RestrictedExpression::new_string(subject.tool.clone())),
         ("verb".to_owned(), RestrictedExpression::new_string(subject.verb.clone())),
         ("risk".to_owned(), RestrictedExpression::new_long(i64::from(subject.risk.level()))),
         ("risk_name".to_owned(), RestrictedExpression::new_string(subject.risk.as_str().to_owned())),
         ("own".to_owned(), RestrictedExpression::new_bool(own)),
+        ("same_issuer".to_owned(), RestrictedExpression::new_bool(same_issuer)),
     ])
     .ok()
 }

@@ -303,9 +303,16 @@ fn terms(policy: &CedarPolicy) -> Result<Option<Terms>, String> {
                     _ => return Err(format!("`@self_approval(\"{value}\")` must be allowed or refused")),
                 };
             }
+            "approvers" => {
+                terms.any_issuer = match value {
+                    "any_issuer" => true,
+                    "same_issuer" => false,
+                    _ => return Err(format!("`@approvers(\"{value}\")` must be same_issuer or any_issuer")),
+                };
+            }
             other => {
                 return Err(format!(
-                    "the annotation `@{other}` is not known; known are id, description, owner, quorum, ttl, justification, self_approval"
+                    "the annotation `@{other}` is not known; known are id, description, owner, quorum, ttl, justification, self_approval, approvers"
                 ));
             }
         }

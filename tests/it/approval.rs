@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use countersign::identity::KeySource;
+use countersign::identity::development::{DevelopmentIssuer, TokenRequest};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::harness::{POLICY, Wish, World, code};
@@ -238,5 +241,71 @@ async fn a_clock_set_back_over_a_restart_revives_nothing() {
     assert_eq!(agent.call("approval_status", json!({"approval_id": id})).await["result"]["state"], "expired");
     let (status, refused) = approver.decide(&id, yes()).await;
     assert_eq!((status, refused["error"]["code"].as_str()), (409, Some("approval.expired")));
+    world.verify();
+}
+
+/// One human known by two issuers is one human (attacks 93, 102): neither approves an own call by the other name, nor votes twice.
+#[tokio::test]
+async fn a_second_identity_of_another_issuer_decides_only_where_the_policy_says_so() {
+    let decides = "@id(\"partners_decide\") permit (principal in Team::\"partner/approvers\", action == Action::\"approve\", resource) unless { context.own };";
+    let closed = format!("{POLICY}\n{decides}");
+    let mut world = World::with(Wish { policies: closed.clone(), ..Wish::default() }).await;
+    let url = format!("{}/partner", world.base);
+    let partner = DevelopmentIssuer::open(&world.dir.path().join("partner"), &url, world.clock.clone()).unwrap();
+    let jwks_file = partner.jwks_file().to_owned();
+    world
+        .restart_with(|settings| {
+            let mut second = settings.identity.issuers[0].clone();
+            (second.url, second.namespace, second.keys) = (url, "partner".to_owned(), KeySource::File(jwks_file));
+            settings.identity.issuers.push(second);
+        })
+        .await;
+    let of_partner = |world: &World, subject: &str| {
+        let mut human = world.human(subject, &["approvers"]);
+        human.token = partner
+            .mint(&TokenRequest {
+                subject: subject.to_owned(),
+                name: None,
+                teams: vec!["approvers".to_owned()],
+                audience: format!("{}/inbox", world.base),
+                client: "countersign-cli".to_owned(),
+                actor: None,
+                scope: String::new(),
+                lifetime: TimeDelta::hours(1),
+            })
+            .expose_secret()
+            .to_owned();
+        human
+    };
+    let id = pending(&world, SQL).await;
+    let alice = of_partner(&world, "alice");
+    for decision in [yes(), json!({"decision": "deny", "reason": "no"})] {
+        let (status, refused) = alice.decide(&id, decision).await;
+        assert_eq!((status, refused["error"]["code"].as_str()), (403, Some("approval.not_allowed")), "{refused}");
+        assert!(refused["error"]["message"].as_str().unwrap().contains("another issuer"), "{refused}");
+    }
+    assert!(alice.pending().await.is_empty());
+    assert_eq!(alice.get(&format!("/approvals/{id}")).await.0, 404);
+    assert_eq!(world.approver().trail(&format!("&approval={id}&kind=approval.refused")).await.len(), 2);
+    assert_eq!(world.approver().decide(&id, yes()).await.0, 200);
+    // A quorum of two is not one human under two names, though both names are on the list.
+    let two = closed.replace("@quorum(\"1\")", "@quorum(\"2\")");
+    world.restart_with(|settings| settings.policies[0].text = two).await;
+    let id = pending(&world, SQL).await;
+    let (bob, other_bob) = (world.approver(), of_partner(&world, "bob"));
+    assert_eq!(bob.decide(&id, yes()).await.1["state"], "pending");
+    assert_eq!(other_bob.decide(&id, yes()).await.0, 403);
+    assert_eq!(bob.get(&format!("/approvals/{id}")).await.1["state"], "pending");
+    // Said in so many words, it is so; `approve` policies still tell the issuers apart.
+    let open = closed.replace("@quorum(\"1\")", "@approvers(\"any_issuer\")").replace(
+        "unless { context.own };\n\n// The approvers of the quickstart also review",
+        "when { context.same_issuer } unless { context.own };\n\n// The approvers of the quickstart also review",
+    );
+    assert!(open.contains("context.same_issuer"));
+    world.restart_with(|settings| settings.policies[0].text = open).await;
+    let id = pending(&world, SQL).await;
+    let (status, decided) = of_partner(&world, "carol").decide(&id, yes()).await;
+    assert_eq!((status, decided["state"].as_str()), (200, Some("approved")), "{decided}");
+    assert_eq!(world.agent().execute("shop", SQL).await["status"], "ok");
     world.verify();
 }

@@ -135,6 +135,7 @@ fn every_mistake_is_named_with_its_line() {
         ("@id(\"a\") permit (principal, action == Action::\"invoke\", resource) when { ", 1, "parse"),
         ("@id(\"a\") permit (principal == ?principal, action == Action::\"invoke\", resource);", 1, ""),
         ("@id(\"a\") @colour(\"red\") permit (principal, action == Action::\"request\", resource);", 1, "@colour"),
+        ("@id(\"a\") @approvers(\"anybody\") permit (principal, action == Action::\"request\", resource);", 1, "@approvers"),
         ("@id(\"a\") @quorum(\"0\") permit (principal, action == Action::\"request\", resource);", 1, "@quorum"),
         ("@id(\"a\") permit (principal, action == Action::\"invoke\", resource in Target::\"shpo\");", 1, "shpo"),
         (
