@@ -7,6 +7,7 @@ mod admission;
 mod handler;
 mod late_sse;
 mod listing;
+mod unread;
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::call::{CredentialFacts, Facts, Judgement, TargetFacts, ToolFacts};
 use crate::clock::rfc3339;
-use crate::identity::{Agent, Human, Person, SignIn};
+use crate::identity::{Agent, Delegation, Human, Person, SignIn};
 use crate::ledger::{CommitError, Draft, Ledger, Row, StoreError, Write};
 use crate::refusal::{Code, Refusal};
 
@@ -117,18 +117,24 @@ impl Recorder {
     /// A leaf about a call, with what every such leaf has; `more` adds to it.
     #[must_use]
     pub fn draft(&self, kind: &'static str, facts: &Facts, more: Map<String, Value>) -> Draft {
-        let delegation = &facts.delegation;
-        let (human, agent) = (self.human(delegation.human()), self.agent(delegation.agent()));
         let mut body = more;
         body.insert("call".to_owned(), Value::from(facts.id.as_str()));
         if let Some(parent) = &facts.parent {
             body.insert("preview_of".to_owned(), Value::from(parent.as_str()));
         }
-        if let Some(run) = facts.origin.run.as_deref().or_else(|| delegation.token_id()) {
-            body.insert("run".to_owned(), Value::from(self.run(&human, &agent, run)));
-        }
         if let Some((trace, span)) = facts.origin.traceparent.as_deref().and_then(traceparent) {
             body.insert("trace".to_owned(), json!({ "trace_id": trace, "span_id": span }));
+        }
+        self.delegated(kind, &facts.delegation, facts.origin.run.as_deref(), body)
+    }
+
+    /// A leaf about what an agent did for a human; `run` is what the caller calls its run, else the token names it.
+    #[must_use]
+    pub fn delegated(&self, kind: &'static str, delegation: &Delegation, run: Option<&str>, more: Map<String, Value>) -> Draft {
+        let (human, agent) = (self.human(delegation.human()), self.agent(delegation.agent()));
+        let mut body = more;
+        if let Some(run) = run.or_else(|| delegation.token_id()) {
+            body.insert("run".to_owned(), Value::from(self.run(&human, &agent, run)));
         }
         let idp = self.issuer(&delegation.human().issuer);
         body.insert("human".to_owned(), with_sign_in(json!({ "sub_id": human, "idp": idp }), delegation.sign_in()));

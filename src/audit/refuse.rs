@@ -1,13 +1,29 @@
-//! Refusals are evidence: one leaf, `call.refused`, for every call that stops before it acts and has an identity.
+//! Refusals are evidence: one leaf, `call.refused`, for every call that stops before it acts and has an identity; and one, `request.refused`, for
+//! what an identity sent that could not be read as a call.
 
 use serde_json::{Map, Value, json};
 
 use crate::audit::{Audit, Reply, Unavailable, references, reply};
 use crate::call::{Answer, Stop};
+use crate::identity::Delegation;
 use crate::ledger::Change;
 use crate::record;
+use crate::refusal::Code;
 
 impl Audit {
+    /// Records a request that could not be read: who sent it, and the code. Nothing of what was sent, which may be anything.
+    ///
+    /// # Errors
+    /// The ledger could not record: the caller is told that instead.
+    pub async fn refuse_unread(&self, delegation: &Delegation, code: Code) -> Result<(), Unavailable> {
+        let body = Map::from_iter([("res".to_owned(), json!({ "status": "denied", "code": code.as_str() }))]);
+        let leaf = self.recorder.delegated("request.refused", delegation, None, body);
+        let writes = self.recorder.subjects(delegation.human(), Some(delegation.agent()));
+        let change = Change { leaves: vec![leaf], writes, payloads: Vec::new() };
+        self.ledger.commit(change).await.inspect_err(|_| self.recorder.forget())?;
+        Ok(())
+    }
+
     /// Records a stop and mints the reply that tells the caller.
     ///
     /// # Errors

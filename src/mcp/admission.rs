@@ -1,7 +1,8 @@
 //! Admission: a good token, a readable body, or an answer that says what was wrong, before the protocol is looked at.
 //!
 //! The delegation goes into the request's extensions; the handler takes it from there and from nowhere else. A step-up (403) can only be known
-//! once the policy has ruled, so the handler leaves it in a slot that is looked at on the way out.
+//! once the policy has ruled, so the handler leaves it in a slot that is looked at on the way out; so it does with the word that the pipeline has
+//! taken the call, and with it the duty to record. What never came so far is recorded here (`unread`).
 
 use std::error::Error as _;
 use std::sync::{Arc, OnceLock};
@@ -17,16 +18,23 @@ use http_body_util::LengthLimitError;
 use serde_json::{Value, json};
 use tracing::{Instrument, debug_span};
 
+use crate::audit::Audit;
 use crate::identity::{Agent, Asker, Challenge, ClientCertificate, Delegation, Identity, Presented};
 use crate::limit::Limiter;
 use crate::mcp::Door;
 use crate::mcp::late_sse::is_stream;
+use crate::mcp::unread::{self, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Unread};
 use crate::operation::Risk;
 use crate::refusal::{Code, Refusal};
 
-/// What the handler found out that changes the answer's status: the risk that the token would have to reach.
+/// What the handler found out that changes the answer.
 #[derive(Debug, Clone, Default)]
-pub(super) struct StepUp(pub(super) Arc<OnceLock<Risk>>);
+pub(super) struct StepUp {
+    /// The risk that the token would have to reach.
+    pub(super) needed: Arc<OnceLock<Risk>>,
+    /// The pipeline has the call, and records it.
+    pub(super) taken: Arc<OnceLock<()>>,
+}
 
 /// Nesting of a request's body that is read. serde_json itself gives up at 128, and arguments of tools need a handful.
 const DEPTH_MAX: usize = 64;
@@ -34,6 +42,7 @@ const DEPTH_MAX: usize = 64;
 /// The state of admission.
 pub(super) struct Admission {
     identity: Arc<Identity>,
+    audit: Audit,
     /// By issuer and subject of the human, issuer and id of the agent.
     pace: Option<Limiter<[String; 4]>>,
     body_max: usize,
@@ -44,6 +53,7 @@ impl Admission {
     pub(super) fn new(door: &Door) -> Self {
         Self {
             identity: Arc::clone(&door.identity),
+            audit: door.pipeline.audit.clone(),
             pace: Limiter::per_minute(door.requests_per_minute),
             body_max: door.body_max,
             draining: door.draining.clone(),
@@ -89,11 +99,6 @@ fn unknown(status: StatusCode, refusal: Refusal) -> Response {
     response
 }
 
-/// JSON-RPC's own errors, for what is no request at all.
-fn unreadable(code: i64, message: &str) -> Response {
-    (StatusCode::BAD_REQUEST, Json(json!({ "jsonrpc": "2.0", "id": null, "error": { "code": code, "message": message } }))).into_response()
-}
-
 pub(super) async fn admit(State(admission): State<Arc<Admission>>, request: Request, next: Next) -> Response {
     let token_in_query = request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("access_token=")));
     if token_in_query {
@@ -117,18 +122,22 @@ pub(super) async fn admit(State(admission): State<Arc<Admission>>, request: Requ
 /// The rest of the way, once it is known who asks.
 async fn admitted(admission: &Admission, delegation: Arc<Delegation>, mut request: Request, next: Next) -> Response {
     let step_up = StepUp::default();
-    request.extensions_mut().insert(delegation);
+    request.extensions_mut().insert(Arc::clone(&delegation));
     request.extensions_mut().insert(step_up.clone());
+    let is_post = request.method() == Method::POST;
     let request = match readable(request, admission.body_max).await {
         Ok(request) => request,
-        Err(response) => return *response,
+        Err(unread) => return unread.answer(&admission.audit, &delegation).await,
     };
     // Asked once the body is here: a slow sender may have begun long before the drain did.
     if admission.draining.is_cancelled() {
         return refused(StatusCode::SERVICE_UNAVAILABLE, &Refusal::new(Code::Draining));
     }
     let response = next.run(request).await;
-    match step_up.0.get() {
+    if is_post && step_up.taken.get().is_none() && !is_stream(&response) {
+        return unread::seen(&admission.audit, &delegation, response).await;
+    }
+    match step_up.needed.get() {
         Some(needed) if response.status() == StatusCode::OK && !is_stream(&response) => {
             let value: HeaderValue = admission.identity.insufficient_scope(*needed);
             let (mut parts, body) = response.into_parts();
@@ -141,7 +150,7 @@ async fn admitted(admission: &Admission, delegation: Arc<Delegation>, mut reques
 }
 
 /// A POST whose body is one JSON-RPC object; anything else of a POST is answered here.
-async fn readable(request: Request, body_max: usize) -> Result<Request, Box<Response>> {
+async fn readable(request: Request, body_max: usize) -> Result<Request, Box<Unread>> {
     if request.method() != Method::POST {
         return Ok(request);
     }
@@ -150,25 +159,38 @@ async fn readable(request: Request, body_max: usize) -> Result<Request, Box<Resp
         Ok(bytes) => bytes,
         Err(error) if error.source().is_some_and(|cause| cause.is::<LengthLimitError>()) => {
             let refusal = Refusal::new(Code::TooLarge).detail(format!("a request has at most {body_max} bytes"));
-            return Err(Box::new(refused(StatusCode::PAYLOAD_TOO_LARGE, &refusal)));
+            return Err(Unread::refused(StatusCode::PAYLOAD_TOO_LARGE, refusal));
         }
         Err(_) => {
             let refusal = Refusal::new(Code::RequestTimeout).detail("its body did not come whole");
-            return Err(Box::new(refused(StatusCode::REQUEST_TIMEOUT, &refusal)));
+            return Err(Unread::refused(StatusCode::REQUEST_TIMEOUT, refusal));
         }
     };
     if is_deep(&bytes) {
-        return Err(Box::new(unreadable(-32600, &format!("the body is nested deeper than {DEPTH_MAX} levels"))));
+        return Err(Unread::malformed(INVALID_REQUEST, format!("the body is nested deeper than {DEPTH_MAX} levels")));
     }
     match serde_json::from_slice::<Value>(&bytes) {
         Ok(Value::Object(message)) => {
             let is_call = message.get("method").and_then(Value::as_str) == Some("tools/call");
+            if is_call && let Some(why) = no_call(message.get("params")) {
+                return Err(Unread::malformed(INVALID_PARAMS, why).to(message.get("id")));
+            }
             parts.extensions.insert(IsCall(is_call));
             Ok(Request::from_parts(parts, Body::from(bytes)))
         }
-        Ok(Value::Array(_)) => Err(Box::new(unreadable(-32600, "batches are not supported: send one request at a time"))),
-        Ok(_) => Err(Box::new(unreadable(-32600, "a request must be a JSON object"))),
-        Err(error) => Err(Box::new(unreadable(-32700, &format!("the body is no JSON: {error}")))),
+        Ok(Value::Array(_)) => Err(Unread::malformed(INVALID_REQUEST, "batches are not supported: send one request at a time")),
+        Ok(_) => Err(Unread::malformed(INVALID_REQUEST, "a request must be a JSON object")),
+        Err(error) => Err(Unread::malformed(PARSE_ERROR, format!("the body is no JSON: {error}"))),
+    }
+}
+
+/// Why parameters are none of a call: the protocol layer would say that there is no such method.
+fn no_call(params: Option<&Value>) -> Option<&'static str> {
+    let member = |name| params.and_then(|params| params.get(name));
+    match (member("name"), member("arguments")) {
+        (Some(Value::String(_)), None | Some(Value::Null | Value::Object(_))) => None,
+        (Some(Value::String(_)), Some(_)) => Some("`params.arguments` must be an object"),
+        _ => Some("`params.name` must be the name of a tool"),
     }
 }
 

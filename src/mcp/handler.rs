@@ -131,6 +131,7 @@ impl ServerHandler for Handler {
             Line { gone: gone.clone(), draining: self.inner.draining.clone(), progress: progress_token.is_some().then_some(progress) };
         let name = request.name.to_string();
         let call = Request::new(delegation, name.clone(), request.arguments.unwrap_or_default(), origin(&context), line);
+        let _set_once = step_up.taken.set(());
         let running = self.inner.pipeline.run(call);
         tokio::pin!(running);
         let mut elapsed = 0.0;
@@ -158,7 +159,7 @@ impl ServerHandler for Handler {
             return Err(ErrorData::new(ErrorCode::INVALID_PARAMS, format!("Unknown tool: {}", self_report(&name)), None));
         }
         if let Some(needed) = reply.needed() {
-            let _set_once = step_up.0.set(needed);
+            let _set_once = step_up.needed.set(needed);
         }
         Ok(result(&reply).into())
     }

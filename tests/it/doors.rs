@@ -6,7 +6,7 @@ use countersign::refusal::Code;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{World, code, modern};
+use crate::harness::{World, answer, code, modern};
 
 #[tokio::test]
 async fn tokens_and_challenges() {
@@ -288,5 +288,80 @@ async fn identity_headers_from_outside_name_nobody() {
     }
     assert_eq!(world.approver().trail("&kind=approval.refused").await[0]["human"], "eve");
     assert_eq!(world.approver().get(&format!("/approvals/{id}")).await.1["state"], "pending");
+    world.verify();
+}
+
+/// Whatever an identity sends that cannot be read as a call has a stable code beside the protocol's own, and leaves one small record.
+#[tokio::test]
+async fn what_cannot_be_read_has_a_code_and_a_record() {
+    let world = World::new().await;
+    let agent = world.agent();
+    let send = async |body: String, change: &[(&'static str, &str)]| {
+        let mut headers = std::collections::BTreeMap::from([
+            ("accept", "application/json, text/event-stream"),
+            ("content-type", "application/json"),
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", "tools/call"),
+            ("mcp-name", "whoami"),
+        ]);
+        headers.extend(change.iter().copied());
+        let mut request = agent.http.post(format!("{}/mcp", world.base)).bearer_auth(&agent.token);
+        for (name, value) in headers.into_iter().filter(|(_, value)| !value.is_empty()) {
+            request = request.header(name, value);
+        }
+        request.body(body).send().await.unwrap()
+    };
+    let call = |name: &str| modern("tools/call", json!({"name": name, "arguments": {}})).to_string();
+    let mut old = modern("tools/call", json!({"name": "whoami", "arguments": {}}));
+    old["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("1999-01-01");
+    let no_object = modern("tools/call", json!({"name": "whoami", "arguments": "secret-of-the-agent"})).to_string();
+    let (deep, large) = (format!("{}{}", "[".repeat(70), "]".repeat(70)), " ".repeat(2 << 20));
+    let (list, cursor) = (&[("mcp-method", "tools/list"), ("mcp-name", "")], modern("tools/list", json!({"cursor": "x"})));
+    let malformed = "request.malformed";
+    let cases: Vec<(&str, String, &[(&'static str, &str)], u16, &str)> = vec![
+        ("no JSON", "{\"jsonrpc\": secret-of-the-agent".to_owned(), &[], 400, malformed),
+        ("a batch", format!("[{}]", call("whoami")), &[], 400, malformed),
+        ("a number", "7".to_owned(), &[], 400, malformed),
+        ("nesting", deep, &[], 400, malformed),
+        ("no method", "{\"jsonrpc\": \"2.0\", \"id\": 1}".to_owned(), &[], 0, malformed),
+        ("another name in the header", call("list_targets"), &[], 400, malformed),
+        ("another method in the header", call("whoami"), &[("mcp-method", "tools/list")], 400, malformed),
+        ("an unknown version", old.to_string(), &[("mcp-protocol-version", "1999-01-01")], 400, malformed),
+        ("arguments that are no object", no_object, &[], 400, malformed),
+        ("another content type", call("whoami"), &[("content-type", "text/plain")], 415, malformed),
+        ("nothing that is accepted", call("whoami"), &[("accept", "image/png")], 406, malformed),
+        ("an unknown cursor", cursor.to_string(), list, 0, malformed),
+        (
+            "an unknown method",
+            modern("prompts/get", json!({"name": "x"})).to_string(),
+            &[("mcp-method", "prompts/get"), ("mcp-name", "x")],
+            0,
+            "request.not_found",
+        ),
+        ("a large body", large, &[], 413, "request.too_large"),
+    ];
+    for (number, (what, body, change, status, code)) in cases.into_iter().enumerate() {
+        let response = send(body, change).await;
+        assert!(status == 0 || response.status() == status, "{what}: {}", response.status());
+        let answer = answer(response).await;
+        assert_eq!(answer["error"]["data"]["code"], code, "{what}: {answer}");
+        assert!(answer["error"]["code"].is_i64() && !answer["error"]["data"]["hint"].as_str().unwrap().is_empty(), "{what}: {answer}");
+        assert!(answer["error"]["message"].is_string() && answer["jsonrpc"] == "2.0", "{what}: {answer}");
+        let records = world.approver().trail("&kind=request.refused").await;
+        assert_eq!(records.len(), number + 1, "{what} left no record, or more than one");
+        assert_eq!((&records[0]["human"], &records[0]["agent"]), (&json!("alice"), &json!("demo-agent")), "{what}");
+        assert_eq!(records[0]["leaf"]["res"], json!({"status": "denied", "code": code}), "{what}");
+        assert!(
+            !records[0].to_string().contains("secret-of-the-agent") && records[0]["leaf"].get("pay").is_none(),
+            "{what}: {}",
+            records[0]
+        );
+    }
+    // What can be read leaves none of these, refused or not; nor does what older clients probe for.
+    assert_eq!(answer(send(call("whoami"), &[]).await).await["result"]["structuredContent"]["status"], "ok");
+    assert_eq!(answer(send(call("nothing"), &[("mcp-name", "nothing")]).await).await["error"]["code"], -32602);
+    assert!(agent.tools().await["tools"].is_array());
+    assert_eq!(agent.http.get(format!("{}/mcp", world.base)).bearer_auth(&agent.token).send().await.unwrap().status(), 405);
+    assert_eq!(world.approver().trail("&kind=request.refused").await.len(), 14);
     world.verify();
 }
