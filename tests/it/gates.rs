@@ -24,7 +24,8 @@ fn calls() -> BTreeMap<&'static str, Value> {
     ])
 }
 
-fn wish(policies: String) -> Wish {
+/// A broker with the quickstart's declared tools.
+pub fn wish(policies: String) -> Wish {
     let read =
         |name: &str| std::fs::read_to_string(format!("{}/examples/quickstart/tools/sql/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let tools = std::fs::read_dir(format!("{}/examples/quickstart/tools/sql", env!("CARGO_MANIFEST_DIR")))

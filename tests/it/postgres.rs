@@ -283,3 +283,23 @@ async fn what_a_read_cannot_do() {
     assert_eq!(code(&missing), "request.not_found");
     world.verify();
 }
+
+/// The target hears in whose name it is, and nothing of the token that said so (attack 83): every statement and parameter is in its log.
+#[tokio::test]
+async fn no_token_reaches_the_target() {
+    let (world, cluster) = world().await;
+    let agent = world.agent();
+    for target in ["pg", "own"] {
+        assert_eq!(agent.query(target, "SELECT id FROM customers WHERE id = 1").await["status"], "ok");
+        let changed = approve(&world, &agent, target, "UPDATE customers SET note = 'seen' WHERE id = 1").await;
+        assert_eq!(changed["status"], "ok", "{changed}");
+    }
+    let log = cluster.log();
+    assert!(log.contains("countersign:") && log.contains("'seen'"), "the log is empty");
+    for token in [agent.token, world.approver().token] {
+        for part in [token.as_str(), token.split('.').nth(1).unwrap(), token.rsplit('.').next().unwrap()] {
+            assert!(!log.contains(part), "{part} is in the target's log");
+        }
+    }
+    assert!(!log.contains("Bearer") && !log.contains("eyJ"));
+}

@@ -2,6 +2,10 @@
 
 use std::process::Command;
 
+use countersign::clock::Clock;
+use countersign::config::Config;
+
+use crate::harness::authority::Authority;
 use crate::harness::process::{Process, free_port};
 
 fn readme() -> String {
@@ -64,5 +68,39 @@ fn every_code_is_in_the_table() {
     for code in countersign::refusal::Code::ALL {
         let row = format!("| `{}` | {} | {} |", code.as_str(), code.sentence(), code.advice());
         assert!(readme.contains(&row), "missing in the README:\n{row}");
+    }
+}
+
+/// The configuration that the README shows is in order, with the policy that it shows.
+#[test]
+fn every_configuration_and_policy_block_is_in_order() {
+    let text = readme();
+    let of = |tag: &str| -> Vec<String> {
+        text.split(&format!("```{tag}\n")).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+    };
+    let (configurations, policies) = (of("toml"), of("cedar"));
+    assert!(!configurations.is_empty() && !policies.is_empty());
+    for configuration in configurations {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for folder in ["secrets", "policies", "tools/sql", "tls"] {
+            std::fs::create_dir_all(at(folder)).unwrap();
+        }
+        std::fs::write(at("secrets/alice"), "a-secret").unwrap();
+        let _pair = Authority::new().server().write(&at("tls"), "server");
+        for (number, policy) in policies.iter().enumerate() {
+            std::fs::write(at(&format!("policies/{number}.cedar")), policy).unwrap();
+        }
+        std::fs::write(at("countersign.toml"), configuration).unwrap();
+        let read = Config::read(&at("countersign.toml"), &Clock::system());
+        let settings = read.unwrap_or_else(|problems| panic!("{problems:#?}")).settings;
+        assert_eq!(settings.policies.len(), policies.len());
+        // What the block says of a default is the default.
+        let shown = settings.approval;
+        let usual = countersign::approval::Settings::new(shown.url.clone());
+        assert_eq!(
+            (shown.hold, shown.hold_with_progress, shown.ttl, shown.grant_ttl, shown.open_max),
+            (usual.hold, usual.hold_with_progress, usual.ttl, usual.grant_ttl, usual.open_max)
+        );
     }
 }

@@ -37,7 +37,7 @@ impl Process {
         Self::ready(command, port)
     }
 
-    fn ready(mut command: Command, port: u16) -> Self {
+    pub fn ready(mut command: Command, port: u16) -> Self {
         let mut child = command.env("COUNTERSIGN_LOG", "error").stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let ready = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok).any(|line| line.starts_with("ready "));
         assert!(ready, "the broker did not start");
