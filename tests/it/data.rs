@@ -87,7 +87,7 @@ fn every_policy_loads_and_says_what_it_is_for() {
 fn every_declared_tool_loads() {
     let dir = tempfile::tempdir().unwrap();
     let (facts, engine) = broker::target_facts(&shop(dir.path()));
-    let target = Target { facts, engine };
+    let target = Target { facts, engine, is_shared: false };
     let paths = tools();
     assert!(paths.len() >= 2, "{paths:?}");
     let declared: Vec<DeclaredFile> = paths.iter().map(|path| self::declared(path)).collect();
