@@ -6,12 +6,16 @@
 //! acts ([`audit`], [`ledger`]), acts with a credential of that human ([`credential`], [`connector`]), is masked ([`mask`]), and is recorded
 //! again before anybody hears of it. [`pipeline`] is that path on one screen.
 //!
+//! # Whose call it is
+//! A token names a human and an agent; what the human lent, and whether the agent may act at all, the [`registry`] says at every judgement, and the
+//! transaction that admits a call demands it once more. Providers that cannot mint such tokens have the [`token_service`].
+//!
 //! # Proofs are types
 //! `Delegation` → `Call` → `Authorized` → `Permit` + `Entry` → `Unmasked` → `Masked` → `Reply`. Each has private fields, no `Clone`, and is
 //! minted in one leaf file from the one before it, so that skipping a stage does not compile (`tests/ui`, `tests/it/tidy.rs`).
 //!
 //! # Dependencies point one way
-//! `main -> cli -> config, broker -> server -> mcp, inbox -> pipeline -> stages -> call -> identity, operation`; `refusal`, `id`, `clock`,
+//! `main -> cli -> config, broker -> server, token_service -> mcp, inbox -> pipeline -> stages -> call -> identity, operation`; `refusal`, `id`, `clock`,
 //! `limit` and `ledger` are leaves. `tests/it/tidy.rs` holds the whole table.
 
 pub mod approval;

@@ -1,13 +1,17 @@
 //! A real OpenID Provider before the broker: discovery, keys that turn while calls run, an outage, opaque tokens, the official clients' own OAuth.
 
 use std::collections::BTreeMap;
+use std::process::Stdio;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use countersign::identity::{Algorithm, Introspection, IssuerSettings, KeySource};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
+use crate::harness::company::Company;
+use crate::harness::process::free_port;
 use crate::harness::provider::{Provider, node, parts};
 use crate::harness::{Agent, Human, Wish, World, code};
 
@@ -223,4 +227,44 @@ async fn the_official_clients_connect_through_oauth() {
             assert_eq!(said["whoami"]["result"]["human"]["subject"], "alice", "{name} {era}: {said}");
         }
     }
+}
+
+/// The inspector's command line signs in by itself: it tells an address, the human's browser goes there, and the call goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_inspector_connects_through_oauth() {
+    let company = Company::new(json!({"accounts": accounts()["accounts"]})).await;
+    let world = company.broker(Wish::default()).await;
+    let home = tempfile::tempdir().unwrap();
+    let script = parts().join("node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js");
+    let callback = format!("http://127.0.0.1:{}/oauth/callback", free_port());
+    let mut command = tokio::process::Command::from(node());
+    command
+        .arg(script)
+        .args(["--cli", &door(&world, "mcp"), "--transport", "http", "--callback-url", &callback])
+        .args(["--method", "tools/call", "--tool-name", "whoami"])
+        .env("HOME", home.path())
+        .env("MCP_STORAGE_DIR", home.path())
+        .env("MCP_AUTO_OPEN_ENABLED", "true")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut told = String::new();
+    let address = loop {
+        let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await;
+        let line = line.unwrap_or_else(|_| panic!("no address was told:\n{told}")).unwrap();
+        told = format!("{told}{}\n", line.unwrap_or_else(|| panic!("it ended after:\n{told}")));
+        if let Some(address) = told.split_whitespace().find(|word| word.contains("code_challenge=")) {
+            break address.to_owned();
+        }
+    };
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    let (status, page) = company.browse(&address, "alice").await;
+    assert_eq!(status, 200, "{page}");
+    let output = tokio::time::timeout(Duration::from_secs(30), child.wait_with_output()).await.unwrap().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("alice"), "{told}{text}");
+    world.verify();
 }
