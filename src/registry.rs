@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, Timestamp};
 use crate::id::DelegationId;
+use crate::identity::service::SignedIn;
 use crate::identity::{Agent, Delegation, Human, Person, Reach, Standing};
 use crate::ledger::{Change, CommitError, Draft, Ledger, Row, Write};
 use crate::record::{Recorder, Unavailable};
@@ -120,6 +121,25 @@ impl Registry {
             (None, Some(last)) => Err(Refusal::new(if last.is_revoked { Code::DelegationRevoked } else { Code::TokenExpired })),
             (None, None) if self.inner.settings.delegations_required => Err(Refusal::new(Code::NoDelegation)),
             (None, None) => Ok(None),
+        }
+    }
+
+    /// Whether what an agent shows to get another token still stands itself: not taken back, its agents not suspended, its delegation not over.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn check_shown(&self, shown: &SignedIn, now: Timestamp) -> Result<(), Refusal> {
+        let snapshot = self.snapshot();
+        for agent in shown.agents() {
+            self.check_agent(&snapshot, &agent)?;
+        }
+        if shown.token_id().is_some_and(|id| snapshot.is_taken_back(id)) {
+            return Err(Refusal::new(Code::TokenRevoked));
+        }
+        let stands = |id: &str| snapshot.all_lent().any(|lent| lent.id.as_str() == id && lent.is_live(now));
+        match shown.registered().filter(|id| !stands(id)) {
+            Some(_) => Err(Refusal::new(Code::DelegationRevoked)),
+            None => Ok(()),
         }
     }
 

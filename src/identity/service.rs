@@ -74,6 +74,9 @@ pub struct Actor {
 pub struct SignedIn {
     human: Human,
     chain: Vec<String>,
+    issuer: String,
+    token_id: Option<String>,
+    delegation: Option<String>,
     scopes: Option<Vec<String>>,
     sign_in: SignIn,
     may_act: Option<String>,
@@ -105,6 +108,25 @@ impl SignedIn {
     #[must_use]
     pub fn scopes(&self) -> Option<&[String]> {
         self.scopes.as_deref()
+    }
+
+    /// The agents that act by what was shown already, nearest first.
+    #[must_use]
+    pub fn agents(&self) -> Vec<Agent> {
+        let agent = |id: &String| Agent { issuer: self.issuer.clone(), id: id.clone(), chain: Vec::new() };
+        self.chain.iter().map(agent).collect()
+    }
+
+    /// Its `jti`.
+    #[must_use]
+    pub fn token_id(&self) -> Option<&str> {
+        self.token_id.as_deref()
+    }
+
+    /// The registered delegation that it stands on.
+    #[must_use]
+    pub fn registered(&self) -> Option<&str> {
+        self.delegation.as_deref()
     }
 
     /// When what was shown ends: a token made from it ends no later.
@@ -179,12 +201,15 @@ impl Identity {
         let own: Vec<String> = claims.scopes.into_iter().filter(|scope| scope.starts_with("mcp:")).collect();
         Ok(SignedIn {
             human: Human {
-                issuer: claims.human_issuer.unwrap_or(issuer.url),
+                issuer: claims.human_issuer.unwrap_or_else(|| issuer.url.clone()),
                 subject: claims.subject,
                 name: claims.name,
                 teams: claims.teams,
             },
             chain: claims.actors,
+            issuer: issuer.url,
+            token_id: claims.token_id,
+            delegation: claims.delegation,
             scopes: Some(own).filter(|own| !own.is_empty()),
             sign_in: claims.sign_in,
             may_act: claims.may_act,

@@ -317,6 +317,17 @@ async fn a_token_can_be_taken_back_by_the_agent_that_holds_it() {
     assert_eq!(stage.ask("oauth/revoke", client, &[("token", "made up")]).await.0, 200, "there is nothing to tell");
     assert_eq!(claude.query("shop", "SELECT 1").await["status"], "ok");
     assert_eq!(stage.ask("oauth/revoke", client, &fields).await.0, 200);
+    // Nor can another agent make a token of its own from it.
+    let assertion = stage.assertion(|_| {});
+    let fields = [
+        ("grant_type", EXCHANGE),
+        ("subject_token", lent.as_str()),
+        ("subject_token_type", ACCESS),
+        ("client_id", "codex"),
+        ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+        ("client_assertion", assertion.as_str()),
+    ];
+    assert_eq!(stage.ask("oauth/token", None, &fields).await.1["code"], "identity.token_revoked");
     assert_eq!(code(&claude.query("shop", "SELECT 1").await), "identity.token_revoked");
     assert_eq!(stage.human("bob").await.trail("&kind=token.revoked").await.len(), 1);
     stage.world.verify();
