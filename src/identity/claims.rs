@@ -165,7 +165,9 @@ fn judge_claims(raw: &Map<String, Value>, bench: &Bench<'_>) -> Result<Claims, R
         let named = may_act.get("sub").and_then(Value::as_str);
         let acting = actors.first().or(client.as_ref()).map(String::as_str);
         // What the token service is shown is not yet in the actor's hands: it is judged there whom it names.
-        if named.is_none() || (named != acting && bench.kind != Kind::Subject) {
+        // An actor of another issuer is another, whatever its name.
+        let elsewhere = may_act.get("iss").is_some_and(|iss| iss.as_str() != Some(&bench.issuer.url));
+        if named.is_none() || elsewhere || (named != acting && bench.kind != Kind::Subject) {
             return Err(invalid("the claim `may_act` names another actor"));
         }
     }

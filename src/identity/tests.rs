@@ -10,6 +10,8 @@ use futures::executor::block_on;
 use super::*;
 use crate::identity::alone::Alone;
 
+mod properties;
+
 const ISSUER: &str = "http://127.0.0.1:1/issuer";
 const MCP: &str = "http://127.0.0.1:1/mcp";
 const INBOX: &str = "http://127.0.0.1:1/inbox";
@@ -68,7 +70,11 @@ impl World {
     }
 
     fn sign(&self, header: &Value, payload: &str) -> String {
-        let message = format!("{}.{}", B64.encode(header.to_string()), B64.encode(payload));
+        self.sign_text(&header.to_string(), payload)
+    }
+
+    fn sign_text(&self, header: &str, payload: &str) -> String {
+        let message = format!("{}.{}", B64.encode(header), B64.encode(payload));
         let signature = B64.encode(self.key.sign(message.as_bytes()));
         format!("{message}.{signature}")
     }
@@ -113,9 +119,29 @@ fn forged_headers_are_refused() {
         ("alg", json!("EDDSA")),
         ("typ", json!("JWT")),
         ("typ", Value::Null),
+        ("alg", json!("nOnE")),
+        ("alg", json!(["EdDSA"])),
+        ("alg", json!("RSA-OAEP-256")),
+        ("typ", json!("JWE")),
+        ("typ", json!("dpop+jwt")),
+        ("typ", json!("logout+jwt")),
+        ("typ", json!(["at+jwt"])),
         ("kid", json!("k2")),
+        ("kid", json!("")),
+        ("kid", json!("K1")),
+        ("kid", json!("k1\u{0}")),
         ("kid", json!("../../etc/passwd")),
+        ("kid", json!("/dev/null")),
         ("kid", json!("' OR 1=1 --")),
+        ("kid", json!("x' UNION SELECT 'AAAA' --")),
+        ("kid", json!("http://127.0.0.1:1/keys")),
+        ("kid", json!(["k1"])),
+        ("kid", json!({"k1": 1})),
+        ("kid", json!(1)),
+        ("x5t", json!("AAAA")),
+        ("x5t#S256", json!("AAAA")),
+        ("crit", json!([])),
+        ("crit", json!(["b64"])),
         ("jwk", json!({})),
         ("jku", json!("https://evil")),
         ("x5u", json!("https://evil")),
@@ -126,6 +152,28 @@ fn forged_headers_are_refused() {
         let forged: Value = serde_json::from_str(&with(header(), name, value.clone())).unwrap();
         let challenge = world.agent(&headers(&world.sign(&forged, &good))).unwrap_err();
         assert_eq!((challenge.status.as_u16(), challenge.refusal.code()), (401, Code::InvalidToken), "{name} {value}");
+    }
+    // A member that stands twice, whichever of the two a reader takes, at any depth; and a null.
+    for twice in [
+        "{\"alg\":\"none\",\"alg\":\"EdDSA\",\"typ\":\"at+jwt\",\"kid\":\"k1\"}",
+        "{\"alg\":\"EdDSA\",\"typ\":\"at+jwt\",\"kid\":\"k1\",\"alg\":\"none\"}",
+        "{\"alg\":\"EdDSA\",\"typ\":\"JWT\",\"typ\":\"at+jwt\",\"kid\":\"k1\"}",
+        "{\"alg\":\"EdDSA\",\"typ\":\"at+jwt\",\"kid\":\"k2\",\"k\\u0069d\":\"k1\"}",
+        "{\"alg\":\"EdDSA\",\"typ\":\"at+jwt\",\"kid\":\"k1\",\"x\":{\"y\":1,\"y\":2}}",
+        "{\"alg\":\"EdDSA\",\"typ\":\"at+jwt\",\"kid\":\"k1\",\"jwk\":null}",
+        "[\"EdDSA\"]",
+        "null",
+        "",
+    ] {
+        assert_eq!(world.agent(&headers(&world.sign_text(twice, &good))).unwrap_err().refusal.code(), Code::InvalidToken, "{twice}");
+    }
+    // An encrypted token, and a signed one in five parts: nothing here decrypts.
+    let jwe = B64.encode(json!({"alg": "dir", "enc": "A256GCM", "kid": "k1", "typ": "at+jwt"}).to_string());
+    let signed = world.sign(&header(), &good);
+    for forged in
+        [format!("{jwe}..AAAA.{}.AAAA", B64.encode(&good)), format!("{signed}.AAAA.AAAA"), format!("{jwe}.{}.", B64.encode(&good))]
+    {
+        assert_eq!(world.agent(&headers(&forged)).unwrap_err().refusal.code(), Code::InvalidToken, "{forged:.60}");
     }
     // The public key as an HMAC secret.
     let message = format!("{}.{}", B64.encode(json!({"alg": "HS256", "typ": "at+jwt", "kid": "k1"}).to_string()), B64.encode(&good));
@@ -194,10 +242,89 @@ fn forged_claims_are_refused() {
         let challenge = world.agent(&headers(&world.sign(&header(), &with(claims(), name, value.clone())))).unwrap_err();
         assert_eq!(challenge.refusal.code(), code, "{name} {value}: {}", challenge.refusal);
     }
+    // Every time is a whole number of seconds between 1970 and 2200, or it is none at all.
+    for name in ["exp", "iat", "nbf", "auth_time"] {
+        for wrong in
+            ["-1", "0", "-0", "1.5", "1e9", "1e300", "9223372036854775807", "18446744073709551616", "7258118400", "true", "[]", "{}"]
+                .map(ToOwned::to_owned)
+                .into_iter()
+                .chain([format!("{now}.0"), format!("\"{now}\""), format!("[{now}]"), "\"now\"".to_owned(), "null".to_owned()])
+        {
+            let payload = with(claims(), name, json!("planted")).replace("\"planted\"", &wrong);
+            let refusal = world.agent(&headers(&world.sign(&header(), &payload))).unwrap_err().refusal;
+            assert_eq!(refusal.code(), Code::InvalidToken, "{name} {wrong}: {refusal}");
+        }
+    }
     let twice = claims().to_string().replacen('{', &format!("{{\"exp\":{},", now + 9_999), 1);
     assert!(world.agent(&headers(&world.sign(&header(), &twice))).is_err(), "a claim that stands twice");
     let machine = json!({"iss": ISSUER, "sub": "svc", "client_id": "svc", "aud": MCP, "exp": now + 300, "iat": now, "scope": "mcp:read"});
     assert!(world.agent(&headers(&world.sign(&header(), &machine.to_string()))).unwrap_err().refusal.message().contains("no human"));
+}
+
+/// Attack 76: what a chain of actors must not be; and what it may be, so that the refusals are not of everything.
+#[test]
+fn a_chain_of_actors_that_does_not_hold_together_is_refused() {
+    let world = world();
+    let judge = |name: &str, value: &Value| world.agent(&headers(&world.sign(&header(), &with(claims(), name, value.clone()))));
+    let long = "x".repeat(256);
+    let read = "mcp:read";
+    for (name, value) in [
+        ("act", json!([])),
+        ("act", json!([{"sub": "agent"}])),
+        ("act", json!(true)),
+        ("act", json!({"sub": ""})),
+        ("act", json!({"sub": ["agent"]})),
+        ("act", json!({"sub": "a\nb"})),
+        ("act", json!({"sub": long})),
+        ("act", json!({"iss": ISSUER})),
+        ("act", json!({"sub": "a", "act": "b"})),
+        ("act", json!({"sub": "a", "act": {}})),
+        ("act", json!({"sub": "a", "act": []})),
+        // The human among the actors, first or later; and a circle, next door or around.
+        ("act", json!({"sub": "a", "act": {"sub": "alice"}})),
+        ("act", json!({"sub": "a", "act": {"sub": "b", "act": {"sub": "a"}}})),
+        ("act", json!({"sub": "a", "act": {"sub": "b", "act": {"sub": "c", "act": {"sub": "b"}}}})),
+        // An actor of another issuer, first or later.
+        ("act", json!({"sub": "agent", "iss": "https://evil.example"})),
+        ("act", json!({"sub": "agent", "iss": format!("{ISSUER}/")})),
+        ("act", json!({"sub": "agent", "iss": [ISSUER]})),
+        ("act", json!({"sub": "agent", "iss": 7})),
+        ("act", json!({"sub": "a", "act": {"sub": "b", "iss": "https://evil.example"}})),
+        // A scope that an actor on the way did not have.
+        ("act", json!({"sub": "a", "scope": read})),
+        ("act", json!({"sub": "a", "scope": ""})),
+        ("act", json!({"sub": "a", "scope": [read, "mcp:write"]})),
+        ("act", json!({"sub": "a", "scope": "mcp:read mcp:writes"})),
+        ("act", json!({"sub": "a", "act": {"sub": "b", "scope": read}})),
+        // Whom the human's issuer lets act is somebody else.
+        ("may_act", json!("agent")),
+        ("may_act", json!([{"sub": "agent"}])),
+        ("may_act", json!({})),
+        ("may_act", json!({"sub": 7})),
+        ("may_act", json!({"sub": ["agent"]})),
+        ("may_act", json!({"sub": "Agent"})),
+        ("may_act", json!({"sub": "host"})),
+        ("may_act", json!({"sub": "agent", "iss": "https://evil.example"})),
+    ] {
+        let refusal = judge(name, &value).unwrap_err().refusal;
+        assert_eq!(refusal.code(), Code::InvalidToken, "{name} {value}: {refusal}");
+    }
+    for (name, value) in [
+        ("act", json!({"sub": "agent", "iss": ISSUER, "scope": "mcp:write mcp:read mcp:admin"})),
+        ("act", json!({"sub": "1", "act": {"sub": "2", "act": {"sub": "3", "act": {"sub": "4"}}}})),
+        ("may_act", json!({"sub": "agent"})),
+        ("may_act", json!({"sub": "agent", "iss": ISSUER})),
+    ] {
+        assert!(judge(name, &value).is_ok(), "{name} {value}");
+    }
+    // Without `act` the client is the agent: the two must not be told apart by whoever asks first.
+    let no_act: Value = serde_json::from_str(&with(claims(), "act", Value::Null)).unwrap();
+    for (name, value) in
+        [("may_act", json!({"sub": "agent"})), ("client_id", Value::Null), ("client_id", json!("alice")), ("azp", json!("other"))]
+    {
+        let token = world.sign(&header(), &with(no_act.clone(), name, value.clone()));
+        assert_eq!(world.agent(&headers(&token)).unwrap_err().refusal.code(), Code::InvalidToken, "{name} {value}");
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub(super) struct Header {
 }
 
 /// Header members that would let a token bring its own key, or demand something that is not understood.
-const FOREIGN: [&str; 8] = ["jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64"];
+pub(super) const FOREIGN: [&str; 8] = ["jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64"];
 
 fn invalid(why: impl Into<String>) -> Refusal {
     Refusal::new(Code::InvalidToken).detail(why)
