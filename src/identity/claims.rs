@@ -127,18 +127,8 @@ fn required<T>(name: &str, value: Option<T>) -> Result<T, Refusal> {
     value.ok_or_else(|| invalid(format!("the claim `{name}` is missing")))
 }
 
-/// Judges a token's payload.
-pub(super) fn judge(payload: &[u8], bench: &Bench<'_>) -> Result<Claims, Refusal> {
-    if !crate::identity::strict::is_strict(payload) {
-        return Err(invalid("its claims hold a null or a name that stands twice"));
-    }
-    match serde_json::from_slice(payload) {
-        Ok(Value::Object(claims)) => judge_claims(&claims, bench),
-        _ => Err(invalid("its claims are no JSON object")),
-    }
-}
-
-fn judge_claims(raw: &Map<String, Value>, bench: &Bench<'_>) -> Result<Claims, Refusal> {
+/// Judges a token's claims.
+pub(super) fn judge(raw: &Map<String, Value>, bench: &Bench<'_>) -> Result<Claims, Refusal> {
     let mapping = &bench.issuer.mapping;
     let named = |name: &'static str| text(name, raw.get(name));
     if required("iss", named("iss")?)? != bench.issuer.url {

@@ -57,6 +57,7 @@ impl Delegation {
     /// From a verified token, if it names an agent that is not the human, and a scope.
     pub(super) fn of(verified: Verified, standing: Arc<dyn Standing>) -> Result<Self, Refusal> {
         let Verified { issuer, claims } = verified;
+        let issuer = issuer.settings().url.clone();
         let mut actors = claims.actors.into_iter();
         let id = actors
             .next()
@@ -77,14 +78,14 @@ impl Delegation {
         };
         Ok(Self {
             human: Human {
-                issuer: claims.human_issuer.unwrap_or_else(|| issuer.url.clone()),
+                issuer: claims.human_issuer.unwrap_or_else(|| issuer.clone()),
                 subject: claims.subject,
                 name: claims.name,
                 teams: claims.teams,
             },
             is_unattended: claims.is_unattended,
             bound: claims.bound,
-            agent: Agent { issuer: issuer.url, id, chain: actors.collect() },
+            agent: Agent { issuer, id, chain: actors.collect() },
             cap,
             token_id: claims.token_id,
             scopes: claims.scopes,

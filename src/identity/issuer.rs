@@ -11,14 +11,14 @@ use std::time::{Duration, SystemTime};
 use chrono::TimeDelta;
 use reqwest::Url;
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::clock::{Clock, Timestamp};
 use crate::identity::fetch::{Address, Fetcher, issuer_url};
 use crate::identity::keys::{Algorithm, KeySet, SET_MAX_BYTES};
 use crate::identity::mapping::{Mapping, Provider};
 use crate::identity::signing::SigningKeys;
-use crate::identity::strict::is_strict;
+use crate::identity::strict::object;
 use crate::identity::witness::{Event, Witness};
 use crate::refusal::{Code, Refusal};
 
@@ -322,8 +322,8 @@ impl Issuer {
         Err(problems.join("; "))
     }
 
-    /// What the issuer says of an opaque token, as JSON (RFC 7662); `None` if it is not good, or not this issuer's.
-    pub(super) async fn introspect(&self, token: &str) -> Result<Option<Vec<u8>>, Refusal> {
+    /// What the issuer says of an opaque token (RFC 7662); `None` if it is not good, or not this issuer's.
+    pub(super) async fn introspect(&self, token: &str) -> Result<Option<Map<String, Value>>, Refusal> {
         let unreachable = |why: String| Refusal::new(Code::IssuerUnreachable).cause(why);
         let Some(introspection) = &self.settings.introspection else { return Ok(None) };
         let endpoints = self.endpoints().await.map_err(unreachable)?;
@@ -331,19 +331,15 @@ impl Issuer {
             endpoints.introspection.ok_or_else(|| unreachable("the issuer's metadata has no `introspection_endpoint`".to_owned()))?;
         let form = [("token", token), ("token_type_hint", "access_token")];
         let said = self.fetcher.post(&address, &introspection.client_id, &introspection.client_secret, &form).await.map_err(unreachable)?;
-        if !is_strict(&said) {
-            return Err(Refusal::new(Code::InvalidToken).detail("its issuer describes it with a null or a name that stands twice"));
-        }
-        let mut claims: Value =
-            serde_json::from_slice(&said).map_err(|error| unreachable(format!("its introspection is no JSON: {error}")))?;
+        let mut claims = object(&said).ok_or_else(|| {
+            Refusal::new(Code::InvalidToken).detail("its issuer describes it with a null, a name that stands twice, or no JSON object")
+        })?;
         if claims.get("active") != Some(&Value::Bool(true)) {
             return Ok(None);
         }
-        if let Some(members) = claims.as_object_mut() {
-            // The answer came from the issuer itself, over its own TLS: it need not say its name once more. If it does, it is judged.
-            members.entry("iss").or_insert_with(|| Value::from(self.settings.url.as_str()));
-        }
-        Ok(Some(claims.to_string().into_bytes()))
+        // The answer came from the issuer itself, over its own TLS: it need not say its name once more. If it does, it is judged.
+        claims.entry("iss").or_insert_with(|| Value::from(self.settings.url.as_str()));
+        Ok(Some(claims))
     }
 }
 

@@ -19,6 +19,7 @@ impl Person {
     /// From a verified token of the inbox's audience, if no agent can hold it.
     pub(super) fn of(verified: Verified) -> Result<Self, Refusal> {
         let Verified { issuer, claims } = verified;
+        let issuer = issuer.settings();
         let no = |why: &str| Refusal::new(Code::NotAPerson).detail(why);
         if claims.has_act {
             return Err(no("it has an `act` claim: somebody acts for the human"));
@@ -34,7 +35,7 @@ impl Person {
             return Err(no("its subject is a client"));
         }
         Ok(Self {
-            human: Human { issuer: issuer.url, subject: claims.subject, name: claims.name, teams: claims.teams },
+            human: Human { issuer: issuer.url.clone(), subject: claims.subject, name: claims.name, teams: claims.teams },
             client,
             sign_in: claims.sign_in,
             expires_at: claims.expires_at,

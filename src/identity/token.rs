@@ -7,30 +7,26 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::identity::Identity;
 use crate::identity::claims::{Bench, Claims, Kind, judge};
 use crate::identity::issuer::{Issuer, IssuerSettings};
-use crate::identity::strict::is_strict;
+use crate::identity::strict::object;
 use crate::refusal::{Code, Refusal};
 
 /// The claims of a token that is signed, in time, and for this door; minted by [`verify`] alone.
 pub(super) struct Verified {
-    pub(super) issuer: IssuerSettings,
+    pub(super) issuer: Arc<Issuer>,
     pub(super) claims: Claims,
 }
 
 /// A token's header.
-#[derive(Deserialize)]
 pub(super) struct Header {
     pub(super) alg: String,
     pub(super) typ: Option<String>,
     pub(super) kid: Option<String>,
-    #[serde(flatten)]
-    pub(super) more: Map<String, Value>,
 }
 
 /// Header members that would let a token bring its own key, or demand something that is not understood.
@@ -58,33 +54,33 @@ pub(super) async fn verify(identity: &Identity, token: &str, door: Door, now: Ti
 pub(super) struct Opened<'a> {
     issuer: &'a Arc<Issuer>,
     typ: Option<String>,
-    payload: Vec<u8>,
+    claims: Map<String, Value>,
 }
 
 async fn signed(identity: &Identity, token: &str, door: Door, now: Timestamp) -> Result<Verified, Refusal> {
     let opened = open(identity, token).await?;
     let kind = check_type(opened.typ.as_deref(), opened.issuer.settings())?;
-    judged(identity, &opened.payload, opened.issuer.settings(), door, kind, now)
+    judged(identity, &opened.claims, opened.issuer, door, kind, now)
 }
 
 /// Takes a signed token apart and checks its signature.
 async fn open<'a>(identity: &'a Identity, token: &str) -> Result<Opened<'a>, Refusal> {
     let parts = Parts::of(token)?;
     // Read without trust, to choose the key; it is judged again under the signature.
-    let claimed = parts.claimed_issuer();
+    let claimed = parts.claims.get("iss").and_then(Value::as_str);
     let issuer = identity
         .issuers
         .iter()
-        .find(|issuer| Some(issuer.settings().url.as_str()) == claimed.as_deref())
+        .find(|issuer| Some(issuer.settings().url.as_str()) == claimed)
         .ok_or_else(|| invalid("its issuer is not one of those configured"))?;
     issuer.check_signature(&parts.header.alg, parts.header.kid.as_deref(), parts.message.as_bytes(), parts.signature).await?;
-    Ok(Opened { issuer, typ: parts.header.typ, payload: parts.payload })
+    Ok(Opened { issuer, typ: parts.header.typ, claims: parts.claims })
 }
 
 /// The parts of a signed token, well-formed; nothing is verified.
 pub(super) struct Parts<'a> {
     pub(super) header: Header,
-    pub(super) payload: Vec<u8>,
+    pub(super) claims: Map<String, Value>,
     pub(super) message: &'a str,
     pub(super) signature: &'a str,
 }
@@ -96,22 +92,23 @@ impl<'a> Parts<'a> {
         };
         let (head, body) = message.split_once('.').unwrap_or_default();
         let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| invalid("a part of it is not base64url without padding"));
-        let header = decoded(head)?;
-        if !is_strict(&header) {
-            return Err(invalid("its header holds a null or a name that stands twice"));
-        }
-        let header: Header = serde_json::from_slice(&header).map_err(|_| invalid("its header cannot be read"))?;
-        let payload = decoded(body)?;
+        let strict = |part: &str, what: &str| {
+            object(&decoded(part)?)
+                .ok_or_else(|| invalid(format!("its {what} are no JSON object, or hold a null or a name that stands twice")))
+        };
+        let header = strict(head, "header's members")?;
+        let claims = strict(body, "claims")?;
         decoded(signature)?;
-        if let Some(foreign) = FOREIGN.iter().find(|name| header.more.contains_key(**name)) {
+        if let Some(foreign) = FOREIGN.iter().find(|name| header.contains_key(**name)) {
             return Err(invalid(format!("its header has `{foreign}`, which is not accepted")));
         }
-        Ok(Self { header, payload, message, signature })
-    }
-
-    pub(super) fn claimed_issuer(&self) -> Option<String> {
-        let claims = serde_json::from_slice::<Value>(&self.payload).ok()?;
-        claims.get("iss").and_then(Value::as_str).map(ToOwned::to_owned)
+        let text = |name: &str| match header.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(invalid(format!("its header's `{name}` is no text"))),
+        };
+        let alg = text("alg")?.ok_or_else(|| invalid("its header has no `alg`"))?;
+        Ok(Self { header: Header { alg, typ: text("typ")?, kid: text("kid")? }, claims, message, signature })
     }
 }
 
@@ -130,7 +127,7 @@ async fn opaque(identity: &Identity, token: &str, door: Door, now: Timestamp) ->
     let mut silent = None;
     for issuer in asked {
         match issuer.introspect(token).await {
-            Ok(Some(claims)) => return judged(identity, &claims, issuer.settings(), door, Kind::Access, now),
+            Ok(Some(claims)) => return judged(identity, &claims, issuer, door, Kind::Access, now),
             Ok(None) => {}
             Err(unreachable) => silent = Some(unreachable),
         }
@@ -141,25 +138,26 @@ async fn opaque(identity: &Identity, token: &str, door: Door, now: Timestamp) ->
 
 fn judged(
     identity: &Identity,
-    payload: &[u8],
-    issuer: &IssuerSettings,
+    claims: &Map<String, Value>,
+    of: &Arc<Issuer>,
     door: Door,
     kind: Kind,
     now: Timestamp,
 ) -> Result<Verified, Refusal> {
+    let issuer = of.settings();
     if !issuer.mapping.provider.speaks_for_the_doors() {
         return Err(invalid("its issuer's tokens only say who signed in: exchange it at the token service"));
     }
     let (mcp, inbox) = identity.audiences(issuer);
     let (audience, other) = if door == Door::Mcp { (mcp, inbox) } else { (inbox, mcp) };
     let skew = chrono::TimeDelta::from_std(identity.settings.skew).unwrap_or_default();
-    let claims = judge_known(identity, payload, &Bench { issuer, audience, others: &[other], kind, skew, now })?;
-    Ok(Verified { issuer: issuer.clone(), claims })
+    let claims = judge_known(identity, claims, &Bench { issuer, audience, others: &[other], kind, skew, now })?;
+    Ok(Verified { issuer: Arc::clone(of), claims })
 }
 
 /// The same, where the human must be of an issuer that is still trusted.
-fn judge_known(identity: &Identity, payload: &[u8], bench: &Bench<'_>) -> Result<Claims, Refusal> {
-    let claims = judge(payload, bench)?;
+fn judge_known(identity: &Identity, claims: &Map<String, Value>, bench: &Bench<'_>) -> Result<Claims, Refusal> {
+    let claims = judge(claims, bench)?;
     let is_known = |url: &String| identity.issuers.iter().any(|issuer| issuer.settings().url == *url);
     match claims.human_issuer.as_ref().filter(|url| !is_known(url)) {
         Some(_) => Err(invalid("its human is of an issuer that is not configured")),
@@ -178,8 +176,8 @@ pub(super) async fn subject(identity: &Identity, token: &str, now: Timestamp) ->
     // A token of the human's door stays there: nothing that opens it can be turned into what an agent holds.
     for audience in [mcp, &identity.settings.public_url].into_iter().chain(issuer.human_clients.iter().map(String::as_str)) {
         let bench = Bench { issuer, audience, others: &others, kind: Kind::Subject, skew, now };
-        match judge_known(identity, &opened.payload, &bench) {
-            Ok(claims) => return Ok(Verified { issuer: issuer.clone(), claims }),
+        match judge_known(identity, &opened.claims, &bench) {
+            Ok(claims) => return Ok(Verified { issuer: Arc::clone(opened.issuer), claims }),
             Err(refusal) => refused = refused.or(Some(refusal)),
         }
     }
