@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::broker::{Broker, Settings};
 use crate::cli::Failure;
@@ -37,21 +38,23 @@ pub(super) async fn serve(settings: Settings, clock: Clock) -> Result<(), Failur
     let listener =
         TcpListener::bind(listen).await.map_err(|error| Failure::Unreachable(format!("failed to listen on `{listen}`: {error}")))?;
     let broker = Broker::start(settings, listener, clock).await.map_err(|error| Failure::Usage(error.to_string()))?;
+    let interrupted = interrupted();
     say(&format!("ready {scheme}://{}/mcp", broker.address()));
-    interrupted().await;
+    interrupted.await;
     broker.stop().await.map_err(|error| Failure::Unreachable(format!("the server failed: {error}")))
 }
 
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
+/// Fires once the process is interrupted or terminated. Listens from the moment it is made: whoever reads `ready` may interrupt at once.
+fn interrupted() -> impl Future<Output = ()> {
+    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let once = async |signal: std::io::Result<Signal>| match signal {
+        Ok(mut signal) => signal.recv().await,
+        Err(_) => std::future::pending().await,
     };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
+    async move {
+        tokio::select! {
+            _ = once(interrupt) => {}
+            _ = once(terminate) => {}
+        }
     }
 }

@@ -291,6 +291,8 @@ async fn identity_headers_from_outside_name_nobody() {
     world.verify();
 }
 
+type Header = (&'static str, &'static str);
+
 /// Whatever an identity sends that cannot be read as a call has a stable code beside the protocol's own, and leaves one small record.
 #[tokio::test]
 async fn what_cannot_be_read_has_a_code_and_a_record() {
@@ -318,7 +320,7 @@ async fn what_cannot_be_read_has_a_code_and_a_record() {
     let (deep, large) = (format!("{}{}", "[".repeat(70), "]".repeat(70)), " ".repeat(2 << 20));
     let (list, cursor) = (&[("mcp-method", "tools/list"), ("mcp-name", "")], modern("tools/list", json!({"cursor": "x"})));
     let malformed = "request.malformed";
-    let cases: Vec<(&str, String, &[(&'static str, &str)], u16, &str)> = vec![
+    let cases: Vec<(&str, String, &[Header], u16, &str)> = vec![
         ("no JSON", "{\"jsonrpc\": secret-of-the-agent".to_owned(), &[], 400, malformed),
         ("a batch", format!("[{}]", call("whoami")), &[], 400, malformed),
         ("a number", "7".to_owned(), &[], 400, malformed),

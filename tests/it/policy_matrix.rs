@@ -85,7 +85,7 @@ async fn table(world: &World, agents: &[(&str, &str)], teams: &[&str]) -> String
             writeln!(table, "{team:<12} {scope:<8} {call:<88} {verdict}").unwrap();
         }
     }
-    writeln!(table, "\n{:<12} {:<98} {}", "team", "at the human's door", "verdict").unwrap();
+    writeln!(table, "\n{:<12} {:<98} verdict", "team", "at the human's door").unwrap();
     let mut number = 0;
     for team in teams {
         let agent = world.agent_of(&format!("{team}-asks"), "demo-agent", &["support"], &scopes("write"));

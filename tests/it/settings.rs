@@ -33,8 +33,8 @@ path = "shop.db"
 path = "policies"
 "#;
 
-#[test]
-fn every_mistake_is_named_with_its_line() {
+/// A folder with everything that [`GOOD`] names, and its one policy.
+fn good() -> (tempfile::TempDir, std::path::PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let jwks = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]});
     std::fs::write(dir.path().join("jwks.json"), jwks.to_string()).unwrap();
@@ -44,6 +44,12 @@ fn every_mistake_is_named_with_its_line() {
     std::fs::write(&policy, fine).unwrap();
     let (status, text) = check(dir.path(), GOOD);
     assert!(status == 0 && text.starts_with("everything is in order\n"), "{text}");
+    (dir, policy)
+}
+
+#[test]
+fn every_mistake_is_named_with_its_line() {
+    let (dir, _) = good();
     for (from, to, line, says) in [
         ("origin =", "origin2 =", 6, "unknown field `origin2`"),
         ("\"127.0.0.1:7300\"", "\"nowhere\"", 2, "socket address"),
@@ -101,6 +107,11 @@ fn every_mistake_is_named_with_its_line() {
         assert!(text.contains(&format!("countersign.toml:{line}: ")) && text.contains(says), "{to}: {text}");
         assert!(!text.contains("hunter2"), "{text}");
     }
+}
+
+#[test]
+fn every_mistake_about_logins_and_roles_is_named_with_its_line() {
+    let (dir, _) = good();
     let postgres = |more: &str| {
         let target = format!("engine = \"postgres\"\nenvironment = \"demo\"\nhost = \"h\"\ndatabase = \"d\"\n{more}");
         check(dir.path(), &GOOD.replace("engine = \"sqlite\"\nenvironment = \"demo\"\npath = \"shop.db\"", &target))
@@ -128,6 +139,11 @@ fn every_mistake_is_named_with_its_line() {
         &GOOD.replace("engine = \"sqlite\"\nenvironment = \"demo\"\npath = \"shop.db\"", &format!("environment = \"demo\"\n{login}")),
     );
     assert!(text.contains("must be a reference") && !text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn every_mistake_in_a_policy_is_named_with_its_line() {
+    let (dir, policy) = good();
     for (policies, line, says) in [
         ("permit (principal, action == Action::\"invoke\", resource);", 1, "no `@id"),
         ("// a\n\n@id(\"a\") permit (principal, action, resource);", 3, "names no action"),

@@ -89,12 +89,19 @@ async fn every_kind_of_tampering_is_found_and_placed() {
     // Leaves after the checkpoint in the middle, the first of them an intent, so that the tree alone cannot say which was changed.
     let intent =
         ask(dir.path(), &format!("SELECT min(idx) FROM entry WHERE idx > {middle} AND json_extract(leaf, '$.t') = 'call.admitted'"));
+    // And one before it.
+    let early = ask(dir.path(), "SELECT min(idx) FROM entry WHERE idx > 4 AND json_extract(leaf, '$.t') = 'call.admitted'");
+    assert!(early + 1 < middle);
     let names = |sql: &str| {
         ask(dir.path(), &format!("SELECT min(idx) FROM entry, json_each(leaf, '$.pay') AS pay WHERE pay.value ->> 'commit' = ({sql})"))
     };
     let payload = "SELECT commitment FROM payload_chunk ORDER BY rowid LIMIT 1 OFFSET";
     for (what, sql, index) in [
-        ("a flipped byte", "UPDATE entry SET leaf = replace(leaf, 'call.admitted', 'call.admittee') WHERE idx = 6".to_owned(), 6),
+        (
+            "a flipped byte",
+            format!("UPDATE entry SET leaf = replace(leaf, 'call.admitted', 'call.admittee') WHERE idx = {early}"),
+            early,
+        ),
         ("a deleted row", "DELETE FROM entry WHERE idx = 6".to_owned(), 6),
         (
             "two rows reordered",
