@@ -7,6 +7,7 @@
 pub mod close;
 pub mod failed;
 pub mod open;
+mod person;
 pub mod recover;
 pub mod refuse;
 pub mod reply;

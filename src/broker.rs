@@ -29,6 +29,7 @@ use crate::policy::{self, Policy, PolicyFile};
 use crate::record::Recorder;
 use crate::registry::{self, Registry};
 use crate::server::{self, Listening};
+use crate::session::Sessions;
 use crate::token_service::{self, TokenService};
 
 /// A target with its label.
@@ -69,6 +70,8 @@ pub struct Settings {
     pub approval: approval::Settings,
     /// What is demanded of agents and delegations; targets and tools are filled in from the rest.
     pub registry: registry::Settings,
+    /// How humans come in: sessions, and what actions demand of a sign-in.
+    pub humans: inbox::Settings,
     /// The agents that the token service serves; none = it is not there.
     pub token_service: token_service::Settings,
 }
@@ -213,6 +216,14 @@ impl Broker {
                 lifetime: settings.token_service.lifetime,
             })),
         };
+        let sessions = Sessions::new(
+            ledger.clone(),
+            Arc::clone(&recorder),
+            Arc::clone(&identity),
+            clock.clone(),
+            settings.humans.session.clone(),
+            &settings.identity.public_url,
+        );
         let desk = Desk::new(ledger, recorder, clock.clone(), settings.approval.clone());
         let facts: Vec<TargetFacts> = settings.targets.iter().map(|target| target_facts(target).0).collect();
         let locals = Locals { policy: Arc::clone(&policy), desk: desk.clone(), targets: facts, clock: clock.clone() };
@@ -238,7 +249,8 @@ impl Broker {
             draining: draining.clone(),
             closing: closing.clone(),
         };
-        let inbox = Arc::new(Inbox { identity, desk: desk.clone(), policy, audit, registry, clock });
+        let step_up = settings.humans.step_up;
+        let inbox = Arc::new(Inbox { identity, desk: desk.clone(), policy, audit, registry, sessions, step_up, clock });
         let mut doors = mcp::router(door).merge(inbox::router(inbox));
         if let Some(tokens) = &tokens {
             doors = doors.merge(token_service::router(Arc::clone(tokens)));

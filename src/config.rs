@@ -4,6 +4,7 @@
 
 mod credentials;
 mod file;
+mod humans;
 mod issuers;
 mod judge;
 mod server;
@@ -167,6 +168,7 @@ fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
         ..registry::Settings::default()
     };
     let token_service = issuers::token_service(reader, file.token_service);
+    let humans = humans::settings(reader, file.session, file.step_up);
     let data = reader.beside(&file.store.path);
     let settings = Settings {
         server,
@@ -183,6 +185,7 @@ fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
         approval,
         registry,
         token_service,
+        humans,
     };
     Config { settings, log_json }
 }

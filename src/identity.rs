@@ -8,6 +8,7 @@
 pub(crate) mod alone;
 pub mod asker;
 pub mod binding;
+pub mod browser;
 mod challenge;
 mod claims;
 pub mod delegation;
@@ -41,6 +42,7 @@ use crate::refusal::{Code, Refusal};
 
 pub use asker::Asker;
 pub use binding::ClientCertificate;
+pub use browser::{Attempt, BrowserClient, Strength};
 pub use challenge::Challenge;
 use challenge::Place;
 pub use claims::SignIn;

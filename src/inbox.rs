@@ -3,9 +3,13 @@
 //! A GET never changes anything, and whatever it shows of calls (the trail, requests for approval, leaves) is recorded before it is shown. Not
 //! recorded is the reading of what is made to be handed around: signed checkpoints, the log's public key, the metadata of this door. Every
 //! attempt to decide leaves a record, also one on an id that is none.
+//! A `Person` comes by a token or by a browser's session, and for what an action demands of the sign-in (step-up) there is one place, `door`.
 
 mod approvals;
+mod door;
+mod login;
 mod registry;
+pub mod step_up;
 mod trail;
 mod whoami;
 
@@ -14,19 +18,32 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::{HeaderMap, StatusCode, header};
-use serde_json::json;
+use http::{StatusCode, header};
+use serde_json::{Map, Value, json};
 
 use crate::approval::Desk;
 use crate::audit::{Audit, Unavailable};
 use crate::clock::Clock;
-use crate::identity::{Asker, Challenge, Identity, Person};
+use crate::identity::{Asker, Challenge, Identity};
 use crate::policy::Policy;
 use crate::refusal::{Code, Refusal};
 use crate::registry::Registry;
+use crate::session::{self, Sessions, Stopped};
+
+pub use door::Action;
+use step_up::StepUp;
+
+/// How humans come in.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// How long browsers' sessions last.
+    pub session: session::Settings,
+    /// What actions demand of the sign-in.
+    pub step_up: Vec<StepUp>,
+}
 
 /// What the human's door stands on.
 pub struct Inbox {
@@ -40,6 +57,10 @@ pub struct Inbox {
     pub audit: Audit,
     /// Agents and delegations.
     pub registry: Registry,
+    /// Browsers' sessions.
+    pub sessions: Sessions,
+    /// What actions demand of the sign-in.
+    pub step_up: Vec<StepUp>,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -61,7 +82,9 @@ pub fn router(inbox: Arc<Inbox>) -> Router {
         .route("/audit/leaves", get(trail::leaves))
         .route("/audit/key", get(trail::key))
         .route("/whoami", get(whoami::show))
+        .route_layer(from_fn_with_state(Arc::clone(&inbox), door::own_page))
         .route_layer(map_response(standing))
+        .merge(login::routes())
         .route("/.well-known/oauth-protected-resource/inbox", get(metadata))
         .with_state(inbox)
 }
@@ -82,6 +105,8 @@ async fn metadata(State(inbox): State<Arc<Inbox>>) -> Json<serde_json::Value> {
 enum Problem {
     /// No person.
     Challenge(Box<Challenge>),
+    /// No person, or none who signed in well enough; what to do about it in members of its own.
+    SignIn(Box<Challenge>, Map<String, Value>),
     /// A refusal with its status.
     Refused(StatusCode, Box<Refusal>),
 }
@@ -93,11 +118,20 @@ impl Problem {
             Code::ApprovalDecided | Code::ApprovalExpired | Code::ApprovalSpent | Code::AlreadyRegistered => StatusCode::CONFLICT,
             Code::Malformed | Code::InvalidArguments => StatusCode::BAD_REQUEST,
             Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Code::TokenExpired | Code::MissingToken | Code::InvalidToken => StatusCode::UNAUTHORIZED,
-            Code::LedgerUnavailable | Code::Overloaded | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Code::TokenExpired | Code::MissingToken | Code::InvalidToken | Code::SessionEnded => StatusCode::UNAUTHORIZED,
+            Code::LedgerUnavailable | Code::IssuerUnreachable | Code::Overloaded | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::FORBIDDEN,
         };
         Self::Refused(status, Box::new(refusal))
+    }
+}
+
+impl From<Stopped> for Problem {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Refused(refusal) => Self::refused(refusal),
+            Stopped::Unavailable(error) => error.into(),
+        }
     }
 }
 
@@ -111,21 +145,26 @@ impl From<Unavailable> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = |refusal: &Refusal| {
-            Json(json!({ "error": { "code": refusal.code().as_str(), "message": refusal.message(), "hint": refusal.advice() } }))
+        let body = |refusal: &Refusal, more: Map<String, Value>| {
+            let mut error = json!({ "code": refusal.code().as_str(), "message": refusal.message(), "hint": refusal.advice() });
+            if let Some(members) = error.as_object_mut() {
+                members.extend(more);
+            }
+            Json(json!({ "error": error }))
+        };
+        let challenged = |challenge: Challenge, more| {
+            let Challenge { status, www_authenticate, refusal } = challenge;
+            let mut response = (status, [(header::WWW_AUTHENTICATE, www_authenticate)], body(&refusal, more)).into_response();
+            // Whoever only has to sign in better is no stranger.
+            if refusal.code() != Code::StepUpRequired {
+                response.extensions_mut().insert(Asker::Unknown(refusal));
+            }
+            response
         };
         match self {
-            Self::Challenge(challenge) => {
-                let Challenge { status, www_authenticate, refusal } = *challenge;
-                let mut response = (status, [(header::WWW_AUTHENTICATE, www_authenticate)], body(&refusal)).into_response();
-                response.extensions_mut().insert(Asker::Unknown(refusal));
-                response
-            }
-            Self::Refused(status, refusal) => (status, body(&refusal)).into_response(),
+            Self::Challenge(challenge) => challenged(*challenge, Map::new()),
+            Self::SignIn(challenge, more) => challenged(*challenge, more),
+            Self::Refused(status, refusal) => (status, body(&refusal, Map::new())).into_response(),
         }
     }
-}
-
-async fn person(inbox: &Inbox, headers: &HeaderMap) -> Result<Person, Problem> {
-    inbox.identity.person(headers).await.map_err(|challenge| Problem::Challenge(Box::new(challenge)))
 }

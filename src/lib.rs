@@ -42,5 +42,6 @@ pub mod record;
 pub mod refusal;
 pub mod registry;
 pub mod server;
+pub mod session;
 pub mod telemetry;
 pub mod token_service;

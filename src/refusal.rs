@@ -45,6 +45,10 @@ codes! {
     TokenExpired = "identity.expired", "the access token or the delegation has expired", "get a new token and repeat the call";
     InsufficientScope = "identity.insufficient_scope", "the token's scope does not reach this operation", "ask the human for a token with the scope named in WWW-Authenticate";
     NotAPerson = "identity.not_a_person", "this door is for humans; the token belongs to an agent or to another audience", "sign in as a human for the inbox's own resource";
+    SignInFailed = "identity.sign_in_failed", "the sign-in with a browser did not come about", "begin again at /login";
+    SessionEnded = "identity.session_ended", "the browser's session has ended, or was none", "sign in again at /login";
+    BadCsrf = "identity.csrf", "a session came with a change that its page cannot be shown to have asked for", "send the `csrf` of /whoami in the header x-countersign-csrf, from a page of this broker";
+    StepUpRequired = "identity.step_up_required", "this action demands a stronger or a more recent sign-in", "sign in again as the message says, and repeat it";
     InvalidClient = "identity.invalid_client", "the token service does not know this agent, or what it shows is not good", "check the client id and how the agent authenticates in [token_service]";
     InvalidGrant = "identity.invalid_grant", "what was shown to the token service is not good for a token", "sign in again, or ask the human to lend the agent what it needs";
     InvalidScope = "identity.invalid_scope", "the token service may not give this agent such a scope", "ask for what the message names, or for no scope at all";

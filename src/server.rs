@@ -71,7 +71,7 @@ pub struct Transport {
     pub unauthenticated_per_minute: u32,
     /// Requests of one human's agent at the agent's door, a minute; 0 is no limit.
     pub requests_per_minute: u32,
-    /// How long a handshake may take, and the head of a request; a connection without a request is closed after it.
+    /// How long a handshake may take. The head of a request may take three times as long; a connection without a request is closed after that.
     pub opening: Duration,
     /// Totals of what failed to authenticate are recorded this often at most.
     pub totals_every: Duration,

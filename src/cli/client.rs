@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::cli::oauth::Door;
 use crate::cli::oauth::session::Credentials;
+use crate::cli::output::inert;
 use crate::cli::{Failure, Remote};
 
 /// The largest token file, in bytes.
@@ -56,14 +57,27 @@ impl Client {
         let response = self.answer(self.http.get(format!("{}{path}", self.base))).await?;
         let status = response.status();
         let text = response.text().await.map_err(|error| self.unreachable(&error))?;
-        if status.is_success() { Ok(text) } else { Err(negative(status, &serde_json::from_str(&text).unwrap_or_default())) }
+        if status.is_success() { Ok(text) } else { Err(self.refused(status, &serde_json::from_str(&text).unwrap_or_default())) }
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value, Failure> {
         let response = self.answer(request).await?;
         let status = response.status();
         let body: Value = response.json().await.unwrap_or(Value::Null);
-        if status.is_success() { Ok(body) } else { Err(negative(status, &body)) }
+        if status.is_success() { Ok(body) } else { Err(self.refused(status, &body)) }
+    }
+
+    /// What the broker refused; where a better sign-in would do, the command for it.
+    fn refused(&self, status: StatusCode, body: &Value) -> Failure {
+        let refused = negative(status, body);
+        if body.pointer("/error/code").and_then(Value::as_str) != Some("identity.step_up_required") {
+            return refused;
+        }
+        let classes = body.pointer("/error/acr_values").and_then(Value::as_str);
+        let max_age = body.pointer("/error/max_age").and_then(Value::as_u64);
+        let acr = classes.map(|classes| format!(" --acr '{}'", inert(classes).replace('\'', ""))).unwrap_or_default();
+        let max_age = max_age.map(|seconds| format!(" --max-age {seconds}")).unwrap_or_default();
+        Failure::Negative(format!("{}\n  run `{}{acr}{max_age}`", refused.message(), Door::Inbox.login(&self.base)))
     }
 
     /// Sends a request; once more with another token where the broker refuses the first and there is another.
@@ -71,7 +85,13 @@ impl Client {
         let token = self.credentials.bearer().await?;
         let again = request.try_clone();
         let response = request.bearer_auth(token.expose_secret()).send().await.map_err(|error| self.unreachable(&error))?;
+        // Where the sign-in is too weak, the same sign-in renewed is so too.
+        let too_weak = response
+            .headers()
+            .get(http::header::WWW_AUTHENTICATE)
+            .is_some_and(|value| value.to_str().unwrap_or_default().contains("insufficient_user_authentication"));
         if response.status() == StatusCode::UNAUTHORIZED
+            && !too_weak
             && let Some(again) = again
             && let Ok(Some(token)) = self.credentials.instead_of(&token).await
         {

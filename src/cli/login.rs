@@ -33,6 +33,12 @@ pub(super) struct Login {
     /// Use a browser on this machine.
     #[arg(long)]
     browser: bool,
+    /// Ask the issuer for a stronger sign-in: one of these classes (`acr_values`).
+    #[arg(long, value_name = "CLASSES")]
+    acr: Option<String>,
+    /// Ask the issuer for a sign-in no longer ago than this.
+    #[arg(long, value_name = "SECONDS")]
+    max_age: Option<u32>,
     #[command(flatten)]
     at: At,
 }
@@ -52,6 +58,9 @@ pub(super) struct At {
     /// Print addresses, open nothing.
     #[arg(long)]
     pub(super) no_browser: bool,
+    /// Parameters that ask for a better sign-in (RFC 9470).
+    #[arg(skip)]
+    pub(super) step_up: Vec<(&'static str, String)>,
 }
 
 /// How to sign in.
@@ -66,7 +75,10 @@ pub(super) enum How {
 }
 
 impl Login {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(mut self) -> Result<(), Failure> {
+        let acr = self.acr.take().map(|classes| ("acr_values", classes));
+        let max_age = self.max_age.map(|seconds| ("max_age", seconds.to_string()));
+        self.at.step_up = acr.into_iter().chain(max_age).collect();
         let how = match (self.device, self.browser) {
             (true, _) => How::Device,
             (_, true) => How::Browser,
@@ -90,7 +102,15 @@ pub(super) async fn sign_in(broker: &str, door: Door, how: How, at: &At) -> Resu
     let wanted = at.scope.as_deref().map_or(resource.scopes.clone(), |scopes| scopes.split(' ').map(ToOwned::to_owned).collect());
     let own = issuer.own_scopes.iter().filter(|own| !wanted.iter().any(|scope| scope == *own));
     let scope = own.copied().chain(wanted.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
-    let asked = Asked { http: &http, issuer: &issuer, client, resource: &resource.url, scope: &scope, browser: !at.no_browser };
+    let asked = Asked {
+        http: &http,
+        issuer: &issuer,
+        client,
+        resource: &resource.url,
+        scope: &scope,
+        browser: !at.no_browser,
+        step_up: &at.step_up,
+    };
     let granted = match how {
         How::Device => device::sign_in(&asked).await?,
         How::Either if issuer.device.is_some() => device::sign_in(&asked).await?,

@@ -75,13 +75,16 @@ pub(super) struct Asked<'a> {
     pub(super) scope: &'a str,
     /// Whether a page may be opened.
     pub(super) browser: bool,
+    /// Parameters that ask for a better sign-in.
+    pub(super) step_up: &'a [(&'static str, String)],
 }
 
 impl Asked<'_> {
     /// What every way of asking sends.
     fn form(&self) -> Vec<(&str, &str)> {
         let all = [("client_id", self.client), ("resource", self.resource), ("scope", self.scope)];
-        all.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+        let step_up = self.step_up.iter().map(|(name, value)| (*name, value.as_str()));
+        all.into_iter().chain(step_up).filter(|(_, value)| !value.is_empty()).collect()
     }
 }
 

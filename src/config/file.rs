@@ -34,6 +34,39 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) registry: Registry,
     pub(super) token_service: Option<TokenService>,
+    pub(super) session: Option<Spanned<Session>>,
+    #[serde(default)]
+    pub(super) step_up: Vec<Spanned<StepUp>>,
+}
+
+/// How long browsers' sessions last.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Session {
+    #[serde(default = "eight_hours")]
+    pub(super) lifetime_s: u64,
+    #[serde(default = "half_an_hour")]
+    pub(super) idle_s: u64,
+}
+
+const fn eight_hours() -> u64 {
+    8 * 3600
+}
+
+const fn half_an_hour() -> u64 {
+    30 * 60
+}
+
+/// What an action demands of the sign-in.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StepUp {
+    pub(super) action: Spanned<String>,
+    #[serde(default)]
+    pub(super) acr: Vec<String>,
+    #[serde(default)]
+    pub(super) amr: Vec<String>,
+    pub(super) max_age_s: Option<u32>,
 }
 
 /// The broker's own token service.
@@ -160,6 +193,16 @@ pub(super) struct Issuer {
     /// What the issuer wants before a scope's name, where clients must ask for it qualified.
     pub(super) scope_prefix: Option<String>,
     pub(super) introspection: Option<Introspection>,
+    pub(super) browser: Option<BrowserClient>,
+}
+
+/// The broker as the issuer's client, for humans with a browser.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BrowserClient {
+    pub(super) client_id: String,
+    pub(super) client_secret: Option<String>,
+    pub(super) scope: Option<String>,
 }
 
 /// Where it differs from the provider's ready-made mapping.

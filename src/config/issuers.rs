@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use toml::Spanned;
 
-use crate::config::{Reader, file};
+use crate::config::{Reader, file, humans};
 use crate::identity::service::{ActorSettings, Proof};
 use crate::identity::{Algorithm, ClaimPath, Introspection, IssuerSettings, KeySource, Mapping, Provider};
 use crate::token_service;
@@ -54,6 +54,7 @@ pub(super) fn issuer(reader: &mut Reader<'_>, issuer: Spanned<file::Issuer>) -> 
         let client_secret = secret(reader, &span, &asked.client_secret)?;
         Some(Introspection { url: asked.url, client_id: asked.client_id, client_secret })
     });
+    let browser = issuer.browser.and_then(|client| humans::browser(reader, &span, client));
     let mut mapping = Mapping::of(provider);
     for (to, told) in
         [(&mut mapping.human, issuer.claims.human), (&mut mapping.name, issuer.claims.name), (&mut mapping.teams, issuer.claims.teams)]
@@ -73,6 +74,7 @@ pub(super) fn issuer(reader: &mut Reader<'_>, issuer: Spanned<file::Issuer>) -> 
         audience: issuer.audience,
         inbox_audience: issuer.inbox_audience,
         introspection,
+        browser,
         ..IssuerSettings::new(&issuer.url, keys, algorithms)
     };
     if let Some(age) = issuer.keys_max_age_s {
@@ -154,7 +156,7 @@ pub(super) fn token_service(reader: &mut Reader<'_>, service: Option<file::Token
 /// The longest secret, in bytes.
 const SECRET_MAX: usize = 4096;
 
-fn secret(reader: &mut Reader<'_>, span: &Range<usize>, reference: &str) -> Option<SecretString> {
+pub(super) fn secret(reader: &mut Reader<'_>, span: &Range<usize>, reference: &str) -> Option<SecretString> {
     let found = match reference.split_once(':') {
         Some(("env", name)) => std::env::var(name).map_err(|_| format!("the environment has no `{name}`")),
         Some(("file", path)) => {

@@ -43,7 +43,7 @@ impl Place<'_> {
 }
 
 impl Challenge {
-    fn new(status: StatusCode, place: Place<'_>, more: &str, refusal: Refusal) -> Self {
+    pub(super) fn new(status: StatusCode, place: Place<'_>, more: &str, refusal: Refusal) -> Self {
         let text = format!("Bearer resource_metadata=\"{}/.well-known/oauth-protected-resource/{}\"{more}", place.public_url, place.door);
         let text: String = text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect();
         let www_authenticate = HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Bearer"));

@@ -38,6 +38,11 @@ pub(super) fn issuer_url(text: &str) -> Result<Url, String> {
 }
 
 impl Address {
+    /// The address itself, for a browser to go to.
+    pub(super) fn url(&self) -> Url {
+        self.url.clone()
+    }
+
     /// Judges an address for an issuer.
     pub(super) fn new(text: &str, issuer: &Url) -> Result<Self, String> {
         let refuse = |why: &str| Err(format!("the address `{text}` {why}"));
@@ -107,6 +112,23 @@ impl Fetcher {
             .form(form);
         document(request, &address.url).await
     }
+
+    /// The status and bytes that an address answers to a form; the caller authenticated where it has a secret. What an issuer says of a code
+    /// that it does not take is an answer too.
+    pub(super) async fn form(
+        &self,
+        address: &Address,
+        client_id: &str,
+        client_secret: Option<&SecretString>,
+        form: &[(&str, &str)],
+    ) -> Result<(u16, Vec<u8>), String> {
+        let request = self.client(address).post(address.url.clone()).header("accept", "application/json").form(form);
+        let request = match client_secret {
+            Some(secret) => request.basic_auth(url_encoded(client_id.as_bytes()), Some(url_encoded(secret.expose_secret().as_bytes()))),
+            None => request,
+        };
+        answer(request, &address.url).await
+    }
 }
 
 /// As a client's id and secret stand in Basic authentication (RFC 6749, 2.3.1): percent-encoded, all but what is never reserved.
@@ -121,12 +143,15 @@ fn url_encoded(bytes: &[u8]) -> String {
 }
 
 async fn document(request: RequestBuilder, url: &Url) -> Result<Vec<u8>, String> {
+    let (status, bytes) = answer(request, url).await?;
+    if (200..300).contains(&status) { Ok(bytes) } else { Err(format!("`{url}` answered {status}")) }
+}
+
+async fn answer(request: RequestBuilder, url: &Url) -> Result<(u16, Vec<u8>), String> {
     // The source's own words name the address once more, with whatever stands in its query.
     let failed = |error: reqwest::Error| format!("failed to ask `{url}`: {}", root_cause(&error.without_url()));
     let mut response = request.send().await.map_err(failed)?;
-    if !response.status().is_success() {
-        return Err(format!("`{url}` answered {}", response.status().as_u16()));
-    }
+    let status = response.status().as_u16();
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
         bytes.extend_from_slice(&chunk);
@@ -134,7 +159,7 @@ async fn document(request: RequestBuilder, url: &Url) -> Result<Vec<u8>, String>
             return Err(format!("`{url}` answered more than {DOCUMENT_MAX_BYTES} bytes"));
         }
     }
-    Ok(bytes)
+    Ok((status, bytes))
 }
 
 fn root_cause(error: &reqwest::Error) -> String {

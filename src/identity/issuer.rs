@@ -14,6 +14,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use crate::clock::{Clock, Timestamp};
+use crate::identity::browser::{BrowserClient, SignInPages};
 use crate::identity::fetch::{Address, Fetcher, issuer_url};
 use crate::identity::keys::{Algorithm, KeySet, SET_MAX_BYTES};
 use crate::identity::mapping::{Mapping, Provider};
@@ -71,6 +72,8 @@ pub struct IssuerSettings {
     pub keys_max_age: Duration,
     /// How its opaque tokens are looked up; `None` = they are refused.
     pub introspection: Option<Introspection>,
+    /// The client that the broker itself is, where humans sign in with a browser; `None` = nobody does.
+    pub browser: Option<BrowserClient>,
 }
 
 impl IssuerSettings {
@@ -89,6 +92,7 @@ impl IssuerSettings {
             scope_prefix: String::new(),
             keys_max_age: Duration::from_secs(24 * 3600),
             introspection: None,
+            browser: None,
         }
     }
 
@@ -111,6 +115,9 @@ impl IssuerSettings {
             },
             self.introspection.as_ref().and_then(|introspection| introspection.url.as_ref()),
         ];
+        if let Some(client) = &self.browser {
+            problems.extend(client.problems(&self.human_clients));
+        }
         if let Some(url) = url {
             problems.extend(named.into_iter().flatten().filter_map(|named| Address::new(named, &url).err()));
         }
@@ -145,13 +152,15 @@ struct Held {
 /// An issuer with its keys.
 pub(super) struct Issuer {
     settings: IssuerSettings,
-    url: Url,
-    fetcher: Fetcher,
-    clock: Clock,
+    pub(super) url: Url,
+    pub(super) fetcher: Fetcher,
+    pub(super) clock: Clock,
     witness: Arc<dyn Witness>,
     held: Mutex<Held>,
     /// One fetch at a time; whoever waits finds what it brought.
     fetching: tokio::sync::Mutex<()>,
+    /// Where humans sign in with a browser.
+    pub(super) pages: SignInPages,
 }
 
 impl Issuer {
@@ -166,7 +175,16 @@ impl Issuer {
             let (keys, modified) = from_file(path, &settings.algorithms).map_err(|why| vec![why])?;
             held = Held { keys: Arc::new(keys), modified, fetched: Some(clock.now()), ..held };
         }
-        Ok(Self { settings, url, fetcher, clock, witness, held: Mutex::new(held), fetching: tokio::sync::Mutex::new(()) })
+        Ok(Self {
+            settings,
+            url,
+            fetcher,
+            clock,
+            witness,
+            held: Mutex::new(held),
+            fetching: tokio::sync::Mutex::new(()),
+            pages: SignInPages::default(),
+        })
     }
 
     pub(super) const fn settings(&self) -> &IssuerSettings {
@@ -305,7 +323,7 @@ impl Issuer {
     }
 
     /// The issuer's metadata: OpenID Connect Discovery first, then RFC 8414. It must name this very issuer.
-    async fn discover(&self) -> Result<Value, String> {
+    pub(super) async fn discover(&self) -> Result<Value, String> {
         let openid = format!("{}/.well-known/openid-configuration", self.settings.url.trim_end_matches('/'));
         let mut oauth = self.url.clone();
         oauth.set_path(&format!("/.well-known/oauth-authorization-server{}", self.url.path().trim_end_matches('/')));

@@ -1,7 +1,10 @@
-//! `Person`: a human at the human's door. Minted from a verified token of the inbox's own audience, without `act`, of a listed human client.
+//! `Person`: a human at the human's door. Minted from a verified token of the inbox's own audience, without `act`, of a listed human client; or
+//! from the ID token of a sign-in with a browser, and again from what its session keeps.
+
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::identity::claims::SignIn;
+use crate::identity::claims::{Claims, SignIn};
 use crate::identity::delegation::Human;
 use crate::identity::token::Verified;
 use crate::refusal::{Code, Refusal};
@@ -15,7 +18,70 @@ pub struct Person {
     expires_at: Timestamp,
 }
 
+/// What a session keeps.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    v: u8,
+    issuer: String,
+    subject: String,
+    name: Option<String>,
+    teams: Vec<String>,
+    client: String,
+    acr: Option<String>,
+    amr: Vec<String>,
+    auth_time_us: Option<i64>,
+}
+
 impl Person {
+    /// From the claims of an ID token that was made for the broker's own client, for the one sign-in that asked for it.
+    pub(super) fn of_browser(issuer: String, claims: Claims, client: &str) -> Result<Self, Refusal> {
+        let no = |why: &str| Refusal::new(Code::NotAPerson).detail(why);
+        if claims.has_act {
+            return Err(no("it has an `act` claim: somebody acts for the human"));
+        }
+        if claims.subject == client {
+            return Err(no("its subject is a client"));
+        }
+        Ok(Self {
+            human: Human { issuer, subject: claims.subject, name: claims.name, teams: claims.teams },
+            client: client.to_owned(),
+            sign_in: claims.sign_in,
+            expires_at: claims.expires_at,
+        })
+    }
+
+    /// As a session keeps them. No token is in it.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let stored = Stored {
+            v: 1,
+            issuer: self.human.issuer.clone(),
+            subject: self.human.subject.clone(),
+            name: self.human.name.clone(),
+            teams: self.human.teams.clone(),
+            client: self.client.clone(),
+            acr: self.sign_in.acr.clone(),
+            amr: self.sign_in.amr.clone(),
+            auth_time_us: self.sign_in.at.map(|at| at.timestamp_micros()),
+        };
+        serde_json::to_vec(&stored).unwrap_or_default()
+    }
+
+    /// Again from there, until their session ends.
+    pub(super) fn from_bytes(bytes: &[u8], expires_at: Timestamp) -> Option<Self> {
+        let stored: Stored = serde_json::from_slice(bytes).ok().filter(|stored: &Stored| stored.v == 1)?;
+        let at = match stored.auth_time_us {
+            Some(us) => Some(Timestamp::from_timestamp_micros(us)?),
+            None => None,
+        };
+        Some(Self {
+            human: Human { issuer: stored.issuer, subject: stored.subject, name: stored.name, teams: stored.teams },
+            client: stored.client,
+            sign_in: SignIn { acr: stored.acr, amr: stored.amr, at },
+            expires_at,
+        })
+    }
+
     /// From a verified token of the inbox's audience, if no agent can hold it.
     pub(super) fn of(verified: Verified) -> Result<Self, Refusal> {
         let Verified { issuer, claims } = verified;

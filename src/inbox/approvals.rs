@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use crate::approval::{Decision, State as Standing};
 use crate::id::ApprovalId;
-use crate::inbox::{Inbox, Problem, person};
+use crate::inbox::door::{Action, demand, person};
+use crate::inbox::{Inbox, Problem};
 use crate::refusal::{Code, Refusal};
 
 /// `?state=pending`, `?state=all`.
@@ -91,6 +92,9 @@ pub(super) async fn decide(State(inbox): State<Arc<Inbox>>, Path(id): Path<Strin
         Ok(Json(said)) => said,
         Err(refusal) => return Err(Problem::refused(inbox.desk.turned_away(&person, Some(&id), refusal).await?)),
     };
+    if matches!(said.decision, Verdict::Approve) {
+        demand(&inbox, &person, Action::Approve).await?;
+    }
     let decision = Decision { approve: matches!(said.decision, Verdict::Approve), reason: said.reason };
     let decided = inbox.desk.decide(&person, &id, decision, &*inbox.policy).await?.map_err(Problem::refused)?;
     Ok(Json(decided.view.for_person(&inbox.desk.url(&id), inbox.clock.now())))

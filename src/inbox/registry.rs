@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::identity::Person;
-use crate::inbox::{Inbox, Problem, person};
+use crate::inbox::door::{Action, demand, person, person_for};
+use crate::inbox::{Inbox, Problem};
 use crate::operation::Risk;
 use crate::refusal::{Code, Refusal};
 use crate::registry::Lending;
@@ -49,7 +50,7 @@ pub(super) struct Registration {
 }
 
 pub(super) async fn register(State(inbox): State<Arc<Inbox>>, request: Request) -> Result<Json<Value>, Problem> {
-    let person = person(&inbox, request.headers()).await?;
+    let person = person_for(&inbox, request.headers(), Action::Manage).await?;
     let said: Registration = body(request).await?;
     let issuer = issuer(said.issuer, &person);
     let registered = inbox.registry.register(&person, &*inbox.policy, (&issuer, &said.agent), &said.description).await?;
@@ -78,6 +79,9 @@ pub(super) async fn set_state(State(inbox): State<Arc<Inbox>>, request: Request)
     let said: Change = body(request).await?;
     let issuer = issuer(said.issuer, &person);
     let suspend = said.state == Wanted::Suspended;
+    if !suspend {
+        demand(&inbox, &person, Action::Manage).await?;
+    }
     let changed = inbox.registry.set_suspended(&person, &*inbox.policy, (&issuer, &said.agent), suspend, &said.reason).await?;
     changed.map(|registered| Json(registered.shown())).map_err(Problem::refused)
 }
@@ -97,6 +101,9 @@ pub(super) async fn delegations(
 ) -> Result<Json<Value>, Problem> {
     let person = person(&inbox, &headers).await?;
     let Query(whose) = whose.map_err(|rejection| malformed(rejection.body_text()))?;
+    if whose.all {
+        demand(&inbox, &person, Action::Review).await?;
+    }
     if whose.all && !inbox.policy.may_review(person.human()) {
         return Err(Problem::refused(Refusal::new(Code::PolicyDenied).detail("everybody's are for those whom a policy lets `review`")));
     }
@@ -120,7 +127,7 @@ pub(super) struct Loan {
 }
 
 pub(super) async fn lend(State(inbox): State<Arc<Inbox>>, request: Request) -> Result<Json<Value>, Problem> {
-    let person = person(&inbox, request.headers()).await?;
+    let person = person_for(&inbox, request.headers(), Action::Delegate).await?;
     let said: Loan = body(request).await?;
     let risk =
         Risk::parse(&said.highest_risk).ok_or_else(|| malformed("`highest_risk` must be read, write, destructive or admin".to_owned()))?;

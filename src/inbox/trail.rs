@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::audit::Question;
 use crate::id::CallId;
-use crate::inbox::{Inbox, Problem, person};
+use crate::inbox::door::{Action, person_for};
+use crate::inbox::{Inbox, Problem};
 use crate::ledger::Entries;
 use crate::operation::Risk;
 use crate::refusal::{Code, Refusal};
@@ -44,7 +45,7 @@ pub(super) async fn list(
     headers: HeaderMap,
     filters: Result<Query<Filters>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let person = person(&inbox, &headers).await?;
+    let person = person_for(&inbox, &headers, Action::Review).await?;
     let malformed = |why: String| Problem::refused(Refusal::new(Code::Malformed).detail(why));
     let Query(filters) = filters.map_err(|rejection| malformed(rejection.body_text()))?;
     let risk = match filters.risk.as_deref() {
@@ -74,7 +75,7 @@ pub(super) async fn list(
 }
 
 pub(super) async fn show(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let person = person(&inbox, &headers).await?;
+    let person = person_for(&inbox, &headers, Action::Review).await?;
     let id = CallId::parse(&id).map_err(|error| Problem::refused(Refusal::new(Code::NotFound).detail(error.to_string())))?;
     let reviews = inbox.policy.may_review(person.human());
     let found = inbox.audit.call(&person, reviews, id.as_str()).await?;
@@ -82,7 +83,7 @@ pub(super) async fn show(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, Pa
 }
 
 pub(super) async fn checkpoint(State(inbox): State<Arc<Inbox>>, headers: HeaderMap) -> Result<String, Problem> {
-    person(&inbox, &headers).await?;
+    person_for(&inbox, &headers, Action::Review).await?;
     inbox.audit.checkpoint().await?.ok_or_else(|| Problem::refused(Refusal::new(Code::NotFound)))
 }
 
@@ -100,7 +101,7 @@ pub(super) async fn checkpoints(
     headers: HeaderMap,
     page: Result<Query<Above>, axum::extract::rejection::QueryRejection>,
 ) -> Result<String, Problem> {
-    person(&inbox, &headers).await?;
+    person_for(&inbox, &headers, Action::Review).await?;
     let Query(page) = page.map_err(|rejection| Problem::refused(Refusal::new(Code::Malformed).detail(rejection.body_text())))?;
     let notes = inbox.audit.checkpoints(page.above, LIMIT_MAX).await?;
     Ok(notes.into_iter().map(|note| format!("{}\n", Value::from(note))).collect())
@@ -120,7 +121,7 @@ pub(super) async fn leaves(
     headers: HeaderMap,
     page: Result<Query<From>, axum::extract::rejection::QueryRejection>,
 ) -> Result<String, Problem> {
-    let person = person(&inbox, &headers).await?;
+    let person = person_for(&inbox, &headers, Action::Review).await?;
     let Query(page) = page.map_err(|rejection| Problem::refused(Refusal::new(Code::Malformed).detail(rejection.body_text())))?;
     if !inbox.policy.may_review(person.human()) {
         return Err(Problem::refused(Refusal::new(Code::PolicyDenied).detail("the whole log is for those whom a policy lets `review`")));
@@ -130,6 +131,6 @@ pub(super) async fn leaves(
 }
 
 pub(super) async fn key(State(inbox): State<Arc<Inbox>>, headers: HeaderMap) -> Result<String, Problem> {
-    person(&inbox, &headers).await?;
+    person_for(&inbox, &headers, Action::Review).await?;
     Ok(inbox.audit.verifier())
 }

@@ -169,7 +169,8 @@ impl Opener {
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.within)
+            // The time between two requests counts in it as well: clients keep connections for a while.
+            .header_read_timeout(self.within * 3)
             .max_header_size(HEAD_MAX_BYTES)
             .serve_connection(TokioIo::new(stream), service);
         if let Err(error) = watcher.watch(connection).await {

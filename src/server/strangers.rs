@@ -28,7 +28,7 @@ const KNOWN_FOR: Duration = Duration::from_secs(15 * 60);
 /// Who has failed how often, and who has not.
 pub(super) struct Strangers {
     limiter: Option<Limiter<IpAddr>>,
-    /// By SHA-256 of the Authorization header: until when it is remembered.
+    /// By SHA-256 of the Authorization header, or of a browser's cookies: until when it is remembered.
     known: Mutex<HashMap<[u8; 32], Instant>>,
 }
 
@@ -59,7 +59,7 @@ impl Strangers {
 
 /// What a request shows of itself.
 fn presented(headers: &HeaderMap) -> Option<[u8; 32]> {
-    let value = headers.get(header::AUTHORIZATION)?;
+    let value = headers.get(header::AUTHORIZATION).or_else(|| headers.get(header::COOKIE))?;
     let mut token = [0; 32];
     for (to, from) in token.iter_mut().zip(digest::digest(&digest::SHA256, value.as_bytes()).as_ref()) {
         *to = *from;

@@ -155,6 +155,7 @@ impl World {
             }],
             approval: approvals,
             registry: wish.registry,
+            humans: Default::default(),
             token_service: wish.token_service,
         };
         let mut settings = settings;

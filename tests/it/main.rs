@@ -15,6 +15,7 @@
 mod agent;
 mod approval;
 mod bounds;
+mod browser;
 mod clients;
 mod codes;
 mod commands;

@@ -61,6 +61,20 @@ fn every_mistake_is_named_with_its_line() {
         ("engine = \"sqlite\"", "engine = \"postgres\"", 11, "needs `host`"),
         ("name = \"shop\"", "name = \"sh op\"", 11, "name"),
         ("path = \"policies\"", "path = \"nothing\"", 17, "nothing"),
+        (
+            "[policy]",
+            "[[step_up]]\naction = \"aprove\"\nmax_age_s = 900\n[policy]",
+            17,
+            "`aprove` is not one of approve, review, manage, delegate",
+        ),
+        ("[policy]", "[[step_up]]\naction = \"approve\"\n[policy]", 16, "demands nothing"),
+        ("[policy]", "[session]\nlifetime_s = 600\nidle_s = 601\n[policy]", 16, "`idle_s`"),
+        (
+            "[[target]]",
+            "human_clients = [\"web\"]\n[issuer.browser]\nclient_id = \"web\"\nclient_secret = \"file:jwks.json\"\n[[target]]",
+            7,
+            "must not be in `human_clients`",
+        ),
         ("[policy]", "[[mask.column]]\ntable = \"t\"\ncolumn = \"c\"\nmode = \"blur\"\n[policy]", 16, "redact, partial or clear"),
         ("path = \"shop.db\"", "path = \"shop.db\"\npass = \"hunter2\"", 16, "unknown field `pass`"),
         (

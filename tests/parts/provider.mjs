@@ -325,6 +325,8 @@ async function handle(request, response) {
 const server = http.createServer((request, response) => {
   handle(request, response).catch((error) => answer(response, 500, { error: String(error) }));
 });
+// A slow test must not find its connection closed between two requests.
+server.keepAliveTimeout = 60_000;
 server.listen(config.port, '127.0.0.1', () => {
   issuer = `http://127.0.0.1:${server.address().port}`;
   serve();
