@@ -58,7 +58,9 @@ impl Desk {
                 Ok(policies) => policies,
                 Err(refusal) => {
                     self.record_refused(person, &view, &decision, &refusal).await?;
-                    return Ok(Err(refusal));
+                    // To somebody who is not shown it, it is not there.
+                    let hidden = refusal.code() == Code::ApprovalNotAllowed && !view.filed.is_by(person.human());
+                    return Ok(Err(if hidden { Refusal::new(Code::ApprovalUnknown) } else { refusal }));
                 }
             };
             let (next, filed) = self.voted(person, &view.filed, &decision);

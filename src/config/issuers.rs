@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use toml::Spanned;
 
 use crate::config::{Reader, file, humans};
@@ -121,7 +121,14 @@ pub(super) fn token_service(reader: &mut Reader<'_>, service: Option<file::Token
             algorithms = vec![Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256];
         }
         let proof = match (actor.secret, actor.jwks_file, actor.workload) {
-            (Some(reference), None, None) => secret(reader, &span, &reference).map(Proof::Secret),
+            (Some(reference), None, None) => {
+                let found = secret(reader, &span, &reference);
+                if found.as_ref().is_some_and(|secret| is_guessed(secret.expose_secret())) {
+                    let message = format!("the secret of the actor `{}` must be {SECRET_MIN} random characters or more", actor.id);
+                    reader.problem(span.clone(), message);
+                }
+                found.map(Proof::Secret)
+            }
             (None, Some(file), None) => {
                 // Its own assertions name itself as their issuer; the address only has to be one.
                 let issuer = IssuerSettings::new("https://actor.invalid", KeySource::File(reader.beside(&file)), algorithms);
@@ -151,6 +158,14 @@ pub(super) fn token_service(reader: &mut Reader<'_>, service: Option<file::Token
         actors.push(ActorSettings { id: actor.id, scopes: actor.scopes, proof });
     }
     token_service::Settings { actors, lifetime, namespace: service.namespace.unwrap_or_else(|| "countersign".to_owned()) }
+}
+
+/// The shortest secret of an actor, in bytes: whoever can ask the token service could guess a shorter one (RFC 6749, 10.10).
+const SECRET_MIN: usize = 16;
+
+/// Whether a secret is too short, or one byte over and over.
+fn is_guessed(secret: &str) -> bool {
+    secret.len() < SECRET_MIN || secret.bytes().all(|byte| secret.bytes().next() == Some(byte))
 }
 
 /// The longest secret, in bytes.

@@ -102,7 +102,7 @@ async fn nobody_approves_for_himself_and_no_agent_approves_at_all() {
     let (status, refused) = own.decide(&id, yes()).await;
     assert_eq!((status, refused["error"]["code"].as_str()), (403, Some("approval.not_allowed")));
     let stranger = world.human("eve", &["support"]);
-    assert_eq!(stranger.decide(&id, yes()).await.0, 403);
+    assert_eq!(stranger.decide(&id, yes()).await.0, 404);
     assert!(stranger.pending().await.is_empty());
     for token in [
         world.token("bob", &["approvers"], "mcp", Some("demo-agent"), "mcp:read"),
@@ -209,7 +209,7 @@ async fn a_clock_that_is_set_back_revives_nothing_and_a_lost_role_decides_nothin
     let second = pending(&world, SQL).await;
     assert_ne!(second, id);
     // Bob has changed teams: the same human, and no vote.
-    assert_eq!(world.human("bob", &["support"]).decide(&second, yes()).await.0, 403);
+    assert_eq!(world.human("bob", &["support"]).decide(&second, yes()).await.0, 404);
     // Two sessions of one human are one human.
     assert_eq!(world.approver().decide(&second, yes()).await.0, 200);
     assert_eq!(world.approver().decide(&second, yes()).await.0, 409);

@@ -176,6 +176,12 @@ impl World {
         self.broker = Some(Broker::start(self.settings.clone(), listener, self.clock.clone()).await.unwrap());
     }
 
+    /// Why a broker does not start on this data, once it has stopped.
+    pub async fn why_it_does_not_start(&self) -> Option<String> {
+        let listener = TcpListener::bind(self.settings.server.listen).await.unwrap();
+        Broker::start(self.settings.clone(), listener, self.clock.clone()).await.err().map(|error| error.to_string())
+    }
+
     pub async fn stop(&mut self) {
         if let Some(broker) = self.broker.take() {
             broker.stop().await.unwrap();

@@ -14,6 +14,10 @@
 
 mod agent;
 mod approval;
+mod attacks_doors;
+mod attacks_identity;
+mod attacks_objects;
+mod attacks_outbound;
 mod bounds;
 mod browser;
 mod clients;
