@@ -9,13 +9,17 @@ use std::time::Duration;
 use countersign::catalog::{Bounds, Catalog, DeclaredFile};
 use countersign::clock::{Clock, Timestamp};
 use countersign::id::DelegationId;
-use countersign::identity::{Algorithm, Delegation, Event, Identity, IssuerSettings, KeySource, Reach, Settings, Standing, Witness};
+use countersign::identity::service::{ActorSettings, Proof, Service, Shown};
+use countersign::identity::{
+    Algorithm, Delegation, Event, Identity, IssuerSettings, KeySource, Reach, Settings, SigningKeys, Standing, Witness,
+};
 use countersign::ledger::canonical;
 use countersign::ledger::note::VerifierKey;
 use countersign::mask::detect;
 use countersign::operation::sql::{Engine, Statement, view_relations};
 use countersign::policy::{self, Policy, PolicyFile};
 use countersign::refusal::Refusal;
+use secrecy::SecretString;
 
 /// A property with its name and texts to start from.
 pub type Property = (&'static str, fn(&[u8]), &'static [&'static str]);
@@ -112,11 +116,14 @@ impl Witness for Alone {
     }
 }
 
-fn identity() -> &'static Identity {
-    static IDENTITY: OnceLock<Identity> = OnceLock::new();
+/// The two doors, and the token service beside them with one agent for each way of proving which one it is.
+fn identity() -> &'static (Identity, Service) {
+    static IDENTITY: OnceLock<(Identity, Service)> = OnceLock::new();
     IDENTITY.get_or_init(|| {
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-        let jwks_file = std::env::temp_dir().join(format!("countersign-fuzz-{}.json", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("countersign-fuzz-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{error}"));
+        let jwks_file = folder.join("jwks.json");
         let set = "{\"keys\": [{\"kty\": \"OKP\", \"crv\": \"Ed25519\", \"kid\": \"k1\", \"x\": \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}";
         std::fs::write(&jwks_file, set).unwrap_or_else(|error| panic!("{error}"));
         let mut issuer = IssuerSettings::new("http://127.0.0.1:1/issuer", KeySource::File(jwks_file), vec![Algorithm::EdDsa]);
@@ -130,15 +137,41 @@ fn identity() -> &'static Identity {
             skew: Duration::from_secs(30),
             bound_required: false,
         };
-        Identity::new(settings, Clock::system(), Arc::new(Alone), Arc::new(Alone)).unwrap_or_else(|problems| panic!("{problems:?}"))
+        let of = |issuer: &IssuerSettings, url: &str| IssuerSettings { url: url.to_owned(), ..issuer.clone() };
+        let workload = |issuer: &IssuerSettings, subject: &str| Proof::Workload {
+            issuer: of(issuer, "https://cluster.example.com"),
+            subject: subject.to_owned(),
+        };
+        let proofs = [
+            ("secret", Proof::Secret(SecretString::from("a secret that no fuzzer finds".to_owned()))),
+            ("key", Proof::Key(of(&settings.issuers[0], "https://actor.invalid"))),
+            ("account", workload(&settings.issuers[0], "system:serviceaccount:a:b")),
+            ("spiffe", workload(&settings.issuers[0], "spiffe://example.org/a")),
+        ];
+        let actors = proofs.map(|(id, proof)| ActorSettings { id: id.to_owned(), scopes: vec!["mcp:read".to_owned()], proof });
+        let keys = SigningKeys::open(&folder.join("tokens"), Clock::system().now()).unwrap_or_else(|why| panic!("{why}"));
+        let identity =
+            Identity::new(settings, Clock::system(), Arc::new(Alone), Arc::new(Alone)).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let service = identity.service(Arc::new(keys), &actors).unwrap_or_else(|problems| panic!("{problems:?}"));
+        (identity, service)
     })
 }
 
-/// Without the key nobody gets in, at neither door.
+/// Without the key nobody gets in, at neither door, nor gets a token at the token service, for whatever is shown.
 pub fn token(bytes: &[u8]) {
+    let (identity, service) = identity();
+    let text = String::from_utf8_lossy(bytes);
+    let shown = SecretString::from(text.split_once(' ').map_or(&*text, |(_, token)| token).to_owned());
+    assert!(futures::executor::block_on(identity.subject(&shown)).is_err(), "{text:?}");
+    assert!(futures::executor::block_on(identity.own_token(&shown)).is_err(), "{text:?}");
+    let now = Clock::system().now();
+    for id in ["secret", "key", "account", "spiffe", "nobody", &text] {
+        for shown in [Shown::Secret(&shown), Shown::Assertion(&shown)] {
+            assert!(futures::executor::block_on(service.actor(id, shown, now)).is_err(), "{id}: {text:?}");
+        }
+    }
     let Ok(value) = http::HeaderValue::from_bytes(bytes) else { return };
     let headers = http::HeaderMap::from_iter([(http::header::AUTHORIZATION, value)]);
-    let identity = identity();
     assert!(futures::executor::block_on(identity.agent(&headers)).is_err(), "{headers:?}");
     assert!(futures::executor::block_on(identity.person(&headers)).is_err(), "{headers:?}");
 }

@@ -21,6 +21,8 @@ enum Demand {
     Person,
     /// An agent that proves itself to the token service.
     Client,
+    /// A browser, and nothing that a token could be.
+    Browser,
 }
 
 /// Every route that there is. Whoever adds one says here what it demands; nothing is reachable that does not stand here.
@@ -50,6 +52,9 @@ const ROUTES: &[(&str, &str, Demand)] = &[
     ("get", "/audit/leaves", Demand::Person),
     ("get", "/audit/key", Demand::Person),
     ("get", "/whoami", Demand::Person),
+    ("get", "/audit/checkpoints", Demand::Person),
+    ("get", "/login", Demand::Browser),
+    ("post", "/logout", Demand::Browser),
 ];
 
 /// The routes that the sources make, command line aside: `.route("…", get(…).post(…))`, and the protocol's own service.
@@ -122,6 +127,12 @@ async fn each_route_demands_what_the_table_says_and_there_is_no_other() {
             Demand::Agent => [false, false, true, false],
             Demand::Person => [false, false, false, true],
             Demand::Client => [false, false, false, false],
+            // No issuer here has a client for browsers, and no token is a session: nothing comes of it for anybody.
+            Demand::Browser => {
+                assert!([nobody, forged, agents, humans].iter().all(|status| (400..500).contains(status)), "{method} {path}");
+                unknown += [nobody, forged, agents, humans].iter().filter(|status| **status == 401).count() as u64;
+                continue;
+            }
         };
         let found = [nobody, forged, agents, humans];
         // A human who may not is told so (403) after it is known who it is; nobody else gets even that.

@@ -79,7 +79,12 @@ impl Corp {
         let wish = Wish {
             issuers: vec![self.settings()],
             token_service: token_service::Settings { actors, lifetime: Duration::from_secs(300), ..token_service::Settings::default() },
-            policies: if wish.policies == POLICY { corporate(POLICY) } else { wish.policies },
+            // Agents are the company's and approvers the harness's: the policy that asks must take that.
+            policies: if wish.policies == POLICY {
+                corporate(&POLICY.replace("@ttl(\"30m\")", "@ttl(\"30m\")\n@approvers(\"any_issuer\")"))
+            } else {
+                wish.policies
+            },
             targets,
             ..wish
         };
