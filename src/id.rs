@@ -31,35 +31,49 @@ pub fn random_128() -> Result<[u8; 16], aws_lc_rs::error::Unspecified> {
     Ok(bytes)
 }
 
-/// One tool call, from the moment its caller was known. A ULID in Crockford base 32, 26 characters.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallId(String);
+macro_rules! ulid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
 
-impl CallId {
-    /// A new id; sorts after every id made earlier in another millisecond.
-    #[must_use]
-    pub fn mint() -> Self {
-        Self(ulid::Ulid::generate().to_string())
-    }
+        impl $name {
+            /// A new id; sorts after every id made earlier in another millisecond.
+            #[must_use]
+            pub fn mint() -> Self {
+                Self(ulid::Ulid::generate().to_string())
+            }
 
-    /// # Errors
-    /// When the text is not a ULID.
-    pub fn parse(text: &str) -> Result<Self, InvalidId> {
-        ulid::Ulid::from_string(text).map(|id| Self(id.to_string())).map_err(|_| InvalidId { wanted: "ULID" })
-    }
+            /// # Errors
+            /// When the text is not a ULID.
+            pub fn parse(text: &str) -> Result<Self, InvalidId> {
+                ulid::Ulid::from_string(text).map(|id| Self(id.to_string())).map_err(|_| InvalidId { wanted: "ULID" })
+            }
 
-    /// The 26 characters.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+            /// The 26 characters.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
 }
 
-impl fmt::Display for CallId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+ulid_id!(
+    /// One tool call, from the moment its caller was known. A ULID in Crockford base 32, 26 characters.
+    CallId
+);
+
+ulid_id!(
+    /// One leaf of the log.
+    LeafId
+);
 
 /// One HTTP request, in the operator's log and in `x-request-id`. It joins logs; it names nothing in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,9 +24,10 @@ use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::clock::Clock;
+use crate::id::LeafId;
 
 pub use canonical::{NotCanonical, canonical};
-pub use keys::Keys;
+pub use keys::{KeyIds, Keys};
 pub use payload::{PayloadWriter, SealedPayload};
 pub use read::{Entries, Stored};
 pub use row::{Row, Write};
@@ -169,8 +170,8 @@ pub struct Change {
 /// A durably assigned place in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// The leaf's id, a ULID.
-    pub id: String,
+    /// The leaf's id.
+    pub id: LeafId,
     /// Its index, from 0.
     pub index: u64,
     /// Its hash (RFC 6962 leaf hash).

@@ -29,12 +29,18 @@ impl Audit {
                 unresolved += 1;
             }
         }
+        // Which keys were in use: after a rotation it can still be told which one made what.
+        let keys = self.ledger.keys().ids();
         let started = Draft::new(
             "broker.started",
             Map::from_iter([
                 ("clean".to_owned(), Value::from(unresolved == 0)),
                 ("unresolved".to_owned(), Value::from(unresolved)),
                 ("version".to_owned(), Value::from(env!("CARGO_PKG_VERSION"))),
+                (
+                    "keys".to_owned(),
+                    json!({ "log": keys.log, "digest": keys.digest, "pseudonym": keys.pseudonym, "payload": keys.payload }),
+                ),
             ]),
         );
         self.ledger.commit(Change { leaves: vec![started], writes: Vec::new(), payloads: Vec::new() }).await?;

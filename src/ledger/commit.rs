@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Clock, Timestamp, rfc3339};
+use crate::id::LeafId;
 use crate::ledger::canonical::canonical;
 use crate::ledger::keys::Keys;
 use crate::ledger::note::Checkpoint;
@@ -181,7 +182,7 @@ fn apply(savepoint: &rusqlite::Savepoint<'_>, state: &mut State, stamp: &Stamp<'
 fn append(savepoint: &rusqlite::Savepoint<'_>, state: &mut State, stamp: &Stamp<'_>, draft: Draft) -> Result<Receipt, Failed> {
     let unfit = |why: String| Failed::Change(CommitError::Unfit(why));
     let Draft { kind, body, agent, human } = draft;
-    let id = ulid::Ulid::generate().to_string();
+    let id = LeafId::mint();
     state.rs += 1;
     let mut leaf: Map<String, Value> = body;
     for (name, value) in [
@@ -209,7 +210,7 @@ fn append(savepoint: &rusqlite::Savepoint<'_>, state: &mut State, stamp: &Stamp<
     let text = String::from_utf8(bytes).map_err(|error| unfit(error.to_string()))?;
     let hash = leaf_hash(text.as_bytes());
     let index = state.frontier.size();
-    store::append(savepoint, index, &id, &hash, &text)?;
+    store::append(savepoint, index, id.as_str(), &hash, &text)?;
     state.frontier.push(hash);
     Ok(Receipt { id, index, leaf_hash: hash })
 }

@@ -31,7 +31,20 @@ struct Inner {
     digest: hmac::Key,
     pseudonym: hmac::Key,
     payload: LessSafeKey,
-    payload_id: String,
+    ids: KeyIds,
+}
+
+/// What keys are called in records: which one it was can be told, and nothing of the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyIds {
+    /// The one that signs checkpoints.
+    pub log: String,
+    /// The one under which digests of calls are made.
+    pub digest: String,
+    /// The one under which humans and agents get their opaque ids.
+    pub pseudonym: String,
+    /// The one that wraps the keys of payloads.
+    pub payload: String,
 }
 
 impl Keys {
@@ -63,17 +76,17 @@ impl Keys {
         if make {
             std::fs::write(dir.join("log.pub"), format!("{}\n", verifier.text())).map_err(|error| format!("`log.pub`: {error}"))?;
         }
-        let payload = load("payload.key")?;
-        let payload_id = id(&payload);
+        let (payload, digest, pseudonym) = (load("payload.key")?, load("digest.key")?, load("pseudonym.key")?);
+        let ids = KeyIds { log: id(&public), digest: id(&digest), pseudonym: id(&pseudonym), payload: id(&payload) };
         let payload = UnboundKey::new(&AES_256_GCM, &payload).map_err(|_| "`payload.key` is no AES-256 key".to_owned())?;
         Ok(Self {
             inner: Arc::new(Inner {
                 log,
                 verifier,
-                digest: hmac::Key::new(hmac::HMAC_SHA256, &load("digest.key")?),
-                pseudonym: hmac::Key::new(hmac::HMAC_SHA256, &load("pseudonym.key")?),
+                digest: hmac::Key::new(hmac::HMAC_SHA256, &digest),
+                pseudonym: hmac::Key::new(hmac::HMAC_SHA256, &pseudonym),
                 payload: LessSafeKey::new(payload),
-                payload_id,
+                ids,
             }),
         })
     }
@@ -108,9 +121,10 @@ impl Keys {
         &self.inner.payload
     }
 
-    /// Its id.
-    pub(super) fn payload_id(&self) -> &str {
-        &self.inner.payload_id
+    /// What the keys are called.
+    #[must_use]
+    pub fn ids(&self) -> &KeyIds {
+        &self.inner.ids
     }
 }
 

@@ -107,7 +107,7 @@ impl PayloadWriter {
             class,
             salt,
             wrapped,
-            kek: keys.payload_id().to_owned(),
+            kek: keys.ids().payload.clone(),
             key: LessSafeKey::new(key),
             commit,
             ciphertext: digest::Context::new(&digest::SHA256),
