@@ -21,6 +21,7 @@ use crate::credential;
 use crate::identity::{self, Algorithm, Identity, IssuerSettings, KeySource, Mapping, Provider, SigningKeys};
 use crate::inbox::{self, Inbox};
 use crate::ledger::{self, Ledger};
+use crate::limit::Limiter;
 use crate::mask::{ColumnRule, Masks, Rules};
 use crate::mcp::{self, Door};
 use crate::operation::sql::Engine;
@@ -211,6 +212,7 @@ impl Broker {
                 policy: Arc::clone(&policy),
                 ledger: ledger.clone(),
                 recorder: Arc::clone(&recorder),
+                pace: Limiter::per_minute(token_service::REQUESTS_PER_MINUTE),
                 witness: Arc::new(audit.clone()),
                 clock: clock.clone(),
                 lifetime: settings.token_service.lifetime,

@@ -124,23 +124,24 @@ impl Registry {
         }
     }
 
-    /// Whether what an agent shows to get another token still stands itself: not taken back, its agents not suspended, its delegation not over.
+    /// Whether what an agent shows to get another token still stands itself, and is the human's to pass on: not taken back, its agents not
+    /// suspended, and none of them under a delegation, whose bounds would not travel.
     ///
     /// # Errors
     /// Why it does not.
-    pub fn check_shown(&self, shown: &SignedIn, now: Timestamp) -> Result<(), Refusal> {
+    pub fn check_shown(&self, shown: &SignedIn) -> Result<(), Refusal> {
         let snapshot = self.snapshot();
-        for agent in shown.agents() {
-            self.check_agent(&snapshot, &agent)?;
-        }
         if shown.token_id().is_some_and(|id| snapshot.is_taken_back(id)) {
             return Err(Refusal::new(Code::TokenRevoked));
         }
-        let stands = |id: &str| snapshot.all_lent().any(|lent| lent.id.as_str() == id && lent.is_live(now));
-        match shown.registered().filter(|id| !stands(id)) {
-            Some(_) => Err(Refusal::new(Code::DelegationRevoked)),
-            None => Ok(()),
+        for agent in shown.agents().iter().flat_map(|agent| known_as(agent, shown.human())) {
+            self.check_suspended(&snapshot, &agent)?;
+            if !snapshot.lent(shown.human(), &agent).is_empty() {
+                let why = "what a human lent one agent is not passed on to another: the human must lend to this one too, and its token be made from their own";
+                return Err(Refusal::new(Code::OutsideDelegation).detail(why));
+            }
         }
+        Ok(())
     }
 
     /// Takes a token of the token service back, until it would have ended by itself.
@@ -155,9 +156,16 @@ impl Registry {
         self.look_again().await
     }
 
-    fn check_agent(&self, snapshot: &Snapshot, agent: &Agent) -> Result<(), Refusal> {
+    fn check_suspended(&self, snapshot: &Snapshot, agent: &Agent) -> Result<(), Refusal> {
         match snapshot.agent(agent) {
             Some(agent) if agent.is_suspended => Err(Refusal::new(Code::AgentSuspended)),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_agent(&self, snapshot: &Snapshot, agent: &Agent) -> Result<(), Refusal> {
+        self.check_suspended(snapshot, agent)?;
+        match snapshot.agent(agent) {
             None if self.inner.settings.agents_required => Err(Refusal::new(Code::AgentUnknown)),
             _ => Ok(()),
         }
@@ -182,6 +190,7 @@ impl Registry {
     #[must_use]
     pub fn guards(recorder: &Recorder, delegation: &Delegation, covered_by: Option<&DelegationId>) -> Vec<(Write, Code)> {
         let mut guards = Self::still(recorder, delegation.agent(), covered_by);
+        guards.extend(earlier(delegation).iter().map(|agent| (unless(AGENT, &recorder.agent(agent), SUSPENDED), Code::AgentSuspended)));
         guards.extend(delegation.token_id().map(|id| (unless(TOKEN, id, REVOKED), Code::TokenRevoked)));
         guards
     }
@@ -198,20 +207,22 @@ impl Registry {
     async fn change(&self, leaf: Draft, write: Write, person: &Person, conflict: Code) -> Result<Result<(), Refusal>, Unavailable> {
         let mut writes = vec![write];
         writes.extend(self.inner.recorder.subjects(person.human(), None));
-        match self.inner.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await {
-            Ok(_) => {
-                self.look_again().await?;
-                Ok(Ok(()))
+        let registry = self.clone();
+        // A task of its own: a person whose connection breaks must not leave the snapshot behind the rows.
+        let changed = tokio::spawn(async move {
+            let committed = registry.inner.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await;
+            registry.look_again().await?;
+            match committed {
+                Ok(_) => Ok(Ok(())),
+                Err(CommitError::Conflict { .. }) => Ok(Err(Refusal::new(conflict))),
+                Err(error) => Err(Unavailable::from(error)),
             }
-            Err(CommitError::Conflict { .. }) => {
-                self.inner.recorder.forget();
-                Ok(Err(Refusal::new(conflict)))
-            }
-            Err(error) => {
-                self.inner.recorder.forget();
-                Err(error.into())
-            }
+        });
+        let changed = changed.await.map_err(Unavailable::because)?;
+        if !matches!(changed, Ok(Ok(()))) {
+            self.inner.recorder.forget();
         }
+        changed
     }
 
     /// Puts on record that somebody tried what they may not.
@@ -231,6 +242,21 @@ impl Registry {
     }
 }
 
+/// An earlier actor by the issuers that may know it: the token's own, and the human's.
+fn known_as(agent: &Agent, human: &Human) -> Vec<Agent> {
+    let mut known = vec![agent.clone()];
+    if human.issuer != agent.issuer {
+        known.push(Agent { issuer: human.issuer.clone(), ..agent.clone() });
+    }
+    known
+}
+
+/// The earlier actors of a delegation.
+fn earlier(delegation: &Delegation) -> Vec<Agent> {
+    let agent = |id: &String| Agent { issuer: delegation.agent().issuer.clone(), id: id.clone(), chain: Vec::new() };
+    delegation.agent().chain.iter().flat_map(|id| known_as(&agent(id), delegation.human())).collect()
+}
+
 fn unless(kind: &str, id: &str, state: &str) -> Write {
     Write::Unless { kind: kind.to_owned(), id: id.to_owned(), states: vec![state.to_owned()] }
 }
@@ -239,6 +265,9 @@ impl Standing for Registry {
     fn covers(&self, delegation: &Delegation, reach: Reach<'_>, now: Timestamp) -> Result<Option<DelegationId>, Refusal> {
         let snapshot = self.snapshot();
         self.check_agent(&snapshot, delegation.agent())?;
+        for earlier in earlier(delegation) {
+            self.check_suspended(&snapshot, &earlier)?;
+        }
         if delegation.token_id().is_some_and(|id| snapshot.is_taken_back(id)) {
             return Err(Refusal::new(Code::TokenRevoked));
         }

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::identity::service::{ActorSettings, Service};
 use crate::identity::{Identity, Witness};
 use crate::ledger::Ledger;
+use crate::limit::Limiter;
 use crate::policy::Policy;
 use crate::record::Recorder;
 use crate::registry::Registry;
@@ -34,6 +35,9 @@ pub struct Settings {
 
 /// The longest life that may be configured: keys that signed stay published a little longer.
 pub const LIFETIME_MAX: Duration = Duration::from_secs(3_600);
+
+/// Requests of one agent, a minute.
+pub const REQUESTS_PER_MINUTE: u32 = 120;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -55,6 +59,8 @@ pub struct TokenService {
     pub ledger: Ledger,
     /// How.
     pub recorder: Arc<Recorder>,
+    /// How often one agent may ask.
+    pub pace: Option<Limiter<String>>,
     /// Keeps that keys have changed.
     pub witness: Arc<dyn Witness>,
     /// Tells the time.

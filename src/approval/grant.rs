@@ -71,7 +71,8 @@ impl Desk {
             "target": call.target.as_ref().map_or(Value::from(""), |target| Value::from(target.name.as_str())),
             "arguments": stringified(&call.arguments),
             "human": [delegation.human().issuer, delegation.human().subject],
-            "agent": [delegation.agent().issuer, delegation.agent().id],
+            "agent": [delegation.agent().issuer, delegation.agent().id, delegation.agent().chain.join(" ")],
+            "unattended": delegation.is_unattended(),
             "policy": asking.judgement.set_hash,
         });
         let bytes = canonical(&bound).map_err(|error| Refusal::new(Code::InvalidArguments).cause(error))?;

@@ -47,6 +47,8 @@ pub(super) struct Claims {
     /// No human stands behind it, as far as the issuer tells.
     pub(super) is_machine: bool,
     pub(super) scopes: Vec<String>,
+    /// Whether it says anything of scopes at all: an ID token does not.
+    pub(super) has_scopes: bool,
     pub(super) teams: Vec<String>,
     pub(super) name: Option<String>,
     pub(super) token_id: Option<String>,
@@ -174,6 +176,7 @@ pub(super) fn judge(raw: &Map<String, Value>, bench: &Bench<'_>) -> Result<Claim
         subject,
         client,
         has_act: raw.contains_key("act"),
+        has_scopes: raw.contains_key("scope") || raw.contains_key("scp"),
         actors,
         scopes,
         teams: teams(raw, bench.issuer)?,

@@ -210,7 +210,7 @@ impl Issuer {
         let mut keys = self.keys().await?;
         if keys.find(algorithm, kid).is_none() && !matches!(self.settings.keys, KeySource::File(_) | KeySource::Own(_)) {
             // A key that is not known may be a new one.
-            self.fetch().await;
+            self.fetched().await;
             keys = self.keys().await?;
         }
         let key = keys.find(algorithm, kid).ok_or_else(|| invalid("its key is not one of the issuer's"))?;
@@ -237,10 +237,16 @@ impl Issuer {
                 let issuer = Arc::clone(self);
                 drop(tokio::spawn(async move { issuer.fetch().await }));
             }
-            _ => self.fetch().await,
+            _ => self.fetched().await,
         }
         let (keys, fetched) = self.held(|held| (Arc::clone(&held.keys), held.fetched));
         if fetched.is_some_and(|fetched| now - fetched <= most) { Ok(keys) } else { Err(Refusal::new(Code::IssuerUnreachable)) }
+    }
+
+    /// The same in a task of its own: a caller that hangs up must not end what others wait for.
+    async fn fetched(self: &Arc<Self>) {
+        let issuer = Arc::clone(self);
+        drop(tokio::spawn(async move { issuer.fetch().await }).await);
     }
 
     /// Fetches the keys, unless that was tried a short while ago.

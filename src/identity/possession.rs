@@ -89,13 +89,14 @@ pub(super) struct Proofs {
 }
 
 impl Proofs {
-    /// Checks a request's proof for a method and address; the thumbprint of the key that signed it. `token` is the one that it must be for.
+    /// Checks a request's proof for a method and address; the thumbprint of the key that signed it. The token that it must be for, and the
+    /// thumbprint of the key that it must be signed with, where they are known.
     pub(super) fn check(
         &self,
         headers: &HeaderMap,
         method: &Method,
         address: &str,
-        token: Option<&str>,
+        (token, key): (Option<&str>, Option<&str>),
         skew: TimeDelta,
         now: Timestamp,
     ) -> Result<String, Refusal> {
@@ -117,6 +118,10 @@ impl Proofs {
         if token.is_some_and(|token| text("ath") != hash(token)) {
             return Err(no("it is for another token"));
         }
+        // Before anything is remembered: nobody fills the memory with keys of their own making.
+        if key.is_some_and(|key| key != thumbprint) {
+            return Err(no("it is signed with another key than the token is bound to"));
+        }
         let id = text("jti");
         if id.is_empty() || id.len() > 255 {
             return Err(no("it has no `jti`"));
@@ -125,7 +130,7 @@ impl Proofs {
         Ok(thumbprint)
     }
 
-    fn first_use(&self, id: String, until: Timestamp, now: Timestamp) -> Result<(), Refusal> {
+    pub(super) fn first_use(&self, id: String, until: Timestamp, now: Timestamp) -> Result<(), Refusal> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() >= SEEN_MAX {
             seen.retain(|_, until| *until > now);

@@ -17,6 +17,7 @@ use crate::id::{CallId, DelegationId};
 use crate::identity::claims::SignIn;
 use crate::identity::delegation::{Agent, Human};
 use crate::identity::issuer::{Issuer, IssuerSettings, KeySource};
+use crate::identity::possession::Proofs;
 use crate::identity::token::{self, Parts, Verified};
 use crate::identity::{Identity, SigningKeys};
 use crate::refusal::{Code, Refusal};
@@ -76,7 +77,6 @@ pub struct SignedIn {
     chain: Vec<String>,
     issuer: String,
     token_id: Option<String>,
-    delegation: Option<String>,
     scopes: Option<Vec<String>>,
     sign_in: SignIn,
     may_act: Option<String>,
@@ -110,7 +110,7 @@ impl SignedIn {
         self.scopes.as_deref()
     }
 
-    /// The agents that act by what was shown already, nearest first.
+    /// The agents that act by what was shown already, nearest first: its actors, or the client that it was issued to.
     #[must_use]
     pub fn agents(&self) -> Vec<Agent> {
         let agent = |id: &String| Agent { issuer: self.issuer.clone(), id: id.clone(), chain: Vec::new() };
@@ -121,12 +121,6 @@ impl SignedIn {
     #[must_use]
     pub fn token_id(&self) -> Option<&str> {
         self.token_id.as_deref()
-    }
-
-    /// The registered delegation that it stands on.
-    #[must_use]
-    pub fn registered(&self) -> Option<&str> {
-        self.delegation.as_deref()
     }
 
     /// When what was shown ends: a token made from it ends no later.
@@ -151,6 +145,7 @@ pub struct Service {
     resource: String,
     keys: Arc<SigningKeys>,
     actors: Vec<Served>,
+    used: Proofs,
     skew: TimeDelta,
 }
 
@@ -181,6 +176,7 @@ impl Identity {
             resource: self.settings.resource.clone(),
             keys,
             actors: actors.iter().map(load).collect::<Result<_, Vec<String>>>()?,
+            used: Proofs::default(),
             skew: TimeDelta::from_std(self.settings.skew).unwrap_or_default(),
         })
     }
@@ -191,7 +187,10 @@ impl Identity {
     /// The token is not good, is of a machine, or is for the human's door.
     pub async fn subject(&self, token: &SecretString) -> Result<SignedIn, Refusal> {
         let Verified { issuer, claims } = token::subject(self, token.expose_secret(), self.clock.now()).await?;
-        let issuer = issuer.settings().url.clone();
+        let settings = issuer.settings();
+        let issuer = settings.url.clone();
+        // The client that holds it acts for the human already, unless it is one that humans sign in with.
+        let holder = claims.client.filter(|client| claims.actors.is_empty() && !settings.human_clients.contains(client));
         if claims.is_machine || claims.is_unattended {
             return Err(Refusal::new(Code::InvalidToken).detail("no human stands behind it"));
         }
@@ -207,11 +206,10 @@ impl Identity {
                 name: claims.name,
                 teams: claims.teams,
             },
-            chain: claims.actors,
+            chain: claims.actors.into_iter().chain(holder).collect(),
             issuer,
             token_id: claims.token_id,
-            delegation: claims.delegation,
-            scopes: Some(own).filter(|own| !own.is_empty()),
+            scopes: claims.has_scopes.then_some(own),
             sign_in: claims.sign_in,
             may_act: claims.may_act,
             expires_at: claims.expires_at,
@@ -252,7 +250,7 @@ impl Identity {
         }
         let address = format!("{}/oauth/token", self.settings.public_url);
         let skew = TimeDelta::from_std(self.settings.skew).unwrap_or_default();
-        self.proofs.check(headers, &http::Method::POST, &address, None, skew, self.clock.now()).map(Some)
+        self.proofs.check(headers, &http::Method::POST, &address, (None, None), skew, self.clock.now()).map(Some)
     }
 }
 
@@ -322,11 +320,16 @@ impl Service {
         let begun = time("nbf").is_none_or(|nbf| nbf.is_ok_and(|nbf| nbf <= now + self.skew));
         // A platform's tokens live as long as the platform says; an agent makes its own for the one request.
         let brief = !matches!(served.settings.proof, Proof::Key(_)) || until <= now + ASSERTION_MAX;
-        if named && for_us && begun && brief && now < until + self.skew {
-            Ok(())
-        } else {
-            Err(no("its assertion is of another agent, for another audience, too long, or over"))
+        if !(named && for_us && begun && brief && now < until + self.skew) {
+            return Err(no("its assertion is of another agent, for another audience, too long, or over"));
         }
+        if !matches!(served.settings.proof, Proof::Key(_)) {
+            return Ok(());
+        }
+        // Made for one request (OpenID Connect Core, 9): overheard, it is worth nothing.
+        let id = text("jti").filter(|id| !id.is_empty() && id.len() <= 255).ok_or_else(|| no("its assertion has no `jti`"))?;
+        let used = self.used.first_use(format!("{}.{id}", served.settings.id), until + self.skew, now);
+        used.map_err(|_| no("its assertion was used before"))
     }
 
     /// A token that says: this agent, for this human. Not longer than what was shown to get it.

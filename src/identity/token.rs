@@ -169,6 +169,11 @@ fn judge_known(identity: &Identity, claims: &Map<String, Value>, bench: &Bench<'
 pub(super) async fn subject(identity: &Identity, token: &str, now: Timestamp) -> Result<Verified, Refusal> {
     let opened = open(identity, token).await?;
     let issuer = opened.issuer.settings();
+    // An access token or an ID token; what says that somebody signed out says nothing of somebody who is here.
+    let typ = opened.typ.as_deref().map(str::to_ascii_lowercase);
+    if !matches!(typ.as_deref(), None | Some("jwt" | "at+jwt" | "application/at+jwt")) || opened.claims.contains_key("events") {
+        return Err(invalid("it is neither an access token nor an ID token"));
+    }
     let (mcp, inbox) = identity.audiences(issuer);
     let others = [inbox];
     let skew = chrono::TimeDelta::from_std(identity.settings.skew).unwrap_or_default();

@@ -6,7 +6,7 @@ use crate::identity::{Agent, Human, Person};
 use crate::ledger::{Draft, Row, Write};
 use crate::record::Unavailable;
 use crate::refusal::{Code, Refusal};
-use crate::registry::{AGENT, Registered, Registry, SUSPENDED, Stewards, TEXT_MAX_BYTES, Who};
+use crate::registry::{AGENT, ROWS_MAX, Registered, Registry, SUSPENDED, Stewards, TEXT_MAX_BYTES, Who};
 
 fn malformed(why: impl Into<String>) -> Refusal {
     Refusal::new(Code::Malformed).detail(why)
@@ -52,6 +52,9 @@ impl Registry {
         let judged = named(agent.0, agent.1).and_then(|agent| {
             let description = plain("description", description)?;
             let policies = stewards.may_manage(person.human(), &agent, "register", false)?;
+            if self.snapshot().agents().count() >= ROWS_MAX / 2 {
+                return Err(malformed(format!("at most {} agents may be registered", ROWS_MAX / 2)));
+            }
             Ok((agent, description, policies))
         });
         let (agent, description, policies) = match judged {

@@ -11,7 +11,7 @@ use crate::operation::Risk;
 use crate::record::Unavailable;
 use crate::refusal::{Code, Refusal};
 use crate::registry::agents::{named, plain, who};
-use crate::registry::{DELEGATION, Lent, REVOKED, Registry, Stewards, Who};
+use crate::registry::{DELEGATION, Lent, REVOKED, ROWS_MAX, Registry, Stewards, Who};
 
 /// What a human wants to lend.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub struct Lending {
 const LASTING_MAX: TimeDelta = TimeDelta::days(366);
 /// Names that one delegation may list.
 const NAMES_MAX: usize = 64;
+/// Delegations that one human may have made, those that are over among them, and all humans together.
+const MADE_MAX: usize = 1_000;
 /// Delegations between one human and one agent that may stand at once.
 const LIVE_MAX: usize = 32;
 
@@ -80,6 +82,13 @@ impl Registry {
             Some(known) if known.is_suspended => return Err(Refusal::new(Code::AgentSuspended)),
             None if settings.agents_required => return Err(Refusal::new(Code::AgentUnknown)),
             _ => {}
+        }
+        // Before the row is there: a registry that is too full to be read stops everybody.
+        let made = snapshot.all_lent().filter(|lent| lent.human.is(person.human())).count();
+        if made >= MADE_MAX || snapshot.all_lent().count() >= ROWS_MAX - MADE_MAX {
+            return Err(malformed(format!(
+                "at most {MADE_MAX} delegations may be made by one human, and the registry has room for {ROWS_MAX}"
+            )));
         }
         if snapshot.lent(person.human(), &agent).iter().filter(|lent| lent.is_live(now)).count() >= LIVE_MAX {
             return Err(malformed(format!("at most {LIVE_MAX} delegations to one agent may stand at once: revoke some")));

@@ -60,7 +60,7 @@ impl TokenService {
                 );
             }
             let subject = self.identity.subject(form.required("subject_token")?).await?;
-            self.registry.check_shown(&subject, now)?;
+            self.registry.check_shown(&subject)?;
             let lent = self.registry.lent_now(subject.human(), actor.agent(), now)?;
             let scopes = scopes(form, actor, subject.scopes(), lent.as_ref())?;
             let until = self.until(now, Some(subject.expires_at()), lent.as_ref());

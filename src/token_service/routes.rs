@@ -1,6 +1,7 @@
 //! The token service over HTTP: answers and errors as OAuth has them (RFC 6749 5, RFC 7009 2.2), with our stable code beside.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form as AxumForm, State};
@@ -66,6 +67,10 @@ async fn asked(service: &TokenService, headers: &HeaderMap, fields: Fields) -> R
     let form = Form::read(fields)?;
     let client = Client::of(headers, &form)?;
     let actor = service.service.actor(&client.id, client.shown(), service.clock.now()).await?;
+    let paced = service.pace.as_ref().map(|pace| pace.take(client.id.clone(), Instant::now()));
+    if let Some(Err(wait)) = paced {
+        return Err(Refusal::new(Code::TooManyRequests).detail(format!("again in {} s", wait.seconds())));
+    }
     Ok((form, actor))
 }
 
@@ -131,6 +136,7 @@ fn stranger(refusal: Refusal) -> Response {
 fn refused(refusal: &Refusal) -> Response {
     let (status, error) = match refusal.code() {
         Code::InvalidClient => (StatusCode::UNAUTHORIZED, "invalid_client"),
+        Code::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "slow_down"),
         Code::Malformed => (StatusCode::BAD_REQUEST, "invalid_request"),
         Code::UnsupportedGrant => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
         Code::InvalidScope => (StatusCode::BAD_REQUEST, "invalid_scope"),

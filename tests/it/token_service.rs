@@ -103,7 +103,7 @@ impl Stage {
     /// An assertion signed with the key that codex and the cluster have.
     fn assertion(&self, change: impl FnOnce(&mut Value)) -> String {
         let now = self.world.clock.now().timestamp();
-        let mut claims = json!({"iss": "codex", "sub": "codex", "aud": self.world.base, "iat": now, "exp": now + 60, "jti": "1"});
+        let mut claims = json!({"iss": "codex", "sub": "codex", "aud": self.world.base, "iat": now, "exp": now + 60, "jti": format!("{:?}", std::time::Instant::now())});
         change(&mut claims);
         claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
         let message = format!("{}.{}", B64.encode(json!({"alg": "EdDSA", "kid": "own"}).to_string()), B64.encode(claims.to_string()));
@@ -146,9 +146,8 @@ async fn a_humans_token_becomes_one_that_names_both() {
     assert_eq!(jwks["keys"].as_array().unwrap().len(), 1);
     assert!(!jwks.to_string().contains("\"d\""));
     // A second agent acts for the first: the whole chain is kept, and nothing gets wider on the way.
-    let assertion = stage.assertion(|_| {});
-    let by_key = |assertion: &str, scope: &'static str| {
-        let (lent, assertion) = (lent.clone(), assertion.to_owned());
+    let by_key = |scope: &'static str| {
+        let (lent, assertion) = (lent.clone(), stage.assertion(|_| {}));
         let stage = &stage;
         async move {
             let fields = [
@@ -163,11 +162,11 @@ async fn a_humans_token_becomes_one_that_names_both() {
             stage.ask("oauth/token", None, &fields).await
         }
     };
-    let chained = token(&by_key(&assertion, "mcp:read").await);
+    let chained = token(&by_key("mcp:read").await);
     assert_eq!(claims(&chained)["act"], json!({"sub": "codex", "act": {"sub": "claude"}}));
     let who = stage.agent(&chained).call("whoami", json!({})).await;
     assert_eq!(who["result"]["agent"]["chain"], json!(["claude"]), "{who}");
-    assert_eq!(by_key(&assertion, "mcp:write").await.1["error"], "invalid_scope");
+    assert_eq!(by_key("mcp:write").await.1["error"], "invalid_scope");
     assert_eq!(stage.exchange(&chained, &[]).await.1["error"], "invalid_grant", "claude is in the chain already");
     let bob = stage.human("bob").await;
     let issued = bob.trail("&kind=token.issued").await;
@@ -257,6 +256,51 @@ async fn what_is_not_good_for_a_token_gets_none() {
         ];
         assert_eq!(stage.ask("oauth/token", None, &fields).await.0, 401, "{assertion}");
     }
+    // An assertion that was overheard is worth nothing: it was made for one request.
+    let once = stage.assertion(|_| {});
+    let fields = [
+        ("grant_type", "client_credentials"),
+        ("client_id", "codex"),
+        ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+        ("client_assertion", once.as_str()),
+    ];
+    assert_eq!(stage.ask("oauth/token", None, &fields).await.1["error"], "unauthorized_client");
+    assert_eq!(stage.ask("oauth/token", None, &fields).await.1["error"], "invalid_client");
+    stage.world.verify();
+}
+
+/// What one agent was lent does not reach further in another's hands, nor in its own under another name.
+#[tokio::test]
+async fn an_exchange_widens_nothing() {
+    let stage = stage(false).await;
+    let sign = async |claims: Value| {
+        let mut all = json!({"aud": stage.door("mcp"), "client_id": "cli", "groups": ["support"]});
+        for (name, value) in claims.as_object().unwrap() {
+            all[name] = value.clone();
+        }
+        stage.provider.token(json!({"claims": all})).await
+    };
+    // Scopes of others are no scopes of ours, and no freedom either.
+    assert_eq!(stage.exchange(&sign(json!({"scope": "openid profile"})).await, &[]).await.1["error"], "invalid_grant");
+    // Not an access token and not an ID token: somebody signed out.
+    let events = json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}});
+    assert_eq!(stage.exchange(&sign(events).await, &[]).await.1["error"], "invalid_grant");
+    // An agent under the provider's name for it, bounded there, is not free under another.
+    let alice = stage.human("alice").await;
+    let lend = json!({"agent": "desk", "highest_risk": "read", "lasting_s": 600});
+    assert_eq!(alice.http.post(stage.door("delegations")).bearer_auth(&alice.token).json(&lend).send().await.unwrap().status(), 200);
+    let held = sign(json!({"client_id": "desk", "scope": "mcp:read mcp:write"})).await;
+    assert_eq!(stage.exchange(&held, &[]).await.1["code"], "identity.outside_delegation");
+    // And one that is suspended stays so in a chain.
+    let other = sign(json!({"client_id": "other", "scope": "mcp:read"})).await;
+    let chained = token(&stage.exchange(&other, &[]).await);
+    assert_eq!(claims(&chained)["act"], json!({"sub": "claude", "act": {"sub": "other"}}));
+    assert_eq!(stage.agent(&chained).query("shop", "SELECT 1").await["status"], "ok");
+    let bob = stage.human("bob").await;
+    let suspend = json!({"agent": "other", "state": "suspended", "reason": "incident"});
+    assert_eq!(bob.http.post(stage.door("agents/state")).bearer_auth(&bob.token).json(&suspend).send().await.unwrap().status(), 200);
+    assert_eq!(code(&stage.agent(&chained).query("shop", "SELECT 1").await), "identity.agent_suspended");
+    assert_eq!(stage.exchange(&other, &[]).await.1["code"], "identity.agent_suspended");
     stage.world.verify();
 }
 
