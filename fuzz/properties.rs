@@ -85,14 +85,13 @@ pub fn sql(bytes: &[u8]) {
 /// Finds are in order, apart, and at characters; nothing is found in what replaces them.
 pub fn text(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let (mut masked, mut from) = (String::new(), 0);
+    let mut from = 0;
     for hit in detect::find(&text) {
         assert!(hit.start >= from && hit.start < hit.end, "{text:?}: {hit:?}");
-        masked.push_str(text.get(from..hit.start).unwrap_or_else(|| panic!("{text:?}: {hit:?} begins inside a character")));
-        masked.push_str(&format!("[redacted:{}]", hit.kind));
+        assert!(text.get(from..hit.start).is_some() && text.get(hit.start..hit.end).is_some(), "{text:?}: {hit:?} cuts a character");
         from = hit.end;
     }
-    masked.push_str(text.get(from..).unwrap_or_else(|| panic!("{text:?} ends inside a character")));
+    let masked = detect::redact(&text, |_| {});
     assert_eq!(detect::find(&masked), Vec::new(), "{text:?} became {masked:?}");
 }
 

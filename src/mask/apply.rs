@@ -289,16 +289,7 @@ impl Masked {
 
     /// Everything that detectors find in a text is replaced by its label.
     fn text(&mut self, path: &str, text: &str) -> String {
-        let mut masked = String::with_capacity(text.len());
-        let mut from = 0;
-        for hit in detect::find(text) {
-            masked.push_str(text.get(from..hit.start).unwrap_or_default());
-            masked.push_str(&format!("[redacted:{}]", hit.kind));
-            self.report.count(path, &format!("content:{}", hit.kind));
-            from = hit.end;
-        }
-        masked.push_str(text.get(from..).unwrap_or_default());
-        masked
+        detect::redact(text, |kind| self.report.count(path, &format!("content:{kind}")))
     }
 }
 

@@ -35,6 +35,31 @@ pub fn find(text: &str) -> Vec<Hit> {
     apart(hits)
 }
 
+/// Times that a text is looked at again after something in it became a label.
+const PASSES_MAX: usize = 4;
+
+/// The text with a label for everything that is found in it, each kind told to `found`. A label may join what stood apart on both its sides, so the
+/// outcome is looked at again; a text that does not come to rest goes as a whole.
+pub fn redact(text: &str, mut found: impl FnMut(&'static str)) -> String {
+    let mut text = text.to_owned();
+    for _ in 0..PASSES_MAX {
+        let hits = find(&text);
+        if hits.is_empty() {
+            return text;
+        }
+        let (mut masked, mut from) = (String::with_capacity(text.len()), 0);
+        for hit in hits {
+            masked.push_str(text.get(from..hit.start).unwrap_or_default());
+            masked.push_str(&format!("[redacted:{}]", hit.kind));
+            found(hit.kind);
+            from = hit.end;
+        }
+        masked.push_str(text.get(from..).unwrap_or_default());
+        text = masked;
+    }
+    if find(&text).is_empty() { text } else { "[redacted:content]".to_owned() }
+}
+
 /// Where two overlap, all that either of them covers goes.
 fn apart(mut hits: Vec<Hit>) -> Vec<Hit> {
     hits.sort_by(|a, b| a.start.cmp(&b.start).then(b.end.cmp(&a.end)));

@@ -244,3 +244,13 @@ proptest! {
         prop_assert!(!masked.to_string().contains("planted"), "{}", masked);
     }
 }
+
+/// A label may join what stood apart on both its sides: the outcome is looked at again.
+#[test]
+fn a_label_makes_no_new_find() {
+    let text = "\"a -----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----a b\"@c.de";
+    let mut found = Vec::new();
+    let masked = detect::redact(text, |kind| found.push(kind));
+    assert!(detect::find(&masked).is_empty() && !masked.contains("c.de"), "{masked}");
+    assert_eq!(found.first(), Some(&"private_key"));
+}
