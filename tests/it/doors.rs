@@ -278,7 +278,7 @@ async fn identity_headers_from_outside_name_nobody() {
     };
     let (eve, http) = (world.human("eve", &["support"]), reqwest::Client::new());
     let decision = format!("{}/approvals/{id}/decision", world.base);
-    for (token, status, code) in [(None, 401, "identity.missing_token"), (Some(eve.token.as_str()), 403, "approval.not_allowed")] {
+    for (token, status, code) in [(None, 401, "identity.missing_token"), (Some(eve.token.as_str()), 404, "approval.unknown")] {
         let answer = with(http.post(&decision), token).json(&json!({"decision": "approve"})).send().await.unwrap();
         assert_eq!(answer.status(), status);
         assert_eq!(answer.json::<Value>().await.unwrap()["error"]["code"], code);
