@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
@@ -104,6 +104,8 @@ pub type Turned = (Vec<String>, Vec<String>);
 pub struct SigningKeys {
     dir: PathBuf,
     ring: RwLock<Ring>,
+    /// Held through a turn: two at once would each publish a key of their own, and write over one another's list.
+    turning: Mutex<()>,
 }
 
 impl fmt::Debug for SigningKeys {
@@ -125,7 +127,8 @@ impl SigningKeys {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => vec![fresh(now)],
             Err(error) => return Err(format!("`{}`: {error}", list.display())),
         };
-        let keys = Self { dir: dir.to_owned(), ring: RwLock::new(Ring { held: Vec::new(), published: Arc::default() }) };
+        let keys =
+            Self { dir: dir.to_owned(), ring: RwLock::new(Ring { held: Vec::new(), published: Arc::default() }), turning: Mutex::new(()) };
         keys.take(listed)?;
         Ok(keys)
     }
@@ -161,6 +164,7 @@ impl SigningKeys {
     /// # Errors
     /// As with [`SigningKeys::open`]; the keys stay as they were.
     pub fn turn(&self, now: Timestamp) -> Result<Option<Turned>, String> {
+        let _alone = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.published().names();
         let mut listed: Vec<Listed> = self.with(|ring| ring.held.iter().map(|held| held.listed.clone()).collect());
         let us = |at: Timestamp| at.timestamp_micros();
@@ -221,4 +225,25 @@ impl SigningKeys {
 /// A key that signs from now on.
 fn fresh(now: Timestamp) -> Listed {
     Listed { file: format!("{}.key", ulid::Ulid::generate()), signs_from_us: now.timestamp_micros(), signs_until_us: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_at_once_make_one_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let opened = Timestamp::from_timestamp_micros(1_700_000_000_000_000).unwrap();
+        let keys = SigningKeys::open(dir.path(), opened).unwrap();
+        let later = opened + SIGNS_FOR;
+        let turned = std::thread::scope(|scope| {
+            let turns: Vec<_> = (0..8).map(|_| scope.spawn(|| keys.turn(later).unwrap())).collect();
+            turns.into_iter().filter_map(|turn| turn.join().unwrap()).count()
+        });
+        assert_eq!(turned, 1);
+        assert_eq!(keys.published().names().len(), 2);
+        let again = SigningKeys::open(dir.path(), later).unwrap();
+        assert_eq!(again.published().names(), keys.published().names());
+    }
 }
