@@ -162,6 +162,12 @@ random_id!(
 );
 
 random_id!(
+    /// One piece of work that outlives the request that began it.
+    TaskId,
+    "tsk_"
+);
+
+random_id!(
     /// What a human lent an agent, as the registry has it.
     DelegationId,
     "dlg_"
