@@ -13,7 +13,8 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::broker::{Settings, Target};
 use crate::catalog::DeclaredFile;
 use crate::cli::output::say;
-use crate::cli::{Failure, LISTEN, serve};
+use crate::cli::serve::Running;
+use crate::cli::{Failure, LISTEN};
 use crate::clock::Clock;
 use crate::connector::{Endpoint, TargetSettings};
 use crate::credential::Access;
@@ -63,9 +64,12 @@ impl Quickstart {
         let issuer = DevelopmentIssuer::open(&self.data.join("issuer"), &issuer_url, clock.clone()).map_err(Failure::Usage)?;
         let agent_token = self.data.join("agent.token");
         let approver_token = self.approver_token.clone().unwrap_or_else(|| self.data.join("approver.token"));
+        let settings = settings(self.data.clone(), self.listen, &base, &issuer_url, issuer.jwks_file(), shop);
+        let running = Running::start(settings, clock).await?;
+        // Not before the data is held: another broker's tokens are not replaced by those of one that does not start.
         tokens(&issuer, &base, &agent_token, &approver_token)?;
         instructions(&base, &self.data, &agent_token, &approver_token);
-        serve::serve(settings(self.data, self.listen, &base, &issuer_url, issuer.jwks_file(), shop), clock).await
+        running.until_interrupted().await
     }
 }
 

@@ -69,13 +69,14 @@ async fn what_it_leaves_is_for_its_owner_alone_and_each_token_for_one_door() {
     assert_eq!((status, code(&refused)), (401, "identity.invalid_token"), "{refused}");
     assert_eq!(agent(&broker, &for_approver).raw("whoami", json!({})).await.status(), 401);
     assert_eq!(human(&broker, &for_approver).get("/approvals").await.0, 200);
-    // A second broker on the same data refuses to start.
-    let other = Command::new(env!("CARGO_BIN_EXE_countersign"))
-        .args(["quickstart", "--listen", &format!("127.0.0.1:{port}"), "--data"])
-        .arg(&data)
-        .output()
-        .unwrap();
-    assert!(!other.status.success());
+    // A second broker on the same data refuses to start, wherever it would listen, and leaves the first one's tokens alone.
+    for (port, why) in [(port, "failed to listen"), (free_port(), "another broker")] {
+        let mut other = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        let ended = other.args(["quickstart", "--listen", &format!("127.0.0.1:{port}"), "--data"]).arg(&data).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(!ended.status.success() && said.contains(why), "{said}");
+        assert_eq!([read(&data.join("agent.token")), read(&data.join("approver.token"))], [for_agent.clone(), for_approver.clone()]);
+    }
     broker.kill();
 }
 
