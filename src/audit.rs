@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use crate::call::Facts;
 use crate::ledger::{Ledger, LedgerError, SealedPayload};
+use crate::mask::Masks;
 use crate::record::Recorder;
 
 pub use crate::record::Unavailable;
@@ -33,16 +34,17 @@ pub use trail::Question;
 pub struct Audit {
     ledger: Ledger,
     recorder: Arc<Recorder>,
+    masks: Masks,
 }
 
 /// The kind of the rows that mark a call as open.
 pub(crate) const OPEN_CALL: &str = "call";
 
 impl Audit {
-    /// The audit room over a ledger.
+    /// The audit room over a ledger. The masks are for what it says itself: a refusal may quote what came in.
     #[must_use]
-    pub const fn new(ledger: Ledger, recorder: Arc<Recorder>) -> Self {
-        Self { ledger, recorder }
+    pub const fn new(ledger: Ledger, recorder: Arc<Recorder>, masks: Masks) -> Self {
+        Self { ledger, recorder, masks }
     }
 
     /// The request as evidence: what was asked, beside the log and under a commitment.
@@ -51,7 +53,7 @@ impl Audit {
             "tool": facts.tool,
             "arguments": Value::Object((*facts.arguments).clone()),
             "reason": reason,
-            "client": facts.origin.client,
+            "client": facts.origin.client.as_ref().map(ToString::to_string),
             "protocol_version": facts.origin.protocol_version,
             "run": facts.origin.run,
             "chain": facts.delegation.agent().chain,

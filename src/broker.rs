@@ -185,7 +185,9 @@ impl Broker {
             .map_err(|error| one(&error))?
             .map_err(|error| one(&error))?;
         let recorder = Arc::new(Recorder::new(ledger.clone()));
-        let audit = Audit::new(ledger.clone(), Arc::clone(&recorder));
+        let ruled: Vec<String> = settings.masks.iter().map(|rule| rule.table.clone()).collect();
+        let masks = Masks::new(Rules::new(settings.masks.clone()));
+        let audit = Audit::new(ledger.clone(), Arc::clone(&recorder), masks.clone());
         let unresolved = audit.recover(policy.set_hash(), policy.text()).await.map_err(|error| one(&error))?;
         if unresolved > 0 {
             tracing::warn!(unresolved, "calls that a dead process left open were closed as unresolved");
@@ -230,14 +232,14 @@ impl Broker {
         let facts: Vec<TargetFacts> = settings.targets.iter().map(|target| target_facts(target).0).collect();
         let locals = Locals { policy: Arc::clone(&policy), desk: desk.clone(), targets: facts, clock: clock.clone() };
         let connectors =
-            Connectors::new(settings.targets.into_iter().map(|target| target.settings).collect(), settings.credentials, locals);
+            Connectors::new(settings.targets.into_iter().map(|target| target.settings).collect(), &ruled, settings.credentials, locals);
         let pipeline = Arc::new(Pipeline {
             catalog,
             policy: Arc::clone(&policy),
             desk: desk.clone(),
             audit: audit.clone(),
             connectors,
-            masks: Masks::new(Rules::new(settings.masks)),
+            masks,
             under_way: TaskTracker::new(),
         });
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());

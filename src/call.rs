@@ -4,6 +4,7 @@
 //! parsed it: a typed operation on a named target. `Facts` is the part of both that every record needs, even of a call that was refused before
 //! it could be parsed.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,12 +23,27 @@ use crate::refusal::Refusal;
 pub struct Origin {
     /// The protocol revision of the request.
     pub protocol_version: Option<String>,
-    /// `clientInfo` as `name/version`.
-    pub client: Option<String>,
+    /// `clientInfo`.
+    pub client: Option<Client>,
     /// The run this call belongs to: `_meta["countersign/run"]`, else the trace id, else the token's id.
     pub run: Option<String>,
     /// The W3C trace context, `traceparent`.
     pub traceparent: Option<String>,
+}
+
+/// The program that speaks for the agent, by its own account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.name, self.version)
+    }
 }
 
 /// What every record of a call needs.

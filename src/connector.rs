@@ -107,9 +107,10 @@ impl From<Refusal> for Failed {
 type Out = mpsc::Sender<Piece>;
 
 impl Connectors {
-    /// Connectors for these targets. Nothing is connected yet.
+    /// Connectors for these targets, and the tables that mask rules name. Nothing is connected yet.
     #[must_use]
-    pub fn new(targets: Vec<TargetSettings>, credentials: credential::Settings, locals: Locals) -> Self {
+    pub fn new(targets: Vec<TargetSettings>, ruled: &[String], credentials: credential::Settings, locals: Locals) -> Self {
+        let ruled: Vec<String> = ruled.iter().map(|table| table.to_lowercase()).collect();
         let mut slots = BTreeMap::new();
         let mut access = BTreeMap::new();
         for settings in targets {
@@ -117,7 +118,7 @@ impl Connectors {
             let target = match settings.endpoint {
                 Endpoint::Sqlite { path } => Target::Sqlite(sqlite::Sqlite::new(path)),
                 Endpoint::Postgres { host, port, database, tls, ca, logins_max, search_path } => {
-                    let server = postgres::Server { host, port, database, tls, ca, search_path };
+                    let server = postgres::Server { host, port, database, tls, ca, search_path, ruled: ruled.clone() };
                     let pools = postgres::Pools::new(server, settings.concurrency, logins_max, settings.connect_timeout);
                     Target::Postgres(Box::new(postgres::Postgres::new(pools)))
                 }

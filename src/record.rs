@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
 
-use crate::call::{CredentialFacts, Facts, Judgement, TargetFacts, ToolFacts};
+use crate::call::{Client, CredentialFacts, Facts, Judgement, Origin, TargetFacts, ToolFacts};
 use crate::clock::rfc3339;
 use crate::identity::{Agent, Delegation, Human, Person, SignIn};
 use crate::ledger::{CommitError, Draft, Ledger, Row, StoreError, Write};
@@ -108,6 +108,11 @@ impl Recorder {
         self.opaque("idp", &[url])
     }
 
+    /// The opaque id of the program that an agent says it speaks through.
+    fn client(&self, client: &Client) -> String {
+        self.opaque("cli", &[&client.name])
+    }
+
     /// The opaque id of a run, which is self-reported and therefore scoped by the human and the agent that report it.
     #[must_use]
     pub fn run(&self, human: &str, agent: &str, run: &str) -> String {
@@ -125,20 +130,20 @@ impl Recorder {
         if let Some((trace, span)) = facts.origin.traceparent.as_deref().and_then(traceparent) {
             body.insert("trace".to_owned(), json!({ "trace_id": trace, "span_id": span }));
         }
-        self.delegated(kind, &facts.delegation, facts.origin.run.as_deref(), body)
+        self.delegated(kind, &facts.delegation, &facts.origin, body)
     }
 
-    /// A leaf about what an agent did for a human; `run` is what the caller calls its run, else the token names it.
+    /// A leaf about what an agent did for a human. The run is what the caller calls it, else the token names it.
     #[must_use]
-    pub fn delegated(&self, kind: &'static str, delegation: &Delegation, run: Option<&str>, more: Map<String, Value>) -> Draft {
+    pub fn delegated(&self, kind: &'static str, delegation: &Delegation, origin: &Origin, more: Map<String, Value>) -> Draft {
         let (human, agent) = (self.human(delegation.human()), self.agent(delegation.agent()));
         let mut body = more;
-        if let Some(run) = run.or_else(|| delegation.token_id()) {
+        if let Some(run) = origin.run.as_deref().or_else(|| delegation.token_id()) {
             body.insert("run".to_owned(), Value::from(self.run(&human, &agent, run)));
         }
         let idp = self.issuer(&delegation.human().issuer);
         body.insert("human".to_owned(), with_sign_in(json!({ "sub_id": human, "idp": idp }), delegation.sign_in()));
-        body.insert("agent".to_owned(), json!({ "id": agent, "depth": delegation.agent().chain.len() }));
+        body.insert("agent".to_owned(), self.acting(&agent, delegation, origin.client.as_ref()));
         let mut lent =
             json!({ "exp": rfc3339(delegation.expires_at()), "scopes_hash": self.opaque("scp", &[&delegation.scopes().join(" ")]) });
         if let (Some(lent), Some(Value::Object(more))) = (lent.as_object_mut(), body.remove("dlg")) {
@@ -146,6 +151,19 @@ impl Recorder {
         }
         body.insert("dlg".to_owned(), lent);
         Draft::new(kind, body).of_agent(agent).of_human(human)
+    }
+
+    /// The agent, as leaves have it: who it is, by which key this one of it is told from others where its tokens are bound to one, and through what
+    /// program of what release it says it speaks. A version is free text, so only its numbers are taken.
+    fn acting(&self, id: &str, delegation: &Delegation, client: Option<&Client>) -> Value {
+        let mut agent =
+            Map::from_iter([("id".to_owned(), Value::from(id)), ("depth".to_owned(), Value::from(delegation.agent().chain.len()))]);
+        agent.extend(delegation.instance().map(|key| ("inst".to_owned(), Value::from(self.opaque("ins", &[key])))));
+        if let Some(client) = client {
+            agent.insert("client".to_owned(), Value::from(self.client(client)));
+            agent.extend(release(&client.version).map(|version| ("ver".to_owned(), Value::from(version))));
+        }
+        Value::Object(agent)
     }
 
     /// A leaf about what a person did at the human's door.
@@ -165,6 +183,14 @@ impl Recorder {
         let human = (self.human(human), json!({ "kind": "human", "issuer": human.issuer, "id": human.subject, "name": human.name }));
         let agent = agent.map(|agent| (self.agent(agent), json!({ "kind": "agent", "issuer": agent.issuer, "id": agent.id })));
         [Some(human), agent].into_iter().flatten().filter_map(|(id, body)| self.ensure(id, &body)).collect()
+    }
+
+    /// The same for a call, whose caller may have said through what program it speaks.
+    #[must_use]
+    pub fn subjects_of(&self, facts: &Facts) -> Vec<Write> {
+        let client = facts.origin.client.as_ref();
+        let client = client.and_then(|client| self.ensure(self.client(client), &json!({ "kind": "client", "id": client.name })));
+        self.subjects(facts.delegation.human(), Some(facts.delegation.agent())).into_iter().chain(client).collect()
     }
 
     /// The credential that was used, as leaves have it: its form, and where its secret is kept. A reference that is one human's own may hold a
@@ -232,6 +258,16 @@ pub fn tool(tool: &ToolFacts) -> Value {
 #[must_use]
 pub fn target(target: &TargetFacts) -> Value {
     json!({ "id": target.name, "kind": target.engine, "env": target.environment })
+}
+
+/// The numbers that a version begins with, such as `2.1.0`.
+fn release(version: &str) -> Option<&str> {
+    const PARTS_MAX: usize = 4;
+    const DIGITS_MAX: usize = 6;
+    let end = version.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(version.len());
+    let numbers = version.get(..end)?.trim_end_matches('.');
+    let fits = numbers.split('.').count() <= PARTS_MAX && numbers.split('.').all(|part| (1..=DIGITS_MAX).contains(&part.len()));
+    fits.then_some(numbers)
 }
 
 /// Trace and span of a W3C traceparent, if it is one.

@@ -75,7 +75,7 @@ impl Audit {
         }
         let payloads = vec![payload];
         body.insert("pay".to_owned(), references(&payloads));
-        let mut writes = self.recorder.subjects(call.facts.delegation.human(), Some(call.facts.delegation.agent()));
+        let mut writes = self.recorder.subjects_of(&call.facts);
         // What must be true of the rows at this very moment, and what the caller is told where it is not.
         let mut demands = Registry::guards(&self.recorder, &call.facts.delegation, judgement.covered_by.as_ref());
         demands.extend(approval.iter().map(|approval| (approval.spend(), Code::ApprovalSpent)));

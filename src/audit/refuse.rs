@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::audit::{Audit, Reply, Unavailable, references, reply};
-use crate::call::{Answer, Stop};
+use crate::call::{Answer, Origin, Stop};
 use crate::identity::Delegation;
 use crate::ledger::Change;
 use crate::record;
@@ -17,7 +17,7 @@ impl Audit {
     /// The ledger could not record: the caller is told that instead.
     pub async fn refuse_unread(&self, delegation: &Delegation, code: Code) -> Result<(), Unavailable> {
         let body = Map::from_iter([("res".to_owned(), json!({ "status": "denied", "code": code.as_str() }))]);
-        let leaf = self.recorder.delegated("request.refused", delegation, None, body);
+        let leaf = self.recorder.delegated("request.refused", delegation, &Origin::default(), body);
         let writes = self.recorder.subjects(delegation.human(), Some(delegation.agent()));
         let change = Change { leaves: vec![leaf], writes, payloads: Vec::new() };
         self.ledger.commit(change).await.inspect_err(|_| self.recorder.forget())?;
@@ -38,33 +38,39 @@ impl Audit {
             body.insert("target".to_owned(), record::target(target));
         }
         body.insert("policy".to_owned(), judgement.as_ref().map_or_else(|| json!({ "ids": [], "decision": "none" }), record::policy));
-        let (status, refusal) = match &answer {
-            Answer::Refused(refusal) => ("denied", Some(refusal)),
-            Answer::Waiting(_) => ("approval_pending", None),
-        };
-        let mut envelope = reply::envelope(status, &facts);
-        match &answer {
+        let (envelope, refusal) = match answer {
             Answer::Refused(refusal) => {
-                envelope.insert("error".to_owned(), reply::error(refusal));
-                body.insert("res".to_owned(), json!({ "status": status, "code": refusal.code().as_str() }));
+                let (refusal, report) = self.masks.refusal(refusal);
+                let mut envelope = reply::envelope("denied", &facts);
+                envelope.insert("error".to_owned(), reply::error(&refusal));
+                if !report.counts.is_empty() {
+                    envelope.insert("masked".to_owned(), report.places_json());
+                }
+                body.insert("res".to_owned(), json!({ "status": "denied", "code": refusal.code().as_str() }));
+                body.insert("mask".to_owned(), report.to_json());
+                if let Some(cause) = refusal.private_cause() {
+                    tracing::warn!(call = %facts.id, code = refusal.code().as_str(), cause, "call refused");
+                }
+                (envelope, Some(refusal))
             }
+            // Made of the broker's own words alone.
             Answer::Waiting(waiting) => {
-                envelope.insert("approval".to_owned(), reply::waiting(waiting));
-                body.insert("res".to_owned(), json!({ "status": status }));
+                let mut envelope = reply::envelope("approval_pending", &facts);
+                envelope.insert("approval".to_owned(), reply::waiting(&waiting));
+                body.insert("res".to_owned(), json!({ "status": "approval_pending" }));
                 body.insert("appr".to_owned(), json!({ "id": waiting.approval.as_str() }));
+                body.insert("mask".to_owned(), self.masks.nothing().to_json());
+                (envelope, None)
             }
-        }
-        if let Some(cause) = refusal.and_then(crate::refusal::Refusal::private_cause) {
-            tracing::warn!(call = %facts.id, code = refusal.map(|refusal| refusal.code().as_str()), cause, "call refused");
-        }
+        };
         let told = Value::Object(envelope.clone()).to_string();
         let payloads = vec![self.request_payload(&facts, None)?, self.payload("result", "result", told.as_bytes())?];
         body.insert("pay".to_owned(), references(&payloads));
         let leaf = self.recorder.draft("call.refused", &facts, body);
-        let writes = self.recorder.subjects(facts.delegation.human(), Some(facts.delegation.agent()));
+        let writes = self.recorder.subjects_of(&facts);
         let committed =
             self.ledger.commit(Change { leaves: vec![leaf], writes, payloads }).await.inspect_err(|_| self.recorder.forget())?;
         let receipt = reply::receipt(self.ledger.origin(), committed.receipts.first());
-        Ok(Reply::mint(envelope, refusal, risk, None, receipt))
+        Ok(Reply::mint(envelope, refusal.as_ref(), risk, None, receipt))
     }
 }

@@ -157,7 +157,7 @@ impl Audit {
     async fn names(&self, found: &[Stored]) -> Result<BTreeMap<String, String>, Unavailable> {
         let mut names = BTreeMap::new();
         for stored in found {
-            for pointer in ["/human/sub_id", "/agent/id", "/cred/ref"] {
+            for pointer in ["/human/sub_id", "/agent/id", "/agent/client", "/cred/ref"] {
                 let Some(id) = field(stored, pointer).filter(|id| !names.contains_key(id)) else { continue };
                 let row = self.ledger.get(Recorder::SUBJECT, &id).await?;
                 let name = row
@@ -193,6 +193,7 @@ fn shown(stored: &Stored, names: &BTreeMap<String, String>) -> Value {
         "leaf_hash": hex::encode(stored.hash),
         "human": name("/human/sub_id"),
         "agent": name("/agent/id"),
+        "client": name("/agent/client"),
         "credential": name("/cred/ref"),
         "leaf": leaf,
     })

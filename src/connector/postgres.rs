@@ -29,7 +29,7 @@ use crate::refusal::{Code, Refusal};
 
 pub(super) use pool::{Pools, Server};
 
-use session::Expected;
+use session::{Catalogue, Expected};
 use work::{HeldBack, Work};
 
 /// How long a stopped statement may take to come back.
@@ -74,12 +74,13 @@ impl Postgres {
         out: &Out,
     ) -> Result<Done, Refusal> {
         let fail = |error: sqlx::Error| failure::postgres(&error);
-        let search_path = &self.pools.server.search_path;
+        let Server { search_path, ruled, .. } = &self.pools.server;
         let begin = if expected.reads { "BEGIN READ ONLY" } else { "BEGIN READ WRITE" };
         let mut transaction = connection.begin_with(begin).await.map_err(fail)?;
         let own = session::settle(&mut transaction, expected, search_path).await?;
         let _own = progress.pid.get_or_init(|| own);
-        let work = Work { connection: &mut transaction, call: expected.call, search_path, is_shared: expected.role.is_some() };
+        let catalogue = Catalogue { search_path, ruled };
+        let work = Work { connection: &mut transaction, call: expected.call, catalogue, is_shared: expected.role.is_some() };
         let (pieces, done) = held_back(work, permit).await?;
         session::confirm(&mut transaction, expected).await?;
         if expected.reads {

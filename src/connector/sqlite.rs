@@ -306,7 +306,7 @@ fn relation(connection: &Connection, name: &str) -> rusqlite::Result<Option<Rela
         .optional()?;
     // A view whose text is gone still is a view: its columns come from anywhere.
     let view = (kind == "view").then(|| sql.unwrap_or_default());
-    Ok(Some(Relation { schema: "main".to_owned(), name: name.to_ascii_lowercase(), columns, view, rowid, parents: Vec::new() }))
+    Ok(Some(Relation { schema: "main".to_owned(), name: name.to_ascii_lowercase(), columns, view, rowid, kin: Vec::new() }))
 }
 
 fn bound(param: &Param) -> rusqlite::types::Value {

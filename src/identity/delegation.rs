@@ -144,6 +144,12 @@ impl Delegation {
         self.is_unattended
     }
 
+    /// The thumbprint of the key or certificate that the token is bound to, which tells one running agent from another of the same name.
+    #[must_use]
+    pub fn instance(&self) -> Option<&str> {
+        self.bound.as_ref().map(Bound::thumbprint)
+    }
+
     /// The key that the token is good with, where it is bound to one.
     pub(super) const fn bound(&self) -> Option<&Bound> {
         self.bound.as_ref()

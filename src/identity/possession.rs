@@ -47,6 +47,13 @@ pub(super) enum Bound {
 }
 
 impl Bound {
+    /// The thumbprint, of whichever it is.
+    pub(super) fn thumbprint(&self) -> &str {
+        match self {
+            Self::Key(thumbprint) | Self::Certificate(thumbprint) => thumbprint,
+        }
+    }
+
     /// From the claim `cnf`.
     pub(super) fn of(claim: Option<&Value>) -> Result<Option<Self>, Refusal> {
         let Some(claim) = claim else { return Ok(None) };

@@ -143,14 +143,21 @@ impl Masks {
     #[must_use]
     pub fn apply(&self, unmasked: Unmasked) -> Masked {
         let Unmasked { pieces, target } = unmasked;
-        Masked {
-            pieces,
-            target,
-            rules: Arc::clone(&self.rules),
-            columns: Vec::new(),
-            report: MaskReport::new(self.rules.hash().to_owned()),
-            ended: false,
-        }
+        Masked { pieces, target, rules: Arc::clone(&self.rules), columns: Vec::new(), report: self.nothing(), ended: false }
+    }
+
+    /// A refusal of a call that reached no target: it may quote what came in.
+    #[must_use]
+    pub fn refusal(&self, refusal: Refusal) -> (Refusal, MaskReport) {
+        let mut report = self.nothing();
+        let masked = refusal.map_detail(|detail| redacted(&mut report, "/error", detail));
+        (masked, report)
+    }
+
+    /// The report of an answer in which nothing matched.
+    #[must_use]
+    pub fn nothing(&self) -> MaskReport {
+        MaskReport::new(self.rules.hash().to_owned())
     }
 }
 
@@ -289,8 +296,12 @@ impl Masked {
 
     /// Everything that detectors find in a text is replaced by its label.
     fn text(&mut self, path: &str, text: &str) -> String {
-        detect::redact(text, |kind| self.report.count(path, &format!("content:{kind}")))
+        redacted(&mut self.report, path, text)
     }
+}
+
+fn redacted(report: &mut MaskReport, path: &str, text: &str) -> String {
+    detect::redact(text, |kind| report.count(path, &format!("content:{kind}")))
 }
 
 /// The label of a rule: what it is about, after the colon.

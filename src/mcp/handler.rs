@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Reply;
-use crate::call::{Line, Origin, Progress, Request};
+use crate::call::{Client, Line, Origin, Progress, Request};
 use crate::identity::Delegation;
 use crate::mcp::admission::StepUp;
 use crate::mcp::{Door, listing};
@@ -79,7 +79,7 @@ fn origin(context: &RequestContext<RoleServer>) -> Origin {
     let trace_id = traceparent.as_deref().and_then(|trace| trace.split('-').nth(1)).map(ToOwned::to_owned);
     Origin {
         protocol_version: context.protocol_version().map(|version| self_report(version.as_str())),
-        client: context.client_info().map(|client| self_report(&format!("{}/{}", client.name, client.version))),
+        client: context.client_info().map(|client| Client { name: self_report(&client.name), version: self_report(&client.version) }),
         run: run.or(trace_id),
         traceparent,
     }

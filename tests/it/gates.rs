@@ -76,6 +76,16 @@ async fn each_tool_is_identified_judged_asked_masked_and_recorded() {
         assert!(!leaves[0]["policy"]["ids"].as_array().unwrap().is_empty(), "{tool}: {}", leaves[0]);
         assert_eq!(leaves[1]["mask"]["set_hash"].as_str().map(str::len), Some(64), "{tool}: {}", leaves[1]);
         assert_eq!(leaves[1]["res"]["status"], status, "{tool}");
+        for leaf in leaves {
+            let opaque =
+                |member: &str, prefix: &str| leaf["agent"][member].as_str().is_some_and(|id| id.starts_with(prefix) && id.len() == 28);
+            assert!(opaque("id", "agt_") && opaque("client", "cli_"), "{tool}: {leaf}");
+            assert_eq!(
+                (&leaf["agent"]["ver"], &leaf["agent"]["inst"]),
+                (&json!("1"), &Value::Null),
+                "{tool}: a token that is bound to no key"
+            );
+        }
     }
     world.verify();
 }

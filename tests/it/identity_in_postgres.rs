@@ -246,6 +246,23 @@ async fn nobody_becomes_another_through_a_shared_login() {
     cluster.admin().await.execute(operator).await.unwrap();
     let refused = agent.query("pg", "SELECT 1").await;
     assert_eq!(code(&refused), "operation.function_not_allowed", "{refused}");
+    // PostgreSQL calls a function of one row for a name behind a dot: refused, whoever the session is.
+    let computed =
+        "DROP OPERATOR public.= (varchar, varchar); CREATE FUNCTION evil(plain) RETURNS text LANGUAGE sql AS 'SELECT ''leaked'''";
+    cluster.admin().await.execute(computed).await.unwrap();
+    for target in ["pg", "own"] {
+        for answer in [
+            agent.query(target, "SELECT p.evil FROM plain p").await,
+            agent.query(target, "SELECT id FROM plain p WHERE p.evil = 'leaked'").await,
+            agent.query(target, "SELECT (p).evil FROM plain p ORDER BY 1").await,
+            agent.query(target, "SELECT (SELECT p FROM plain p LIMIT 1).evil").await,
+            agent.execute(target, "UPDATE plain SET body = public.plain.evil WHERE id = 1").await,
+            agent.execute(target, "DELETE FROM plain AS p WHERE id = 1 RETURNING p.evil").await,
+        ] {
+            assert!(code(&answer) == "operation.function_as_column" && answer.to_string().contains("public.evil"), "{target}: {answer}");
+        }
+        row(&agent.query(target, "SELECT p.body, (p).id FROM plain p").await);
+    }
     // With a login of one's own there is nobody else to become, and policy alone decides what may be called.
     row(&agent.execute("own", "INSERT INTO plain SELECT 7, 'seven' RETURNING id").await);
     let own = agent.execute("own", "UPDATE plain SET body = set_config('countersign.human', 'bob', true) WHERE id = 7").await;

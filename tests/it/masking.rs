@@ -124,6 +124,22 @@ async fn table_functions_take_no_hidden_arguments() {
     world.verify();
 }
 
+/// What the broker says of a statement that it did not take may quote it.
+#[tokio::test]
+async fn refusals_are_masked_and_say_so_in_the_record() {
+    let world = World::new().await;
+    let refused = world.agent().query("shop", "SELECT name FROM customers c \"person7@example.com\"").await;
+    assert_eq!(code(&refused), "operation.unparsable");
+    assert!(refused.to_string().contains("[redacted:email]") && !refused.to_string().contains("person7@"), "{refused}");
+    assert_eq!(refused["masked"], json!([{"path": "/error", "rule": "content:email", "count": 1}]), "{refused}");
+    let plain = world.agent().query("shop", "SELECT name FROM customers c d").await;
+    assert!(plain["masked"].is_null(), "{plain}");
+    let counts: Vec<Value> =
+        world.approver().trail("&kind=call.refused").await.iter().map(|entry| entry["leaf"]["mask"]["counts"].clone()).collect();
+    assert!(counts.contains(&json!({"content:email": 1})) && counts.contains(&json!({})), "{counts:?}");
+    world.verify();
+}
+
 async fn approve(world: &World, sql: &str) -> Value {
     let pending = world.agent().execute("shop", sql).await;
     assert_eq!(pending["status"], "approval_pending", "{pending}");

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::authority::Authority;
 use crate::harness::provider::{Provider, node, parts};
-use crate::harness::{Agent, POLICY, Wish, World, code, modern};
+use crate::harness::{Agent, Human, POLICY, Wish, World, code, modern};
 
 fn hash(text: &str) -> String {
     B64.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()))
@@ -84,6 +84,14 @@ async fn a_token_bound_to_a_key_is_good_with_a_fresh_proof_and_with_nothing_else
     let first = call(&world, "DPoP", &token, Some(&good)).await;
     assert_eq!(first.status(), 200, "{}", first.text().await.unwrap());
     assert_eq!(call(&world, "dpop", &token, Some(&client.proof(&format!("{door}?x=1#y"), &token, |_, _| {}))).await.status(), 200);
+    // The record tells by the key which of an agent's instances it was, and not what the key is.
+    let reviewer = provider
+        .token(json!({"claims": {"sub": "bob", "aud": format!("{}/inbox", world.base), "client_id": "cli", "groups": ["approvers"]}}));
+    let reviewer = Human { token: reviewer.await, ..world.approver() };
+    let leaves = reviewer.trail("&kind=call.completed").await;
+    let instances: Vec<&str> = leaves.iter().filter_map(|entry| entry["leaf"]["agent"]["inst"].as_str()).collect();
+    assert!(instances.len() == 2 && instances[0] == instances[1] && instances[0].starts_with("ins_"), "{leaves:?}");
+    assert!(!leaves[0].to_string().contains(&client.thumbprint()) && leaves[0]["client"] == "test", "{}", leaves[0]);
     // Stolen: as a bearer token, with the thief's own key, with a proof that was overheard.
     for (what, scheme, proof) in [
         ("as a bearer token", "Bearer", None),

@@ -31,6 +31,8 @@ pub(in crate::connector) struct Server {
     pub(in crate::connector) tls: bool,
     pub(in crate::connector) ca: Option<PathBuf>,
     pub(in crate::connector) search_path: Vec<String>,
+    /// The tables that mask rules name, in lower case.
+    pub(in crate::connector) ruled: Vec<String>,
 }
 
 /// The pools of a target, by user.

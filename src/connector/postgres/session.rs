@@ -25,7 +25,7 @@ pub(super) async fn cancel(pool: &PgPool, pid: i32) {
 
 /// Statements of the broker's own that every call needs. Functions are named with their schema: what a login's own settings make of the search path
 /// must not matter before it is set.
-pub(super) const OWN: [&str; 5] = [SETTLE, CONFIRM, SHADOWS, RELATIONS, COLUMNS];
+pub(super) const OWN: [&str; 6] = [SETTLE, CONFIRM, SHADOWS, FIELDS, RELATIONS, COLUMNS];
 
 /// What the session is, as the server says.
 macro_rules! identity {
@@ -67,6 +67,15 @@ const SHADOWS: &str = "SELECT pg_catalog.format('%s.%s', n.nspname, p.proname) F
              AND d.objid OPERATOR(pg_catalog.=) o.oid AND d.deptype OPERATOR(pg_catalog.=) 'e')
      LIMIT 1";
 
+/// A function of one row that PostgreSQL would call for `row.name` (functional notation). The server's own of that kind only read.
+const FIELDS: &str = "SELECT pg_catalog.format('%s.%s', n.nspname, p.proname) FROM pg_catalog.pg_proc p
+         JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+         JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.proargtypes[0]
+         WHERE n.nspname OPERATOR(pg_catalog.=) ANY($1::text[]) AND n.nspname OPERATOR(pg_catalog.<>) 'pg_catalog'
+         AND p.proname OPERATOR(pg_catalog.=) ANY($2::text[]) AND t.typtype OPERATOR(pg_catalog.=) ANY('{c,d,p}')
+         AND p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults OPERATOR(pg_catalog.<=) 1
+     LIMIT 1";
+
 const RELATIONS: &str = "SELECT n.nspname::text, c.relname::text,
                 ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
                 CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') THEN coalesce(pg_catalog.pg_get_viewdef(c.oid), '') END,
@@ -77,9 +86,15 @@ const RELATIONS: &str = "SELECT n.nspname::text, c.relname::text,
          CROSS JOIN LATERAL (
              WITH RECURSIVE up (oid) AS (
                  SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid
-                 UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN up ON i.inhrelid = up.oid)
+                 UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN up ON i.inhrelid = up.oid),
+             down (oid) AS (
+                 SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid AND pg_catalog.cardinality($4::text[]) > 0
+                 UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN down ON i.inhparent = down.oid),
+             kin (oid) AS (
+                 SELECT oid FROM up
+                 UNION SELECT d.oid FROM down d JOIN pg_catalog.pg_class dc ON dc.oid = d.oid WHERE pg_catalog.lower(dc.relname::text) = ANY($4::text[]))
              SELECT pg_catalog.array_agg(pn.nspname::text ORDER BY pc.oid) AS schemas, pg_catalog.array_agg(pc.relname::text ORDER BY pc.oid) AS names
-             FROM up JOIN pg_catalog.pg_class pc ON pc.oid = up.oid JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace) p
+             FROM kin JOIN pg_catalog.pg_class pc ON pc.oid = kin.oid JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace) p
          WHERE c.relname = ANY($1::text[]) AND n.nspname = ANY($2::text[]) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') LIMIT $3";
 
 const COLUMNS: &str = "SELECT c.oid, a.attnum, n.nspname::text, c.relname::text, a.attname::text FROM pg_catalog.pg_class c
@@ -169,6 +184,12 @@ pub(super) async fn check_not_shadowed(connection: &mut PgConnection, functions:
     }
 }
 
+/// Refuses a statement in which a name that reads like a column may be a function: nothing judged it as one.
+pub(super) async fn check_fields(connection: &mut PgConnection, fields: &[String], search_path: &[String]) -> Result<(), Refusal> {
+    let found: Option<String> = sqlx::query_scalar(FIELDS).bind(search_path).bind(fields).fetch_optional(connection).await.map_err(fail)?;
+    found.map_or(Ok(()), |name| Err(Refusal::new(Code::FunctionAsColumn).detail(format!("`{name}`"))))
+}
+
 /// Table columns by relation and number, as the server's catalogue has them.
 pub(super) type Names = BTreeMap<(u32, i16), BaseColumn>;
 
@@ -209,29 +230,44 @@ fn origin(names: &Names, oid: u32, attribute: Option<i16>) -> BaseColumn {
     BaseColumn { schema, table, column: column.to_owned() }
 }
 
+/// How names are looked up.
+#[derive(Clone, Copy)]
+pub(super) struct Catalogue<'a> {
+    /// The schemas in which unqualified names are looked up, in order.
+    pub(super) search_path: &'a [String],
+    /// The tables that mask rules name, in lower case.
+    pub(super) ruled: &'a [String],
+}
+
 /// Where the parser says that the statement's result columns come from, given the catalogue as it is in this transaction.
 /// And the names of the columns that were met on the way.
 pub(super) async fn lineage(
     connection: &mut PgConnection,
     statement: &Statement,
-    search_path: &[String],
+    Catalogue { search_path, ruled }: Catalogue<'_>,
 ) -> Result<(Lineage, Names), Refusal> {
     let mut gatherer = Gatherer::new(Engine::Postgres, search_path.to_vec());
     let mut met = Names::new();
     let mut wanted = gatherer.first(statement);
     while !wanted.is_empty() {
-        let found = relations(connection, &wanted, gatherer.places(), &mut met).await?;
+        let found = relations(connection, (&wanted, gatherer.places()), ruled, &mut met).await?;
         wanted = gatherer.next(found);
     }
     Ok((statement.lineage(&gatherer.done()), met))
 }
 
 /// Relations of these names in these schemas, and one more than may be read, so that too many show.
-async fn relations(connection: &mut PgConnection, names: &[String], places: &[String], met: &mut Names) -> Result<Vec<Relation>, Refusal> {
+async fn relations(
+    connection: &mut PgConnection,
+    (names, places): (&[String], &[String]),
+    ruled: &[String],
+    met: &mut Names,
+) -> Result<Vec<Relation>, Refusal> {
     let rows = sqlx::query(RELATIONS)
         .bind(names)
         .bind(places)
         .bind(i64::try_from(RELATIONS_MAX + 1).unwrap_or(i64::MAX))
+        .bind(ruled)
         .fetch_all(connection)
         .await
         .map_err(fail)?;
@@ -244,7 +280,7 @@ async fn relations(connection: &mut PgConnection, names: &[String], places: &[St
                 columns: row.try_get(2).map_err(fail)?,
                 view: row.try_get(3).map_err(fail)?,
                 rowid: None,
-                parents: schemas.into_iter().zip(tables).collect(),
+                kin: schemas.into_iter().zip(tables).collect(),
             };
             let (oid, numbers): (Oid, Vec<i16>) = (row.try_get(4).map_err(fail)?, row.try_get(5).map_err(fail)?);
             for (number, column) in numbers.into_iter().zip(&relation.columns) {

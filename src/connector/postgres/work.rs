@@ -9,6 +9,7 @@ use futures::TryStreamExt;
 use sqlx::{PgConnection, Row as _, Statement as _};
 
 use crate::call::Call;
+use crate::connector::postgres::session::Catalogue;
 use crate::connector::postgres::{decode, encode, session, statement};
 use crate::connector::{Meter, check_affected, failure, objects};
 use crate::mask::{Done, Piece};
@@ -22,7 +23,7 @@ pub(super) type HeldBack = (Vec<Piece>, Done);
 pub(super) struct Work<'a> {
     pub(super) connection: &'a mut PgConnection,
     pub(super) call: &'a Call,
-    pub(super) search_path: &'a [String],
+    pub(super) catalogue: Catalogue<'a>,
     /// Whether humans share the login.
     pub(super) is_shared: bool,
 }
@@ -32,8 +33,13 @@ fn fail(error: sqlx::Error) -> Refusal {
 }
 
 impl Work<'_> {
-    /// Refuses what could run code that nobody here has judged, where a function's body could take another human's role.
-    async fn check_pure(&mut self, sql: &Sql) -> Result<(), Refusal> {
+    /// Refuses what would run as a function without having been judged as one; and where a function's body could take another human's role, all
+    /// that could run code that nobody here has judged.
+    async fn check_functions(&mut self, sql: &Sql) -> Result<(), Refusal> {
+        let fields: Vec<String> = sql.statement.fields().iter().cloned().collect();
+        if !fields.is_empty() {
+            session::check_fields(self.connection, &fields, self.catalogue.search_path).await?;
+        }
         if !self.is_shared {
             return Ok(());
         }
@@ -41,12 +47,12 @@ impl Work<'_> {
             return Err(Refusal::new(Code::FunctionNotAllowed).detail(why));
         }
         let functions: Vec<String> = sql.statement.functions().iter().cloned().collect();
-        session::check_not_shadowed(self.connection, &functions, self.search_path).await
+        session::check_not_shadowed(self.connection, &functions, self.catalogue.search_path).await
     }
 
     pub(super) async fn query(&mut self, sql: &Sql) -> Result<HeldBack, Refusal> {
-        self.check_pure(sql).await?;
-        let (lineage, names) = session::lineage(self.connection, &sql.statement, self.search_path).await?;
+        self.check_functions(sql).await?;
+        let (lineage, names) = session::lineage(self.connection, &sql.statement, self.catalogue).await?;
         let prepared = statement::prepare(self.connection, &sql.statement, &self.call.facts.id).await?;
         let arguments = encode::arguments(&prepared, &sql.params)?;
         let columns = session::columns(self.connection, prepared.columns(), names).await?;
@@ -64,8 +70,8 @@ impl Work<'_> {
     }
 
     pub(super) async fn change(&mut self, sql: &Sql, shown: Option<u64>) -> Result<HeldBack, Refusal> {
-        self.check_pure(sql).await?;
-        let (lineage, names) = session::lineage(self.connection, &sql.statement, self.search_path).await?;
+        self.check_functions(sql).await?;
+        let (lineage, names) = session::lineage(self.connection, &sql.statement, self.catalogue).await?;
         let prepared = statement::prepare(self.connection, &sql.statement, &self.call.facts.id).await?;
         let arguments = encode::arguments(&prepared, &sql.params)?;
         let mut pieces = Vec::new();
@@ -119,7 +125,7 @@ impl Work<'_> {
 
     /// What a `SELECT count(*)` says.
     async fn count(&mut self, sql: &Sql) -> Result<u64, Refusal> {
-        self.check_pure(sql).await?;
+        self.check_functions(sql).await?;
         let prepared = statement::prepare(self.connection, &sql.statement, &self.call.facts.id).await?;
         let arguments = encode::arguments(&prepared, &sql.params)?;
         let row = sqlx::Executor::fetch_one(&mut *self.connection, prepared.query_with(arguments)).await.map_err(fail)?;
@@ -127,7 +133,7 @@ impl Work<'_> {
     }
 
     pub(super) async fn objects(&mut self, wanted: &Objects) -> Result<HeldBack, Refusal> {
-        let document = objects::postgres(self.connection, wanted, self.search_path).await?;
+        let document = objects::postgres(self.connection, wanted, self.catalogue.search_path).await?;
         Ok((vec![Piece::Document(document)], Done::default()))
     }
 }

@@ -5,19 +5,22 @@
 //! the highest risk.
 
 mod change;
+mod expression;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, ObjectName, OrderByKind, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, Statement as Ast, TableFactor, TableWithJoins, Value, Visit, Visitor,
+    Expr, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, ObjectName, OrderByKind, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, Statement as Ast, TableFactor, TableWithJoins, Visit, Visitor,
 };
 
 use crate::operation::Risk;
 use crate::operation::sql::Engine;
-use crate::operation::sql::expr::{Part, Unknown, arguments, function, order, parts, window};
+use crate::operation::sql::expr::{Part, Unknown, arguments, order, window};
 use crate::operation::sql::function as known;
+
+pub(super) use expression::field_names;
 
 /// What was found.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +33,8 @@ pub(super) struct Findings {
     pub(super) risk: Option<Risk>,
     /// What is called, by bare name.
     pub(super) functions: BTreeSet<String>,
+    /// What stands behind a dot: columns, or functions that are called as if they were columns.
+    pub(super) fields: BTreeSet<String>,
     /// The first thing that is not known to only read, whatever is done to tables.
     pub(super) impure: Option<String>,
     /// Relations read, for lineage: schema and name.
@@ -343,64 +348,6 @@ impl Classifier {
         }
         Ok(())
     }
-
-    fn expr(&mut self, expr: &Expr, scope: &Scope) -> Result<(), Unknown> {
-        self.found.exprs += 1;
-        let mut growing = false;
-        match expr {
-            Expr::Function(call) => {
-                let parts = function(call)?;
-                self.call(&call.name, &parts);
-                growing = known::known(self.engine, &call.name).is_some_and(|name| known::grows(&name));
-                if matches!(call.args, FunctionArguments::None) && !parts.is_empty() {
-                    return Err(Unknown("a function call of a form that is not known"));
-                }
-            }
-            Expr::Overlay { .. } => growing = true,
-            Expr::BinaryOp { op, .. } | Expr::AnyOp { compare_op: op, .. } | Expr::AllOp { compare_op: op, .. }
-                if !known::known_binary(op) =>
-            {
-                self.impure(format!("the operator `{op}` is not known to only read"));
-            }
-            Expr::UnaryOp { op, .. } if !known::known_unary(*op) => self.impure(format!("the operator `{op}` is not known to only read")),
-            Expr::Cast { data_type, .. } if !known::known_type(data_type) => self.impure("a cast to a type that is not known"),
-            Expr::TypedString(typed) if !known::known_type(&typed.data_type) => self.impure("a literal of a type that is not known"),
-            Expr::Value(value) if self.growth > 0 => {
-                if let Value::SingleQuotedString(text) = &value.value
-                    && text.len() > known::GROWTH_LITERAL_MAX
-                {
-                    self.raise(Risk::Admin, format!("a literal of more than {} bytes inside a replacement", known::GROWTH_LITERAL_MAX));
-                }
-            }
-            _ => {}
-        }
-        self.growth += usize::from(growing);
-        if self.growth > known::GROWTH_DEPTH_MAX {
-            self.raise(Risk::Admin, "replacements nested too deep");
-        }
-        let outcome = parts(expr).and_then(|parts| self.parts(parts, scope));
-        self.growth -= usize::from(growing);
-        outcome
-    }
-
-    fn call(&mut self, name: &ObjectName, parts: &[Part<'_>]) {
-        let known = known::known(self.engine, name);
-        self.found.functions.extend(known.clone());
-        match known {
-            None => self.impure(format!("the function `{}` is not known to only read", shortened(&name.to_string()))),
-            Some(name) if name == "generate_series" => {
-                let small = |part: &Part<'_>| matches!(part, Part::Expr(expr) if literal_within(expr, known::SERIES_MAX));
-                if !parts.iter().all(small) {
-                    self.raise(Risk::Admin, format!("`generate_series` without literal bounds of at most {}", known::SERIES_MAX));
-                }
-            }
-            Some(_) => {}
-        }
-    }
-}
-
-fn literal_within(expr: &Expr, most: i64) -> bool {
-    matches!(expr, Expr::Value(value) if matches!(&value.value, Value::Number(number, _) if number.parse::<i64>().is_ok_and(|number| (1..=most).contains(&number) || number == 0)))
 }
 
 /// Whether a condition is the same for every row: `1 = 1`, `true`.

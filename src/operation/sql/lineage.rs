@@ -62,8 +62,9 @@ pub struct Relation {
     pub view: Option<String>,
     /// SQLite: the column of which `rowid` is another name.
     pub rowid: Option<String>,
-    /// PostgreSQL: schema and name of every table that it is a partition of or inherits from, near or far. What it holds they hold too.
-    pub parents: Vec<(String, String)>,
+    /// PostgreSQL: schema and name of tables, near or far, whose columns a mask rule for this one must be heard for as well: those that it is a
+    /// partition of or inherits from, which hold what it holds; and those of its own children that rules name, whose rows are read through it.
+    pub kin: Vec<(String, String)>,
 }
 
 /// The relations that a statement can reach.

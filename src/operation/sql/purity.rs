@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{Expr, Statement as Ast, Visit, Visitor};
 
 use crate::operation::sql::Engine;
-use crate::operation::sql::classify::{self, shortened};
+use crate::operation::sql::classify::{self, field_names, shortened};
 use crate::operation::sql::expr::{Unknown, parts};
 use crate::operation::sql::function::known;
 
@@ -22,31 +22,43 @@ pub(super) fn runs_nothing(engine: Engine, ast: &Ast) -> bool {
             ControlFlow::Break(())
         }
     }
-    ast.visit(&mut Queries).is_continue() && calls(engine, ast).1.is_none()
+    ast.visit(&mut Queries).is_continue() && calls(engine, ast).impure.is_none()
 }
 
-/// The functions that a definition calls, and the first thing in it that is not known to only read.
-pub(super) fn definition(engine: Engine, ast: &Ast) -> (BTreeSet<String>, Option<String>) {
+/// What a definition would run.
+#[derive(Default)]
+pub(super) struct Calls {
+    /// The functions that it calls, by bare name.
+    pub(super) functions: BTreeSet<String>,
+    /// What stands behind a dot in it.
+    pub(super) fields: BTreeSet<String>,
+    /// The first thing in it that is not known to only read.
+    pub(super) impure: Option<String>,
+}
+
+/// What a definition would run.
+pub(super) fn definition(engine: Engine, ast: &Ast) -> Calls {
     match ast {
         Ast::CreateView(view) => {
             let found = classify::classify(engine, &Ast::Query(view.query.clone()));
-            (found.functions, found.impure)
+            Calls { functions: found.functions, fields: found.fields, impure: found.impure }
         }
         other => calls(engine, other),
     }
 }
 
-fn calls(engine: Engine, ast: &Ast) -> (BTreeSet<String>, Option<String>) {
-    struct Calls {
+fn calls(engine: Engine, ast: &Ast) -> Calls {
+    struct Walk {
         engine: Engine,
-        functions: BTreeSet<String>,
+        found: Calls,
     }
-    impl Visitor for Calls {
+    impl Visitor for Walk {
         type Break = String;
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<String> {
+            self.found.fields.extend(field_names(self.engine, expr));
             if let Expr::Function(call) = expr {
                 match known(self.engine, &call.name) {
-                    Some(name) => drop(self.functions.insert(name)),
+                    Some(name) => drop(self.found.functions.insert(name)),
                     None => {
                         return ControlFlow::Break(format!(
                             "the function `{}` is not known to only read",
@@ -61,7 +73,7 @@ fn calls(engine: Engine, ast: &Ast) -> (BTreeSet<String>, Option<String>) {
             }
         }
     }
-    let mut calls = Calls { engine, functions: BTreeSet::new() };
-    let impure = ast.visit(&mut calls).break_value();
-    (calls.functions, impure)
+    let mut walk = Walk { engine, found: Calls::default() };
+    let impure = ast.visit(&mut walk).break_value();
+    Calls { impure, ..walk.found }
 }

@@ -38,6 +38,7 @@ pub struct Statement {
     reasons: Vec<String>,
     relations: Vec<Vec<String>>,
     functions: BTreeSet<String>,
+    fields: BTreeSet<String>,
     impure: Option<String>,
     placeholders: usize,
 }
@@ -105,6 +106,7 @@ impl Statement {
             reasons: Vec::new(),
             relations: Vec::new(),
             functions: BTreeSet::new(),
+            fields: BTreeSet::new(),
             impure: None,
             placeholders,
         };
@@ -130,6 +132,7 @@ impl Statement {
         self.touches = found.touches.into_iter().map(|((path, verb), risk)| Touch { path, verb, risk }).collect();
         self.reasons = found.reasons;
         self.functions = found.functions;
+        self.fields = found.fields;
         self.impure = found.impure;
         self.relations = found.relations;
         self.relations.sort();
@@ -186,7 +189,8 @@ impl Statement {
         let system = paths.iter().any(|path| crate::operation::sql::function::harmless_catalogue(engine, path).is_some());
         self.risk = if system { Risk::Admin } else { self.risk };
         self.reasons = vec![format!("{} changes what there is", verb.to_uppercase())];
-        (self.functions, self.impure) = purity::definition(engine, &self.ast);
+        let calls = purity::definition(engine, &self.ast);
+        (self.functions, self.fields, self.impure) = (calls.functions, calls.fields, calls.impure);
         self.touches = paths.iter().map(|path| Touch { path: path.clone(), verb, risk: self.risk }).collect();
         self.relations = paths;
         Ok(self)
@@ -244,6 +248,12 @@ impl Statement {
     #[must_use]
     pub const fn functions(&self) -> &BTreeSet<String> {
         &self.functions
+    }
+
+    /// The names that stand behind a dot where a value may: columns, unless the target has a function of that name which takes a row.
+    #[must_use]
+    pub const fn fields(&self) -> &BTreeSet<String> {
+        &self.fields
     }
 
     /// How many parameters it wants.

@@ -317,10 +317,10 @@ impl Tracer<'_> {
     }
 }
 
-/// A table's own column, which is its parents' as well.
+/// A table's own column, which is its kin's as well.
 fn own(table: &super::Relation, column: &str) -> ColumnLineage {
     let of = |schema: &str, table: &str| BaseColumn { schema: Some(schema.to_owned()), table: table.to_owned(), column: column.to_owned() };
-    let mut sources: Sources = table.parents.iter().map(|(schema, name)| of(schema, name)).collect();
+    let mut sources: Sources = table.kin.iter().map(|(schema, name)| of(schema, name)).collect();
     sources.insert(of(&table.schema, &table.name));
     ColumnLineage { sources, direct: true }
 }

@@ -13,7 +13,7 @@ fn shop(engine: Engine) -> Schema {
         columns: columns.iter().map(|column| (*column).to_owned()).collect(),
         view: view.map(ToOwned::to_owned),
         rowid: None,
-        parents: Vec::new(),
+        kin: Vec::new(),
     };
     Schema {
         search_path: vec![home.to_owned()],
@@ -24,7 +24,7 @@ fn shop(engine: Engine) -> Schema {
             relation("vv", &["m"], Some("CREATE VIEW vv AS SELECT upper(mail) FROM v")),
             relation("broken", &["x"], Some("nonsense")),
             Relation { rowid: Some("email".to_owned()), ..relation("k", &["email"], None) },
-            Relation { parents: vec![(home.to_owned(), "c".to_owned())], ..relation("part", &["email", "id"], None) },
+            Relation { kin: vec![(home.to_owned(), "c".to_owned())], ..relation("part", &["email", "id"], None) },
         ],
     }
 }
@@ -158,7 +158,7 @@ fn what_is_not_read_is_unknown() {
             columns: vec!["x".to_owned()],
             view: Some(format!("CREATE VIEW v AS SELECT x FROM {of}")),
             rowid: None,
-            parents: Vec::new(),
+            kin: Vec::new(),
         };
         schema.relations.extend((0..20).map(|depth| view(format!("deep{depth}"), &format!("deep{}", depth + 1))));
         assert!(unknown(engine, "SELECT x FROM deep0", &schema), "{engine:?}");
@@ -171,7 +171,7 @@ fn what_is_not_read_is_unknown() {
         columns: vec!["relname".to_owned()],
         view: None,
         rowid: None,
-        parents: Vec::new(),
+        kin: Vec::new(),
     });
     assert!(!unknown(Engine::Postgres, "SELECT relname FROM pg_class", &schema));
 }
