@@ -69,7 +69,7 @@ const TOOL: &[&str] = &[
 /// What is accepted is printed, read again the same, and as risky; what is no read says why.
 pub fn sql(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    for engine in [Engine::Sqlite, Engine::Postgres] {
+    for engine in [Engine::Sqlite, Engine::Postgres, Engine::MySql] {
         let _views = view_relations(engine, &text);
         let Ok(statement) = Statement::parse(engine, &text) else { continue };
         let again = Statement::parse(engine, statement.text());

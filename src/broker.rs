@@ -113,6 +113,7 @@ pub fn target_facts(target: &Target) -> (TargetFacts, Engine) {
     let (engine, search_path) = match &target.settings.endpoint {
         Endpoint::Sqlite { .. } => (Engine::Sqlite, vec!["main".to_owned()]),
         Endpoint::Postgres { search_path, .. } => (Engine::Postgres, search_path.clone()),
+        Endpoint::MySql { database, .. } => (Engine::MySql, vec![database.to_lowercase()]),
     };
     (
         TargetFacts { name: target.settings.name.clone(), engine: engine.as_str(), environment: target.environment.clone(), search_path },

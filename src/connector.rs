@@ -5,11 +5,14 @@
 
 mod failure;
 mod local;
+mod mysql;
 mod objects;
 mod postgres;
 mod schema;
 mod sqlite;
+mod stop;
 mod value;
+mod work;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -51,6 +54,19 @@ pub enum Endpoint {
         /// Where unqualified names are looked up.
         search_path: Vec<String>,
     },
+    /// A MySQL or MariaDB database.
+    MySql {
+        /// Host name or address.
+        host: String,
+        /// Port.
+        port: u16,
+        /// Database, in which unqualified names are looked up.
+        database: String,
+        /// Demand TLS with a verified certificate.
+        tls: bool,
+        /// Authorities (PEM) to trust beside the public ones.
+        ca: Option<PathBuf>,
+    },
 }
 
 /// A target.
@@ -72,6 +88,7 @@ pub struct TargetSettings {
 enum Target {
     Sqlite(sqlite::Sqlite),
     Postgres(Box<postgres::Postgres>),
+    MySql(mysql::MySql),
 }
 
 struct Slot {
@@ -122,6 +139,10 @@ impl Connectors {
                     let pools = postgres::Pools::new(server, settings.concurrency, logins_max, settings.connect_timeout);
                     Target::Postgres(Box::new(postgres::Postgres::new(pools)))
                 }
+                Endpoint::MySql { host, port, database, tls, ca } => {
+                    let connect_timeout = settings.connect_timeout;
+                    Target::MySql(mysql::MySql::new(mysql::Server { host, port, database, tls, ca, connect_timeout }))
+                }
             };
             slots.insert(settings.name, Slot { target, turns: Semaphore::new(settings.concurrency), patience: settings.connect_timeout });
         }
@@ -158,14 +179,13 @@ impl Connectors {
             .ok()
             .and_then(Result::ok)
             .ok_or_else(|| Refusal::new(Code::TargetBusy))?;
-        match &slot.target {
+        let outcome = match &slot.target {
             Target::Sqlite(sqlite) => sqlite.run(permit, out).await,
-            Target::Postgres(postgres) => {
-                let outcome = postgres.run(permit, &credential, out).await;
-                self.forget_if_refused(&outcome, &credential).await;
-                outcome
-            }
-        }
+            Target::Postgres(postgres) => postgres.run(permit, &credential, out).await,
+            Target::MySql(mysql) => mysql.run(permit, &credential, out).await,
+        };
+        self.forget_if_refused(&outcome, &credential).await;
+        outcome
     }
 
     /// A login that the target did not take is read anew for the next call.

@@ -76,7 +76,7 @@ codes! {
     UnsupportedStatement = "operation.unsupported_statement", "statements of this kind are not accepted", "transaction control, session settings, COPY, DO and the like never pass; state the effect you want as one query or one change";
     NotRead = "operation.not_read", "the statement does more than read, or calls something that is not known to only read", "use db_execute for changes; for reads, leave out what the message names";
     FunctionAsColumn = "operation.function_as_column", "a name behind a dot may be a function of the target's that takes a row, and would run without having been judged", "write a function as a call, `name(row)`; if a column was meant, name it in a view or an alias that no function shares";
-    FunctionNotAllowed = "operation.function_not_allowed", "through a shared login a statement may use only functions, operators and types that are known to only read", "leave out what the message names, or ask the operator for a login of the human's own on this target";
+    FunctionNotAllowed = "operation.function_not_allowed", "a function, operator or type of the statement is not allowed here, since it is not known to only read", "leave out what the message names; where humans share a login, ask the operator for one of the human's own";
     TooComplex = "operation.too_complex", "the statement is deeper or longer than the limit", "split it into simpler statements";
     InvalidParameters = "operation.invalid_parameters", "the parameters do not fit the statement's placeholders", "send one value for each placeholder, of the type the message names";
     PolicyDenied = "policy.denied", "no policy allows this call", "do not try another way; ask the human who delegated you, or use a tool or target that list_targets shows";

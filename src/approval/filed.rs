@@ -10,6 +10,7 @@ use crate::call::TargetFacts;
 use crate::clock::{Timestamp, rfc3339};
 use crate::identity::{Agent, Human};
 use crate::ledger::Row;
+use crate::operation::sql::Engine;
 use crate::operation::{Operation, Risk};
 
 /// Where a request stands.
@@ -186,7 +187,11 @@ impl Filed {
             agent: Agent { issuer: self.agent.issuer.clone(), id: self.agent.id.clone(), chain: Vec::new() },
             target: self.target.as_ref().map(|(name, engine, environment)| TargetFacts {
                 name: name.clone(),
-                engine: if engine == "postgres" { "postgres" } else { "sqlite" },
+                engine: [Engine::Postgres, Engine::MySql]
+                    .into_iter()
+                    .find(|known| known.as_str() == engine)
+                    .unwrap_or(Engine::Sqlite)
+                    .as_str(),
                 environment: environment.clone(),
                 search_path: Vec::new(),
             }),

@@ -39,7 +39,7 @@ pub struct Nothing {
 pub struct Query {
     /// The target's name, from list_targets.
     pub target: String,
-    /// One statement that only reads. Placeholders: $1, $2 on PostgreSQL, ?1, ?2 on SQLite.
+    /// One statement that only reads. Placeholders: $1, $2 on PostgreSQL, ?1, ?2 on SQLite, ? on MySQL.
     #[schemars(length(min = 1, max = 65536))]
     pub sql: String,
     /// A value for each placeholder, in order: null, boolean, number or string.
@@ -70,7 +70,7 @@ pub struct Query {
 pub struct Execute {
     /// The target's name, from list_targets.
     pub target: String,
-    /// One statement that changes data or definitions. Placeholders: $1, $2 on PostgreSQL, ?1, ?2 on SQLite.
+    /// One statement that changes data or definitions. Placeholders: $1, $2 on PostgreSQL, ?1, ?2 on SQLite, ? on MySQL.
     #[schemars(length(min = 1, max = 65536))]
     pub sql: String,
     /// A value for each placeholder, in order: null, boolean, number or string.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -14,6 +15,7 @@ use crate::connector::{Endpoint, TargetSettings};
 use crate::credential::access::Roles;
 use crate::credential::name::{self, Template};
 use crate::credential::{Access, Source};
+use crate::operation::sql::SYSTEM_DATABASES;
 
 pub(super) fn target(reader: &mut Reader<'_>, target: Spanned<file::Target>, default_issuer: &str, vault: bool) -> Option<Target> {
     let span = target.span();
@@ -26,8 +28,9 @@ pub(super) fn target(reader: &mut Reader<'_>, target: Spanned<file::Target>, def
     let (endpoint, access) = match target.engine.as_str() {
         "sqlite" => sqlite(reader, &span, &target)?,
         "postgres" => postgres(reader, &span, &target, default_issuer, vault)?,
+        "mysql" => mysql(reader, &span, &target, default_issuer, vault)?,
         other => {
-            reader.problem(span, format!("the engine `{other}` is not one of sqlite, postgres"));
+            reader.problem(span, format!("the engine `{other}` is not one of sqlite, postgres, mysql"));
             return None;
         }
     };
@@ -72,12 +75,7 @@ fn postgres(
     if search_path.iter().any(|schema| schema.starts_with("pg_") || schema.contains('$')) {
         reader.problem(span.clone(), "`search_path` names schemas; the server's own come first without being named");
     }
-    let ca = target.ca.as_ref().map(|path| reader.beside(path));
-    if let Some(path) = ca.as_ref()
-        && let Err(error) = std::fs::File::open(path)
-    {
-        reader.problem(span.clone(), format!("failed to read `{}`: {error}", path.display()));
-    }
+    let ca = authorities(reader, span, target);
     let endpoint = Endpoint::Postgres {
         host: host.clone(),
         port: target.port.unwrap_or(5432),
@@ -87,11 +85,7 @@ fn postgres(
         logins_max: target.max_logins.clamp(1, 256),
         search_path,
     };
-    let loose = target.password.is_some() || target.cert.is_some() || target.key.is_some();
-    if loose && !matches!(target.login, Each::Template(_)) {
-        reader.problem(span.clone(), "`password`, `cert` and `key` of a target belong to `login = \"{human.login}\"`");
-        return None;
-    }
+    check_loose(reader, span, target)?;
     let access = match (&target.service, &target.login) {
         (Some(_), login) if !is_empty(login) => {
             let message = "a postgres target has either `login` (a login for each human) or [target.service] with `role`, not both";
@@ -117,6 +111,66 @@ fn postgres(
         }
     };
     Some((endpoint, access))
+}
+
+/// MySQL and MariaDB: a login for each human, and nothing else.
+fn mysql(
+    reader: &mut Reader<'_>,
+    span: &Range<usize>,
+    target: &file::Target,
+    default_issuer: &str,
+    vault: bool,
+) -> Option<(Endpoint, Access)> {
+    let (Some(host), Some(database)) = (&target.host, &target.database) else {
+        reader.problem(span.clone(), "a mysql target needs `host` and `database`");
+        return None;
+    };
+    if SYSTEM_DATABASES.iter().any(|system| database.eq_ignore_ascii_case(system)) {
+        reader.problem(span.clone(), format!("`{database}` is a database of the server's own"));
+    }
+    if target.search_path.is_some() {
+        reader.problem(span.clone(), "a mysql target has no `search_path`: unqualified names are looked up in `database`");
+    }
+    let endpoint = Endpoint::MySql {
+        host: host.clone(),
+        port: target.port.unwrap_or(3306),
+        database: database.clone(),
+        tls: target.tls,
+        ca: authorities(reader, span, target),
+    };
+    check_loose(reader, span, target)?;
+    if target.service.is_some() || !is_empty(&target.role) || is_empty(&target.login) {
+        let message = "a mysql target needs `login` (a login for each human), and has no [target.service] and no `role`: \
+                       whatever a statement calls could leave a role that was set for it";
+        reader.problem(span.clone(), message);
+        return None;
+    }
+    let access = match &target.login {
+        Each::Template(template) => each_login(reader, span, target, template, vault)?,
+        Each::Listed(listed) => Access::Logins(logins(reader, span, target, listed, default_issuer, vault)?),
+    };
+    Some((endpoint, access))
+}
+
+/// The file of authorities to trust, which must be readable.
+fn authorities(reader: &mut Reader<'_>, span: &Range<usize>, target: &file::Target) -> Option<PathBuf> {
+    let ca = target.ca.as_ref().map(|path| reader.beside(path));
+    if let Some(path) = ca.as_ref()
+        && let Err(error) = std::fs::File::open(path)
+    {
+        reader.problem(span.clone(), format!("failed to read `{}`: {error}", path.display()));
+    }
+    ca
+}
+
+/// A secret that stands beside the target belongs to a login that is a template.
+fn check_loose(reader: &mut Reader<'_>, span: &Range<usize>, target: &file::Target) -> Option<()> {
+    let loose = target.password.is_some() || target.cert.is_some() || target.key.is_some();
+    if loose && !matches!(target.login, Each::Template(_)) {
+        reader.problem(span.clone(), "`password`, `cert` and `key` of a target belong to `login = \"{human.login}\"`");
+        return None;
+    }
+    Some(())
 }
 
 fn each_login(reader: &mut Reader<'_>, span: &Range<usize>, target: &file::Target, template: &str, vault: bool) -> Option<Access> {

@@ -4,7 +4,11 @@
 //! any number. Only what the server says while it prepares a statement is passed on, since it has read no row by then and all it can quote is
 //! the statement. What it says later is said in our own words, with the names of tables, columns and constraints alone.
 
+mod mysql;
+
 use crate::refusal::{Code, Refusal};
+
+pub(super) use mysql::{mysql, mysql_commit, mysql_prepared};
 
 /// Most of what a target says that is passed on.
 const TEXT_MAX: usize = 300;
@@ -101,6 +105,13 @@ pub(super) fn postgres(error: &sqlx::Error) -> Refusal {
                 code => Refusal::new(Code::TargetFailed).detail(format!("{}{} (SQLSTATE {code})", condition(code), names(error))),
             }
         }
+        other => transport(other),
+    }
+}
+
+/// For an error that the server did not report.
+fn transport(error: &sqlx::Error) -> Refusal {
+    match error {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolClosed => {
             Refusal::new(Code::TargetUnreachable).cause(error)
         }

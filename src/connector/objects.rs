@@ -1,5 +1,7 @@
 //! Looks at a database's catalogue: names and shapes, for `db_search_objects` and `db_describe`. Patterns and names are bound, never written in.
 
+mod mysql;
+
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Value, json};
 use sqlx::{PgConnection, Row as _};
@@ -7,6 +9,8 @@ use sqlx::{PgConnection, Row as _};
 use crate::connector::failure;
 use crate::operation::sql::{Detail, ObjectType, Objects};
 use crate::refusal::{Code, Refusal};
+
+pub(super) use mysql::mysql;
 
 fn unknown(name: &str) -> Refusal {
     Refusal::new(Code::NotFound).detail(format!("no table or view `{}`", name.chars().take(60).collect::<String>()))

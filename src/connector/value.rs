@@ -12,6 +12,11 @@ pub(super) fn integer(number: i64) -> Value {
     if number.unsigned_abs() <= EXACT_MAX { Value::from(number) } else { Value::from(number.to_string()) }
 }
 
+/// A whole number without a sign.
+pub(super) fn unsigned(number: u64) -> Value {
+    if number <= EXACT_MAX { Value::from(number) } else { Value::from(number.to_string()) }
+}
+
 /// A floating-point number; JSON knows no NaN.
 pub(super) fn float(number: f64) -> Value {
     serde_json::Number::from_f64(number).map_or_else(|| Value::from(number.to_string()), Value::Number)

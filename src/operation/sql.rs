@@ -11,6 +11,7 @@ pub mod preview;
 mod purity;
 pub mod statement;
 
+pub use function::SYSTEM_DATABASES;
 pub use lineage::{BaseColumn, ColumnLineage, Lineage, Relation, Schema};
 pub use statement::{SqlError, Statement, view_relations};
 
@@ -23,6 +24,8 @@ pub enum Engine {
     Sqlite,
     /// PostgreSQL 13 and later.
     Postgres,
+    /// MySQL 8.0 and later, MariaDB 10.6 and later.
+    MySql,
 }
 
 impl Engine {
@@ -32,6 +35,7 @@ impl Engine {
         match self {
             Self::Sqlite => "sqlite",
             Self::Postgres => "postgres",
+            Self::MySql => "mysql",
         }
     }
 }

@@ -107,7 +107,7 @@ async fn another_target_other_parameters_another_bound_are_other_calls() {
 }
 
 /// Support may ask for anything here.
-fn lenient() -> String {
+pub fn lenient() -> String {
     POLICY.replace("context.risk == 2", "context.risk >= 2")
 }
 

@@ -1,5 +1,6 @@
 //! Whose session it is in PostgreSQL: a login or role for each human, what nobody can become, and that nothing of one call is left for the next.
 
+use std::path::Path;
 use std::time::Duration;
 
 use countersign::broker::Settings;
@@ -52,7 +53,7 @@ pub fn target(cluster: &Cluster, name: &str, keys: &str) -> String {
 }
 
 /// Takes targets and credentials from a configuration file, as an operator would write it.
-fn configured(settings: &mut Settings, cluster: &Cluster, toml: &str) {
+fn configured(settings: &mut Settings, folder: &Path, toml: &str) {
     let issuer = &settings.identity.issuers[0];
     let KeySource::File(jwks_file) = &issuer.keys else { panic!("the harness's issuer has its keys in a file") };
     let text = format!(
@@ -60,8 +61,8 @@ fn configured(settings: &mut Settings, cluster: &Cluster, toml: &str) {
         issuer.url,
         jwks_file.display().to_string(),
     );
-    std::fs::write(cluster.folder().join("open.cedar"), OPEN).unwrap();
-    let path = cluster.folder().join("countersign.toml");
+    std::fs::write(folder.join("open.cedar"), OPEN).unwrap();
+    let path = folder.join("countersign.toml");
     std::fs::write(&path, text).unwrap();
     let config = Config::read(&path, &countersign::clock::Clock::system()).unwrap_or_else(|problems| panic!("{problems:?}\n{toml}"));
     settings.targets = config.settings.targets;
@@ -69,8 +70,13 @@ fn configured(settings: &mut Settings, cluster: &Cluster, toml: &str) {
 }
 
 pub async fn world(cluster: &Cluster, toml: &str) -> World {
+    world_beside(cluster.folder(), toml).await
+}
+
+/// A broker whose targets are written down in a file of this folder.
+pub async fn world_beside(folder: &Path, toml: &str) -> World {
     let mut world = World::with(Wish { policies: OPEN.to_owned(), ..Wish::default() }).await;
-    world.restart_with(|settings| configured(settings, cluster, toml)).await;
+    world.restart_with(|settings| configured(settings, folder, toml)).await;
     world
 }
 

@@ -140,7 +140,8 @@ fn the_approvers_token_goes_where_it_is_wanted_and_the_words_say_why() {
         }
     }
     // Interrupted, it drains and ends well.
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let interrupt = format!("kill -INT {}", child.id());
+    assert!(Command::new("bash").args(["-c", &interrupt]).status().unwrap().success());
     assert!(child.wait().unwrap().success());
     let text = said.join("\n");
     assert!(text.contains("as your own OS user could read") && text.contains("--approver-token PATH"), "{text}");

@@ -19,7 +19,8 @@ fn fail(error: sqlx::Error) -> Refusal {
 }
 
 /// Cancels what a server process runs. Whether that worked shows in whether the statement comes back.
-pub(super) async fn cancel(pool: &PgPool, pid: i32) {
+pub(super) async fn cancel(pool: &PgPool, process: u64) {
+    let Ok(pid) = i32::try_from(process) else { return };
     drop(sqlx::query("SELECT pg_catalog.pg_cancel_backend($1)").bind(pid).execute(pool).await);
 }
 
@@ -111,7 +112,7 @@ pub(super) struct Expected<'a> {
 
 /// Settings of the transaction, in one round trip: limits, whose call it is, and the role. All are local: they end with the transaction. Gives the
 /// server's process behind the connection.
-pub(super) async fn settle(connection: &mut PgConnection, expected: &Expected<'_>, search_path: &[String]) -> Result<i32, Refusal> {
+pub(super) async fn settle(connection: &mut PgConnection, expected: &Expected<'_>, search_path: &[String]) -> Result<u64, Refusal> {
     let call = expected.call;
     let delegation = &call.facts.delegation;
     let timeout = call.limits.timeout.as_millis().max(1).to_string();
@@ -136,7 +137,8 @@ pub(super) async fn settle(connection: &mut PgConnection, expected: &Expected<'_
             refusal => refusal,
         })?;
     check(&row, SETTLED, expected)?;
-    row.try_get(SETTLED - 1).map_err(fail)
+    let pid: i32 = row.try_get(SETTLED - 1).map_err(fail)?;
+    u64::try_from(pid).map_err(|error| Refusal::new(Code::TargetFailed).cause(error))
 }
 
 /// Asks again, after the statement and before anything of it lasts or leaves. Triggers that were put off until COMMIT run first: what they do to

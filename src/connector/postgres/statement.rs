@@ -26,6 +26,6 @@ pub(super) async fn prepare(
 pub(super) async fn lock(connection: &mut PgConnection, statement: &Statement) -> Result<(), Refusal> {
     let Some(names) = statement.emptied() else { return Ok(()) };
     // Safe: names of the tree that was judged, printed.
-    let text = AssertSqlSafe(format!("LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")).into_sql_str();
+    let text = AssertSqlSafe(format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", names.join(", "))).into_sql_str();
     connection.execute(text).await.map(drop).map_err(|error| failure::postgres(&error))
 }

@@ -58,6 +58,7 @@ pub(super) fn parts(expr: &Expr) -> Result<Vec<Part<'_>>, Unknown> {
         | Expr::SimilarTo { expr, pattern, escape_char, .. } => {
             Ok([Some(expr), Some(pattern), escape_char.as_ref()].into_iter().flatten().map(|expr| Part::Expr(expr)).collect())
         }
+        Expr::RLike { expr, pattern, .. } => Ok(vec![Part::Expr(expr), Part::Expr(pattern)]),
         Expr::Substring { expr, substring_from, substring_for, .. } => {
             Ok([Some(expr), substring_from.as_ref(), substring_for.as_ref()].into_iter().flatten().map(|expr| Part::Expr(expr)).collect())
         }
@@ -120,7 +121,9 @@ pub(super) fn function(function: &Function) -> Result<Vec<Part<'_>>, Unknown> {
                 match clause {
                     FunctionArgumentClause::OrderBy(by) => order(by, &mut parts)?,
                     FunctionArgumentClause::Limit(expr) | FunctionArgumentClause::Where(expr) => parts.push(Part::Expr(expr)),
-                    FunctionArgumentClause::IgnoreOrRespectNulls(_) | FunctionArgumentClause::JsonNullClause(_) => {}
+                    FunctionArgumentClause::IgnoreOrRespectNulls(_)
+                    | FunctionArgumentClause::JsonNullClause(_)
+                    | FunctionArgumentClause::Separator(_) => {}
                     _ => return Err(Unknown("a function argument of a form that is not known")),
                 }
             }

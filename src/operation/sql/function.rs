@@ -37,8 +37,25 @@ const POSTGRES: &str = "
     json_to_recordset obj_description col_description pg_get_viewdef pg_get_indexdef pg_get_constraintdef format_type pg_relation_size
     pg_total_relation_size pg_size_pretty";
 
+/// Functions that both MySQL (8.0 to 9.7) and MariaDB have built in: a stored function of the same name is only called with its database before it.
+/// What one version has and another has not (`md5`, `regexp_like`) is not here.
+const MYSQL: &str = "
+    abs acos ascii asin atan atan2 avg bin bit_and bit_count bit_length bit_or bit_xor cast ceil ceiling char char_length character_length coalesce
+    concat concat_ws conv convert convert_tz cos cot count crc32 cume_dist curdate current_date current_time current_timestamp current_user curtime
+    database date date_add date_format date_sub datediff day dayname dayofmonth dayofweek dayofyear degrees dense_rank elt exp export_set extract
+    field find_in_set first_value floor format from_days from_unixtime greatest group_concat hex hour if ifnull inet_aton inet_ntoa insert instr
+    interval isnull json_array json_arrayagg json_array_append json_array_insert json_contains json_contains_path json_depth json_extract
+    json_insert json_keys json_length json_merge_patch json_merge_preserve json_object json_objectagg json_quote json_remove json_replace
+    json_search json_set json_type json_unquote json_valid json_value lag last_day last_value lcase lead least left length ln locate localtime
+    localtimestamp log log10 log2 lower ltrim makedate maketime max microsecond mid min minute mod month monthname now nth_value ntile nullif
+    oct octet_length ord percent_rank period_add period_diff pi position pow power quarter quote radians rand rank regexp_instr regexp_replace
+    regexp_substr replace reverse right round row_number rtrim schema sec_to_time second session_user sha2 sign sin soundex sqrt std
+    stddev stddev_pop stddev_samp str_to_date strcmp subdate substr substring substring_index subtime sum sysdate system_user tan time time_format
+    time_to_sec timediff timestamp timestampadd timestampdiff to_base64 to_days to_seconds trim truncate ucase unhex unix_timestamp upper user
+    utc_date utc_time utc_timestamp uuid var_pop var_samp variance version week weekday weekofyear weight_string year yearweek";
+
 /// Functions whose result can be much longer than what goes in; nested calls multiply.
-const GROWING: [&str; 3] = ["replace", "regexp_replace", "overlay"];
+const GROWING: [&str; 5] = ["replace", "regexp_replace", "overlay", "insert", "export_set"];
 /// Nested growing functions that are accepted.
 pub(super) const GROWTH_DEPTH_MAX: usize = 3;
 /// Bytes of a literal inside a growing function.
@@ -57,11 +74,13 @@ pub(super) fn folded(engine: Engine, name: &ObjectName) -> Option<Vec<String>> {
         .collect()
 }
 
-/// An identifier as the engine folds it: PostgreSQL keeps what is quoted, SQLite compares without case. Both fold ASCII alone: `É` and `é` are two.
+/// An identifier as the engine folds it: PostgreSQL keeps what is quoted, SQLite compares without case. They fold ASCII alone: `É` and `é` are two.
+/// MySQL compares columns without case, and tables as its file system does: here two tables of one name but for its case are one, and rules for one
+/// hold for both.
 pub(super) fn fold(engine: Engine, ident: &sqlparser::ast::Ident) -> String {
     match engine {
         Engine::Postgres if ident.quote_style.is_some() => ident.value.clone(),
-        Engine::Postgres | Engine::Sqlite => ident.value.to_ascii_lowercase(),
+        Engine::Postgres | Engine::Sqlite | Engine::MySql => ident.value.to_ascii_lowercase(),
     }
 }
 
@@ -73,11 +92,12 @@ pub(super) fn known(engine: Engine, name: &ObjectName) -> Option<String> {
         [schema, name] if engine == Engine::Postgres && schema == "pg_catalog" => name,
         _ => return None,
     };
-    let more = match engine {
-        Engine::Sqlite => SQLITE,
-        Engine::Postgres => POSTGRES,
+    let lists = match engine {
+        Engine::Sqlite => [COMMON, SQLITE],
+        Engine::Postgres => [COMMON, POSTGRES],
+        Engine::MySql => [MYSQL, ""],
     };
-    COMMON.split_ascii_whitespace().chain(more.split_ascii_whitespace()).any(|known| known == name).then(|| name.clone())
+    lists.iter().flat_map(|list| list.split_ascii_whitespace()).any(|known| known == name).then(|| name.clone())
 }
 
 /// Whether a function's result can be much longer than its arguments.
@@ -135,6 +155,9 @@ pub(super) const fn known_binary(operator: &BinaryOperator) -> bool {
             | B::QuestionAnd
             | B::QuestionPipe
             | B::Overlaps
+            | B::Spaceship
+            | B::Xor
+            | B::MyIntegerDivide
     )
 }
 
@@ -175,6 +198,11 @@ pub(super) fn known_type(data_type: &DataType) -> bool {
         | T::Varchar(_)
         | T::Nvarchar(_)
         | T::Uuid
+        | T::Signed
+        | T::SignedInteger
+        | T::Unsigned
+        | T::UnsignedInteger
+        | T::Binary(_)
         | T::Blob(_)
         | T::Numeric(_)
         | T::Decimal(_)
@@ -227,11 +255,16 @@ const EPONYMOUS: [&str; 10] = [
     "carray",
 ];
 
+/// Databases of MySQL's own.
+pub const SYSTEM_DATABASES: [&str; 4] = ["information_schema", "mysql", "performance_schema", "sys"];
+
 /// Catalogue relations that hold names and shapes, and nothing that somebody stored.
 pub(super) fn harmless_catalogue(engine: Engine, path: &[String]) -> Option<bool> {
     const POSTGRES: &str = "
         pg_class pg_namespace pg_attribute pg_type pg_index pg_indexes pg_constraint pg_tables pg_views pg_matviews pg_sequences pg_description
         pg_enum pg_database pg_inherits pg_depend pg_am pg_collation pg_extension pg_trigger";
+    const MYSQL_INFORMATION: &str = "
+        tables columns schemata statistics table_constraints key_column_usage referential_constraints character_sets collations engines";
     const INFORMATION: &str = "
         tables columns views schemata table_constraints key_column_usage referential_constraints constraint_column_usage check_constraints
         sequences domains element_types";
@@ -250,6 +283,8 @@ pub(super) fn harmless_catalogue(engine: Engine, path: &[String]) -> Option<bool
                 Some(false)
             }
         }
+        Engine::MySql if schema == "information_schema" => listed(MYSQL_INFORMATION),
+        Engine::MySql if SYSTEM_DATABASES.contains(&schema) => Some(false),
         Engine::Sqlite if name.starts_with("sqlite_") => Some(matches!(name, "sqlite_master" | "sqlite_schema")),
         Engine::Sqlite if name.starts_with("pragma_") || schema == "temp" || EPONYMOUS.contains(&name) => Some(false),
         _ => None,

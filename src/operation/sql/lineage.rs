@@ -50,9 +50,9 @@ pub enum Lineage {
 }
 
 /// A table or view as the target's catalogue has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Relation {
-    /// Its schema (`main` on SQLite).
+    /// Its schema (`main` on SQLite, the database on MySQL).
     pub schema: String,
     /// Its name.
     pub name: String,

@@ -14,7 +14,7 @@ use crate::operation::sql::{Count, Engine, Mode, Param, Preview, Sql, Statement}
 /// Rows of the sample.
 pub const SAMPLE_ROWS: u32 = 5;
 
-/// Numbers the placeholders of a condition from 1, and notes which parameters they were.
+/// Numbers the placeholders of a condition from 1, and notes which parameters they were. MySQL's have no numbers: each is one more parameter.
 struct Renumber {
     engine: Engine,
     kept: Vec<usize>,
@@ -33,6 +33,10 @@ impl VisitorMut for Renumber {
                     self.plain
                 }
             };
+            if self.engine == Engine::MySql {
+                self.kept.push(old);
+                return ControlFlow::Continue(());
+            }
             let position = self.kept.iter().position(|kept| *kept == old).unwrap_or_else(|| {
                 self.kept.push(old);
                 self.kept.len() - 1
@@ -83,7 +87,11 @@ impl Sql {
                 let TableObject::TableName(_) = &insert.table else { return None };
                 let source = insert.source.as_ref()?;
                 match &*source.body {
-                    sqlparser::ast::SetExpr::Values(values) if source.with.is_none() => (Count::Known(values.rows.len() as u64), None),
+                    sqlparser::ast::SetExpr::Values(values) if source.with.is_none() => {
+                        // MySQL counts a row that takes the place of another as two.
+                        let twice = engine == Engine::MySql && (insert.on.is_some() || insert.replace_into);
+                        (Count::Known(values.rows.len() as u64 * if twice { 2 } else { 1 }), None)
+                    }
                     _ => {
                         let mut query = source.clone();
                         let mut renumber = Renumber { engine, kept: Vec::new(), plain: 0 };

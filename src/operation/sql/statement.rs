@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{AlterTableOperation, CascadeOption, DropBehavior, ObjectType, Statement as Ast, Visit, Visitor};
-use sqlparser::dialect::{Dialect, PostgreSqlDialect, SQLiteDialect};
+use sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::Parser;
 
 use crate::operation::sql::classify::{self, shortened};
@@ -47,6 +47,7 @@ fn dialect(engine: Engine) -> &'static dyn Dialect {
     match engine {
         Engine::Sqlite => &SQLiteDialect {},
         Engine::Postgres => &PostgreSqlDialect {},
+        Engine::MySql => &MySqlDialect {},
     }
 }
 
@@ -126,6 +127,12 @@ impl Statement {
                 "{what}, and its effect could be neither shown nor bounded; send one INSERT, UPDATE or DELETE of its own, \
                  with its WITH in a subquery: `INSERT INTO t WITH … SELECT …`, `DELETE FROM t WHERE id IN (WITH … SELECT …)`"
             )));
+        }
+        if self.engine == Engine::MySql && self.counts_rows() && self.returns_rows() {
+            // MySQL has none, and MariaDB does not say before it runs what would come back.
+            return Err(
+                Refusal::new(Code::UnsupportedStatement).detail("RETURNING is not accepted on this engine; read the rows with db_query")
+            );
         }
         let found = classify::classify(self.engine, &self.ast);
         self.risk = found.risk.unwrap_or(Risk::Read);
@@ -282,13 +289,12 @@ impl Statement {
 
     /// The tables that lose every row, as the statement names them.
     #[must_use]
-    pub fn emptied(&self) -> Option<String> {
-        let names: Vec<String> = match &self.ast {
+    pub fn emptied(&self) -> Option<Vec<String>> {
+        Some(match &self.ast {
             Ast::Truncate(truncate) => truncate.table_names.iter().map(|target| target.name.to_string()).collect(),
             Ast::Drop { object_type: ObjectType::Table, names, .. } => names.iter().map(ToString::to_string).collect(),
             _ => return None,
-        };
-        Some(names.join(", "))
+        })
     }
 
     /// The relations it reads or writes by name, schema first where it names one.

@@ -47,14 +47,19 @@ impl OpenBao {
 
     /// The database engine on a cluster, with a role whose logins may become `support`.
     pub async fn lease_logins(&self, cluster: &Cluster, role: &str, ttl: &str, max_ttl: &str) {
-        self.write("sys/mounts/database", json!({"type": "database"})).await;
         let url = format!("postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{}/postgres?sslmode=disable", cluster.port);
         let connection = json!({
             "plugin_name": "postgresql-database-plugin", "connection_url": url, "allowed_roles": [role], "username": "admin", "password": PASSWORD,
         });
-        self.write("database/config/orders", connection).await;
         let create = "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}' IN ROLE support NOINHERIT;";
-        let body = json!({"db_name": "orders", "creation_statements": [create], "default_ttl": ttl, "max_ttl": max_ttl});
+        self.lease(connection, role, &[create], (ttl, max_ttl)).await;
+    }
+
+    /// Mounts a database engine that makes logins with these statements.
+    pub async fn lease(&self, connection: Value, role: &str, create: &[&str], (ttl, max_ttl): (&str, &str)) {
+        self.write("sys/mounts/database", json!({"type": "database"})).await;
+        self.write("database/config/orders", connection).await;
+        let body = json!({"db_name": "orders", "creation_statements": create, "default_ttl": ttl, "max_ttl": max_ttl});
         self.write(&format!("database/roles/{role}"), body).await;
     }
 

@@ -43,6 +43,10 @@ impl Classifier {
                     self.exprs(update.selection.iter(), scope)?;
                 }
             }
+            Some(OnInsert::DuplicateKeyUpdate(assignments)) => {
+                self.touch(path, "update", Risk::Write);
+                self.assignments(assignments, scope)?;
+            }
             Some(_) => return Err(Unknown("an INSERT of a form that is not known")),
         }
         self.items(insert.returning.as_deref().unwrap_or_default(), scope)

@@ -38,6 +38,10 @@ pub(super) fn check(engine: Engine, ast: &Ast) -> Result<usize, Refusal> {
                 Value::SingleQuotedString(text) if text.contains("''") => {
                     ControlFlow::Break("a literal holds two quotes in a row".to_owned())
                 }
+                // What a backslash means is a setting of the session.
+                Value::SingleQuotedString(text) if self.engine == Engine::MySql && text.contains('\\') => {
+                    ControlFlow::Break("a literal holds a backslash; bind it as a parameter".to_owned())
+                }
                 Value::SingleQuotedString(_) => ControlFlow::Continue(()),
                 Value::Placeholder(text) => self.placeholder(text),
                 _ => ControlFlow::Break(
@@ -50,6 +54,9 @@ pub(super) fn check(engine: Engine, ast: &Ast) -> Result<usize, Refusal> {
             if ident.value.contains('"') || ident.value.contains('`') || ident.value.contains(']') || ident.value.is_empty() {
                 return ControlFlow::Break("a name with a quote in it is not accepted".to_owned());
             }
+            if self.engine == Engine::MySql && ident.value.contains('@') {
+                return ControlFlow::Break("variables are not accepted".to_owned());
+            }
             if self.engine == Engine::Postgres && ident.value.len() > NAME_MAX_BYTES {
                 return ControlFlow::Break(format!("a name is longer than {NAME_MAX_BYTES} bytes"));
             }
@@ -59,12 +66,13 @@ pub(super) fn check(engine: Engine, ast: &Ast) -> Result<usize, Refusal> {
     impl Literals {
         fn placeholder(&mut self, text: &str) -> ControlFlow<String> {
             let number = match (self.engine, text) {
-                (Engine::Sqlite, "?") => {
+                (Engine::Sqlite | Engine::MySql, "?") => {
                     self.plain += 1;
                     return ControlFlow::Continue(());
                 }
                 (Engine::Sqlite, text) => text.strip_prefix('?'),
                 (Engine::Postgres, text) => text.strip_prefix('$'),
+                (Engine::MySql, _) => None,
             };
             match number.and_then(|number| number.parse::<usize>().ok()).filter(|number| (1..=PLACEHOLDERS_MAX).contains(number)) {
                 Some(number) => {
@@ -74,7 +82,11 @@ pub(super) fn check(engine: Engine, ast: &Ast) -> Result<usize, Refusal> {
                 None => ControlFlow::Break(format!(
                     "the placeholder `{}` is not of the form `{}`",
                     shortened(text),
-                    if self.engine == Engine::Sqlite { "?1" } else { "$1" }
+                    match self.engine {
+                        Engine::Sqlite => "?1",
+                        Engine::Postgres => "$1",
+                        Engine::MySql => "?",
+                    }
                 )),
             }
         }

@@ -1,0 +1,62 @@
+//! MySQL's side of the work: what is checked before a statement runs, and how it runs.
+
+use futures::TryStreamExt;
+use serde_json::Value;
+use sqlx::{MySqlConnection, Row as _, Statement as _};
+
+use crate::connector::mysql::{decode, encode, session, statement};
+use crate::connector::{failure, objects, work};
+use crate::id::CallId;
+use crate::mask::Piece;
+use crate::operation::sql::{Mode, Objects, Sql, Statement};
+use crate::refusal::Refusal;
+
+/// A settled transaction.
+pub(super) struct Transaction<'a> {
+    pub(super) connection: &'a mut MySqlConnection,
+    pub(super) call: &'a CallId,
+    pub(super) database: &'a str,
+}
+
+impl work::Transaction for Transaction<'_> {
+    async fn check(&mut self, sql: &Sql) -> Result<(), Refusal> {
+        session::check_not_shadowed(self.connection, &sql.statement, self.database).await?;
+        if sql.mode == Mode::Execute && sql.statement.counts_rows() {
+            session::check_can_roll_back(self.connection, &sql.statement, self.database).await?;
+        }
+        Ok(())
+    }
+
+    async fn header(&mut self, statement: &Statement) -> Result<Piece, Refusal> {
+        let lineage = session::lineage(self.connection, statement, self.database).await?;
+        let prepared = statement::prepare(self.connection, statement, self.call).await?;
+        Ok(Piece::Header { columns: session::columns(prepared.columns()), lineage })
+    }
+
+    async fn run(&mut self, sql: &Sql, take: &mut (dyn FnMut(Vec<Value>) -> bool + Send)) -> Result<u64, Refusal> {
+        // The connection remembers what it has prepared.
+        let prepared = statement::prepare(self.connection, &sql.statement, self.call).await?;
+        let arguments = encode::arguments(&sql.params)?;
+        let mut affected = 0;
+        let mut steps = sqlx::Executor::fetch_many(&mut *self.connection, prepared.query_with(arguments));
+        while let Some(step) = steps.try_next().await.map_err(|error| failure::mysql(&error))? {
+            match step {
+                sqlx::Either::Left(result) => affected += result.rows_affected(),
+                sqlx::Either::Right(row) => {
+                    if !take((0..row.len()).map(|index| decode::value(&row, index)).collect()) {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(affected)
+    }
+
+    async fn lock(&mut self, statement: &Statement) -> Result<(), Refusal> {
+        statement::lock(self.connection, statement).await
+    }
+
+    async fn objects(&mut self, wanted: &Objects) -> Result<Value, Refusal> {
+        objects::mysql(self.connection, wanted, self.database).await
+    }
+}
