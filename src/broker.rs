@@ -102,6 +102,8 @@ pub struct Broker {
 
 /// Expired requests are marked this often; expiry itself is judged on every look.
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
+/// And the registry is cleared of what ended long ago.
+const CLEAR_EVERY: Duration = Duration::from_secs(3_600);
 
 fn lines<T: fmt::Display>(problems: Vec<T>) -> StartError {
     StartError(problems.iter().map(ToString::to_string).collect())
@@ -255,6 +257,7 @@ impl Broker {
             closing: closing.clone(),
         };
         let step_up = settings.humans.step_up;
+        let tended = registry.clone();
         let inbox = Arc::new(Inbox { identity, desk: desk.clone(), policy, audit, registry, sessions, step_up, clock });
         let mut doors = mcp::router(door).merge(inbox::router(inbox));
         if let Some(tokens) = &tokens {
@@ -266,7 +269,7 @@ impl Broker {
         let failures = Arc::new(Failures::default());
         let router = server::router(settings.server, doors, draining.clone(), Arc::clone(&failures));
         let serving = tokio::spawn(listening.serve(router, draining.clone(), grace));
-        let sweeping = tokio::spawn(tend(desk, pipeline.audit.clone(), Arc::clone(&failures), totals_every, draining.clone()));
+        let sweeping = tokio::spawn(tend(desk, tended, pipeline.audit.clone(), Arc::clone(&failures), totals_every, draining.clone()));
         Ok(Self { address, draining, pipeline, grace, serving, sweeping, failures })
     }
 
@@ -293,13 +296,21 @@ impl Broker {
 }
 
 /// What has to be done from time to time: expired requests are marked, and what failed to authenticate is recorded in totals.
-async fn tend(desk: Desk, audit: Audit, failures: Arc<Failures>, totals_every: Duration, draining: CancellationToken) {
+async fn tend(desk: Desk, registry: Registry, audit: Audit, failures: Arc<Failures>, totals_every: Duration, draining: CancellationToken) {
     let sweeps = async {
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
             if let Err(error) = desk.sweep().await {
                 tracing::error!(cause = error.refusal().private_cause(), "expired requests could not be marked");
             }
+        }
+    };
+    let clearing = async {
+        loop {
+            if let Err(error) = registry.sweep().await {
+                tracing::error!(cause = error.cause(), "what ended long ago could not be removed from the registry");
+            }
+            tokio::time::sleep(CLEAR_EVERY).await;
         }
     };
     let totals = async {
@@ -311,6 +322,7 @@ async fn tend(desk: Desk, audit: Audit, failures: Arc<Failures>, totals_every: D
     tokio::select! {
         () = draining.cancelled() => {}
         () = sweeps => {}
+        () = clearing => {}
         () = totals => {}
     }
 }

@@ -14,6 +14,7 @@ mod claims;
 pub mod delegation;
 pub mod development;
 mod fetch;
+mod introspection;
 mod issuer;
 mod keys;
 mod mapping;
@@ -199,12 +200,12 @@ impl Identity {
     fn remembered(&self, token: &SecretString) -> Option<Arc<Delegation>> {
         let now = self.clock.now();
         let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        let (delegation, until) = verified.get(&fingerprint(token))?;
+        let (delegation, until) = verified.get(&fingerprint(token.expose_secret()))?;
         (now < *until && delegation.is_live(now)).then(|| Arc::clone(delegation))
     }
 
     async fn verified(&self, token: &SecretString) -> Result<Arc<Delegation>, Refusal> {
-        let (now, key) = (self.clock.now(), fingerprint(token));
+        let (now, key) = (self.clock.now(), fingerprint(token.expose_secret()));
         let verified = token::verify(self, token.expose_secret(), token::Door::Mcp, now).await?;
         let client = verified.claims.client.clone();
         let delegation = Arc::new(Delegation::of(verified, Arc::clone(&self.standing))?);
@@ -260,7 +261,7 @@ impl Identity {
         let verified = token::verify(self, token.expose_secret(), token::Door::Inbox, self.clock.now()).await.map_err(at_door)?;
         let person = Person::of(verified).map_err(at_door)?;
         let event = Event::FirstUse { human: person.human(), agent: None, client: Some(person.client()), sign_in: person.sign_in() };
-        self.greet(fingerprint(&token), person.expires_at(), event).await.map_err(at_door)?;
+        self.greet(fingerprint(token.expose_secret()), person.expires_at(), event).await.map_err(at_door)?;
         Ok(person)
     }
 
@@ -316,9 +317,10 @@ impl Identity {
     }
 }
 
-fn fingerprint(token: &SecretString) -> [u8; 32] {
+/// SHA-256 of a token.
+fn fingerprint(token: &str) -> [u8; 32] {
     let mut key = [0_u8; 32];
-    for (to, from) in key.iter_mut().zip(digest::digest(&digest::SHA256, token.expose_secret().as_bytes()).as_ref()) {
+    for (to, from) in key.iter_mut().zip(digest::digest(&digest::SHA256, token.as_bytes()).as_ref()) {
         *to = *from;
     }
     key

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use chrono::TimeDelta;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, Timestamp};
@@ -40,6 +41,12 @@ pub const REVOKED: &str = "revoked";
 
 /// Rows of one kind that the registry holds.
 const ROWS_MAX: usize = 50_000;
+/// A token that was taken back is remembered for so long after its end, whatever the clocks of others say.
+const TOKENS_KEPT_FOR: TimeDelta = TimeDelta::hours(24);
+/// A delegation that another followed is listed for so long after its end.
+const DELEGATIONS_KEPT_FOR: TimeDelta = TimeDelta::days(90);
+/// Rows that are removed at once.
+const SWEEP_MAX: usize = 1_000;
 /// The longest description or reason, in bytes.
 const TEXT_MAX_BYTES: usize = 1_000;
 
@@ -153,6 +160,31 @@ impl Registry {
         let row = Row::new(TOKEN, token_id, REVOKED, "", Some(until), Vec::new());
         let change = Change { leaves: vec![leaf], writes: vec![Write::Ensure(row)], payloads: Vec::new() };
         self.inner.ledger.commit(change).await?;
+        self.look_again().await
+    }
+
+    /// Removes rows that can say nothing any more: tokens that have ended by themselves, and delegations that ended long ago and were followed by
+    /// another of the same two. The last one of two stays, since its end is what keeps that agent out. The records of all of them stay.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub async fn sweep(&self) -> Result<(), Unavailable> {
+        let _turn = self.inner.turn.lock().await;
+        let now = self.inner.clock.now();
+        let tokens = self.inner.ledger.list(TOKEN, &[REVOKED], ROWS_MAX).await?;
+        let ended = |row: &Row| row.expires_at.is_some_and(|until| until + TOKENS_KEPT_FOR < now);
+        let gone = |kind: &str, id: String, from: &str| Write::Remove { kind: kind.to_owned(), id, from: from.to_owned() };
+        let mut writes: Vec<Write> = tokens.into_iter().filter(ended).map(|row| gone(TOKEN, row.id, REVOKED)).collect();
+        writes.extend(
+            self.snapshot()
+                .followed(now - DELEGATIONS_KEPT_FOR)
+                .map(|lent| gone(DELEGATION, lent.id.as_str().to_owned(), if lent.is_revoked { REVOKED } else { "active" })),
+        );
+        if writes.is_empty() {
+            return Ok(());
+        }
+        writes.truncate(SWEEP_MAX);
+        self.inner.ledger.commit(Change { leaves: Vec::new(), writes, payloads: Vec::new() }).await?;
         self.look_again().await
     }
 

@@ -37,7 +37,7 @@ const ATTEMPT: &str = "sign_in";
 const TAKEN: &str = "taken";
 
 /// Sessions of one human that go on at once.
-const OF_ONE_MAX: u64 = 20;
+const OF_ONE_MAX: usize = 20;
 /// Sessions of all.
 const ALL_MAX: usize = 10_000;
 /// How long a human may take to sign in.
@@ -215,7 +215,7 @@ impl Sessions {
         let answered = Answered { code: get("code"), issuer: get("iss"), error: get("error") };
         let person = self.identity.signed_in(&pending.issuer, &attempt, &answered).await?;
         let secret = attempt::random()?;
-        self.sweep(now).await?;
+        self.sweep(&person, now).await?;
         self.open(&person, &secret, Row::new(ATTEMPT, &taken, TAKEN, "", Some(pending.until), Vec::new())).await?;
         if let Some(id) = pending.replaces {
             // The browser forgets it now; it was there until a moment ago, or is gone already.
@@ -231,7 +231,7 @@ impl Sessions {
         let body = json!({ "v": 1, "until_us": until.timestamp_micros(), "person": URL_SAFE_NO_PAD.encode(person.to_bytes()) });
         let row =
             Row::new(SESSION, &hash(secret), OPEN, "", Some(self.idle_end(now, until)), body.to_string().into_bytes()).grouped(&human);
-        let open = Write::InsertUnlessKey { row, states: Vec::new(), group_max: Some((vec![OPEN.to_owned()], OF_ONE_MAX)) };
+        let open = Write::InsertUnlessKey { row, states: Vec::new(), group_max: Some((vec![OPEN.to_owned()], OF_ONE_MAX as u64)) };
         let more = Map::from_iter([
             ("door".to_owned(), Value::from("inbox")),
             ("via".to_owned(), Value::from("browser")),
@@ -253,9 +253,11 @@ impl Sessions {
         until.min(now + delta(self.settings.idle))
     }
 
-    /// Removes what has ended, and makes sure that there is room.
-    async fn sweep(&self, now: Timestamp) -> Result<(), Stopped> {
+    /// Removes what has ended, and makes sure that there is room: of a human's own sessions the one that was not used for longest gives way, so that
+    /// no page which makes a browser sign in again and again can keep its human out.
+    async fn sweep(&self, person: &Person, now: Timestamp) -> Result<(), Stopped> {
         let mut open = 0;
+        let human = self.recorder.human(person.human());
         for (kind, state) in [(SESSION, OPEN), (ATTEMPT, TAKEN)] {
             let (ended, goes_on): (Vec<Row>, Vec<Row>) = self
                 .ledger
@@ -270,6 +272,13 @@ impl Sessions {
                 drop(self.ledger.commit(Change { leaves: Vec::new(), writes, payloads: Vec::new() }).await);
             }
             open = open.max(goes_on.len());
+            let mut own: Vec<Row> = goes_on.into_iter().filter(|row| kind == SESSION && row.group == human).collect();
+            own.sort_by_key(|row| row.expires_at);
+            let too_many = (own.len() + 1).saturating_sub(OF_ONE_MAX);
+            for row in own.into_iter().take(too_many) {
+                let more = Map::from_iter([("door".to_owned(), Value::from("inbox")), ("via".to_owned(), Value::from("a newer session"))]);
+                drop(self.remove(vec![self.recorder.personal("auth.logout", person, more)], &row.id).await);
+            }
         }
         if open >= ALL_MAX { Err(Refusal::new(Code::Overloaded).into()) } else { Ok(()) }
     }

@@ -11,15 +11,15 @@ use std::time::{Duration, SystemTime};
 use chrono::TimeDelta;
 use reqwest::Url;
 use secrecy::SecretString;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::clock::{Clock, Timestamp};
 use crate::identity::browser::{BrowserClient, SignInPages};
 use crate::identity::fetch::{Address, Fetcher, issuer_url};
+use crate::identity::introspection::Asking;
 use crate::identity::keys::{Algorithm, KeySet, SET_MAX_BYTES};
 use crate::identity::mapping::{Mapping, Provider};
 use crate::identity::signing::SigningKeys;
-use crate::identity::strict::object;
 use crate::identity::witness::{Event, Witness};
 use crate::refusal::{Code, Refusal};
 
@@ -134,9 +134,9 @@ const FETCH_AT_MOST_EVERY: TimeDelta = TimeDelta::seconds(30);
 
 /// What is known of an issuer's metadata.
 #[derive(Debug, Clone)]
-struct Endpoints {
+pub(super) struct Endpoints {
     keys: Address,
-    introspection: Option<Address>,
+    pub(super) introspection: Option<Address>,
 }
 
 struct Held {
@@ -161,6 +161,7 @@ pub(super) struct Issuer {
     fetching: tokio::sync::Mutex<()>,
     /// Where humans sign in with a browser.
     pub(super) pages: SignInPages,
+    pub(super) asking: Asking,
 }
 
 impl Issuer {
@@ -184,6 +185,7 @@ impl Issuer {
             held: Mutex::new(held),
             fetching: tokio::sync::Mutex::new(()),
             pages: SignInPages::default(),
+            asking: Asking::default(),
         })
     }
 
@@ -309,7 +311,7 @@ impl Issuer {
         }
     }
 
-    async fn endpoints(&self) -> Result<Endpoints, String> {
+    pub(super) async fn endpoints(&self) -> Result<Endpoints, String> {
         if let Some(known) = self.held(|held| held.endpoints.clone()) {
             return Ok(known);
         }
@@ -344,26 +346,6 @@ impl Issuer {
             }
         }
         Err(problems.join("; "))
-    }
-
-    /// What the issuer says of an opaque token (RFC 7662); `None` if it is not good, or not this issuer's.
-    pub(super) async fn introspect(&self, token: &str) -> Result<Option<Map<String, Value>>, Refusal> {
-        let unreachable = |why: String| Refusal::new(Code::IssuerUnreachable).cause(why);
-        let Some(introspection) = &self.settings.introspection else { return Ok(None) };
-        let endpoints = self.endpoints().await.map_err(unreachable)?;
-        let address =
-            endpoints.introspection.ok_or_else(|| unreachable("the issuer's metadata has no `introspection_endpoint`".to_owned()))?;
-        let form = [("token", token), ("token_type_hint", "access_token")];
-        let said = self.fetcher.post(&address, &introspection.client_id, &introspection.client_secret, &form).await.map_err(unreachable)?;
-        let mut claims = object(&said).ok_or_else(|| {
-            Refusal::new(Code::InvalidToken).detail("its issuer describes it with a null, a name that stands twice, or no JSON object")
-        })?;
-        if claims.get("active") != Some(&Value::Bool(true)) {
-            return Ok(None);
-        }
-        // The answer came from the issuer itself, over its own TLS: it need not say its name once more. If it does, it is judged.
-        claims.entry("iss").or_insert_with(|| Value::from(self.settings.url.as_str()));
-        Ok(Some(claims))
     }
 }
 

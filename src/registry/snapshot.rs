@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::clock::Timestamp;
 use crate::identity::{Agent, Human};
 use crate::ledger::Ledger;
 use crate::record::Unavailable;
@@ -57,6 +58,12 @@ impl Snapshot {
     pub(super) fn lent(&self, human: &Human, to: &Agent) -> &[Lent] {
         let human = Who { issuer: human.issuer.clone(), id: human.subject.clone() };
         self.lent.get(&(human, agent(to))).map_or(&[], Vec::as_slice)
+    }
+
+    /// Delegations that ended before `then`, and after which the same human lent the same agent something else.
+    pub(super) fn followed(&self, then: Timestamp) -> impl Iterator<Item = &Lent> {
+        let earlier = |made: &[Lent]| made.len().saturating_sub(1);
+        self.lent.values().flat_map(move |made| made.iter().take(earlier(made))).filter(move |lent| lent.until < then)
     }
 
     pub(super) fn all_lent(&self) -> impl Iterator<Item = &Lent> {

@@ -67,6 +67,21 @@ fn presented(headers: &HeaderMap) -> Option<[u8; 32]> {
     Some(token)
 }
 
+/// Whoever hangs up before they are judged counts as a stranger: else nobody who does would ever be counted.
+struct HungUp<'a> {
+    gate: &'a Gate,
+    block: IpAddr,
+    is_judged: bool,
+}
+
+impl Drop for HungUp<'_> {
+    fn drop(&mut self) {
+        if let Some(limiter) = self.gate.strangers.limiter.as_ref().filter(|_| !self.is_judged) {
+            let _overdrawn = limiter.take(self.block, Instant::now());
+        }
+    }
+}
+
 /// The layer around both doors.
 pub(super) async fn watch(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let Some(Caller { block }) = request.extensions().get::<Caller>().copied() else { return next.run(request).await };
@@ -85,7 +100,9 @@ pub(super) async fn watch(State(gate): State<Arc<Gate>>, request: Request, next:
         response.headers_mut().insert(header::RETRY_AFTER, wait.seconds().into());
         return response;
     }
+    let mut hung_up = HungUp { gate: &gate, block, is_judged: is_public || token.is_some_and(|token| strangers.knows(&token, now)) };
     let response = next.run(request).await;
+    hung_up.is_judged = true;
     match (response.extensions().get::<Asker>(), token) {
         (Some(Asker::Known), Some(token)) => strangers.remember(token, now),
         (Some(Asker::Unknown(refusal)), token) => {

@@ -95,8 +95,8 @@ async fn token(State(service): State<Arc<TokenService>>, headers: HeaderMap, fie
         _ => service.refuse("unknown", &actor, Refusal::new(Code::UnsupportedGrant)).await.map(Err),
     };
     match granted {
-        Ok(Ok(issued)) => handed_out(&issued),
-        Ok(Err(refusal)) => refused(&refusal),
+        Ok(Ok(issued)) => known(handed_out(&issued)),
+        Ok(Err(refusal)) => known(refused(&refusal)),
         Err(unavailable) => unavailable_now(&unavailable),
     }
 }
@@ -107,8 +107,8 @@ async fn revoke(State(service): State<Arc<TokenService>>, headers: HeaderMap, fi
         Err(refusal) => return stranger(refusal),
     };
     match service.revoke(&actor, &form).await {
-        Ok(Ok(())) => StatusCode::OK.into_response(),
-        Ok(Err(refusal)) => refused(&refusal),
+        Ok(Ok(())) => known(StatusCode::OK.into_response()),
+        Ok(Err(refusal)) => known(refused(&refusal)),
         Err(unavailable) => unavailable_now(&unavailable),
     }
 }
@@ -122,6 +122,12 @@ fn handed_out(issued: &Issued) -> Response {
         "scope": issued.scopes.join(" "),
     });
     Json(body).into_response()
+}
+
+/// An agent that proved itself, whatever became of what it wanted.
+fn known(mut response: Response) -> Response {
+    response.extensions_mut().insert(Asker::Known);
+    response
 }
 
 /// Somebody who proved nothing: counted by the server, and not recorded one by one.

@@ -222,6 +222,30 @@ async fn signed_in_decided_restarted_signed_out() {
     world.verify();
 }
 
+/// A page that makes a browser sign in again and again ends its human's oldest sessions, and never keeps the human out.
+#[tokio::test]
+async fn the_oldest_session_makes_room() {
+    let (_company, world) = company(Wish::default(), |_| {}).await;
+    let mut browsers: Vec<Browser> = Vec::new();
+    for _ in 0..22 {
+        // In a browser of its own each, which the issuer has to ask anew.
+        let mut browser = Browser::new(&world, "bob");
+        browser.sign_in("").await;
+        browsers.push(browser);
+    }
+    let mut statuses = Vec::new();
+    for browser in &mut browsers {
+        statuses.push(browser.get("/whoami").await.status);
+    }
+    assert_eq!((&statuses[..2], statuses[2..].iter().all(|status| *status == 200)), (&[401, 401][..], true), "{statuses:?}");
+    let mut carol = Browser::new(&world, "carol");
+    carol.sign_in("").await;
+    assert_eq!(carol.get("/whoami").await.status, 200, "others have their own");
+    let trail = browsers[21].get("/audit/entries?human=bob&limit=100").await.json();
+    assert_eq!(kinds(&trail).iter().filter(|kind| *kind == "auth.logout").count(), 2, "on record");
+    world.verify();
+}
+
 #[tokio::test]
 async fn an_answer_counts_once_in_the_browser_that_asked_and_for_what_it_asked() {
     let (company, world) = company(Wish::default(), |_| {}).await;

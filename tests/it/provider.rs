@@ -191,6 +191,14 @@ async fn opaque_tokens_are_asked_about_and_a_revoked_session_is_over() {
     provider.admin("revoke-sessions", json!({"account": "alice"})).await;
     world.clock.turn(TimeDelta::seconds(16));
     assert_eq!(status(&alices).await, 401);
+    let asked = provider.asked("/token/introspection").await;
+    for _ in 0..3 {
+        assert_eq!(status(&agent(&world, "made-up")).await, 401);
+    }
+    assert_eq!(provider.asked("/token/introspection").await, asked + 1, "a no is remembered as well");
+    world.clock.turn(TimeDelta::seconds(11));
+    assert_eq!(status(&agent(&world, "made-up")).await, 401);
+    assert_eq!(provider.asked("/token/introspection").await, asked + 2, "for a while");
     for made_up in ["abcdef", "a b", "äöü", "x'; DROP TABLE tokens; --"] {
         let Ok(value) = http::HeaderValue::from_str(&format!("Bearer {made_up}")) else { continue };
         let response = reqwest::Client::new().post(door(&world, "mcp")).header("authorization", value).body("{}").send().await.unwrap();

@@ -167,6 +167,40 @@ async fn a_revoked_delegation_ends_the_next_call_and_the_one_that_waits() {
     world.verify();
 }
 
+/// What ended long ago and was followed by another is removed; what still says no stays.
+#[tokio::test]
+async fn rows_that_say_nothing_any_more_are_removed() {
+    let mut world = World::new().await;
+    let rows = |world: &World| -> Vec<(String, String)> {
+        let store = rusqlite::Connection::open(world.data().join("log.db")).unwrap();
+        let mut rows = store.prepare("SELECT id, state FROM row WHERE kind = 'delegation' ORDER BY seq").unwrap();
+        rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
+    };
+    let alice = world.human("alice", &["support"]);
+    let first = lend(&alice, json!({})).await;
+    let second = lend(&alice, json!({})).await;
+    assert_eq!(post(&alice, &format!("/delegations/{second}/revoke"), json!({"reason": "enough"})).await.0, 200);
+    let last = lend(&alice, json!({})).await;
+    let others = lend(&world.human("zoe", &["support"]), json!({})).await;
+    world.clock.turn(TimeDelta::days(89));
+    world.restart().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(rows(&world).iter().map(|(id, _)| id.clone()).collect::<Vec<_>>(), [first, second, last.clone(), others.clone()]);
+    world.clock.turn(TimeDelta::days(2));
+    world.restart().await;
+    let kept = [(last, "active".to_owned()), (others, "active".to_owned())];
+    for _ in 0..50 {
+        if rows(&world) == kept {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(rows(&world), kept);
+    assert_eq!(code(&world.agent().query("shop", "SELECT 1").await), "identity.expired", "its end still is one");
+    assert_eq!(world.approver().trail("&kind=delegation.granted").await.len(), 4, "the record has them all");
+    world.verify();
+}
+
 #[tokio::test]
 async fn delegations_that_make_no_sense_are_refused() {
     let required = Settings { agents_required: true, ..Settings::default() };

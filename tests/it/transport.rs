@@ -81,6 +81,32 @@ async fn an_address_that_fails_too_often_waits_and_whoever_was_good_does_not() {
     world.verify();
 }
 
+/// Whoever hangs up before the issuer's keys are there was nobody's friend either.
+#[tokio::test]
+async fn hanging_up_early_counts_against_the_address() {
+    use base64::Engine;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let issuer = countersign::identity::IssuerSettings {
+        namespace: "silent".to_owned(),
+        ..countersign::identity::IssuerSettings::new(
+            &url,
+            countersign::identity::KeySource::Url(format!("{url}/keys")),
+            vec![countersign::identity::Algorithm::EdDsa],
+        )
+    };
+    let world = World::with(Wish { transport: limits(5, 0), issuers: vec![issuer], ..Wish::default() }).await;
+    let part = |value: Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string());
+    let token = format!("{}.{}.AAAA", part(json!({"alg": "EdDSA", "typ": "at+jwt", "kid": "k"})), part(json!({"iss": url})));
+    let impatient = Agent { token, ..world.agent() };
+    for _ in 0..5 {
+        assert!(tokio::time::timeout(Duration::from_millis(100), impatient.raw("whoami", json!({}))).await.is_err(), "the issuer answered");
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(status(&stranger(&world)).await, 429);
+    world.verify();
+}
+
 #[tokio::test]
 async fn the_address_is_the_sockets_unless_a_trusted_proxy_says_otherwise() {
     let plain = world(proxied(&["10.0.0.0/8"])).await;
