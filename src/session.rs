@@ -192,7 +192,7 @@ impl Sessions {
     ///
     /// # Errors
     /// It is no answer to what this browser asked, or the sign-in came to nothing.
-    pub async fn finish(&self, answer: &[(String, String)], headers: &HeaderMap) -> Result<Told, Stopped> {
+    pub async fn finish(&self, path: &str, answer: &[(String, String)], headers: &HeaderMap) -> Result<Told, Stopped> {
         let twice = answer.iter().enumerate().any(|(at, (name, _))| answer.iter().skip(at + 1).any(|(other, _)| other == name));
         if twice {
             return Err(failed("a part of the answer stands twice").into());
@@ -212,7 +212,7 @@ impl Sessions {
         if self.ledger.get(ATTEMPT, &taken).await?.is_some() {
             return Err(failed("its answer was taken already").into());
         }
-        let answered = Answered { code: get("code"), issuer: get("iss"), error: get("error") };
+        let answered = Answered { path, code: get("code"), issuer: get("iss"), error: get("error") };
         let person = self.identity.signed_in(&pending.issuer, &attempt, &answered).await?;
         let secret = attempt::random()?;
         self.sweep(&person, now).await?;

@@ -84,6 +84,8 @@ pub struct Attempt {
 /// What an issuer answered, by way of the browser.
 #[derive(Debug, Default)]
 pub struct Answered<'a> {
+    /// The path by which it came back.
+    pub path: &'a str,
     /// `code`.
     pub code: Option<&'a str>,
     /// `iss` (RFC 9207).
@@ -161,6 +163,11 @@ impl Pages {
     }
 }
 
+/// Where an issuer sends browsers back to: the one without a namespace to `/login/callback`, any other to an address below it.
+fn callback(issuer: &IssuerSettings) -> String {
+    if issuer.namespace.is_empty() { CALLBACK.to_owned() } else { format!("{CALLBACK}/{}", issuer.namespace) }
+}
+
 /// How an ID token is read, where that differs from an access token: Okta has the human's id in `sub` of the one and `uid` of the other.
 fn for_id_tokens(settings: &IssuerSettings) -> IssuerSettings {
     let mut settings = settings.clone();
@@ -178,8 +185,8 @@ fn for_id_tokens(settings: &IssuerSettings) -> IssuerSettings {
 }
 
 impl Identity {
-    fn redirect_uri(&self) -> String {
-        format!("{}{CALLBACK}", self.settings.public_url)
+    fn redirect_uri(&self, issuer: &IssuerSettings) -> String {
+        format!("{}{}", self.settings.public_url, callback(issuer))
     }
 
     /// The issuers that humans can sign in at with a browser.
@@ -204,7 +211,11 @@ impl Identity {
         let mut url = pages.authorization.url();
         let challenge = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, attempt.verifier.expose_secret().as_bytes()));
         url.query_pairs_mut()
-            .extend_pairs([("response_type", "code"), ("client_id", &client.client_id), ("redirect_uri", &self.redirect_uri())])
+            .extend_pairs([
+                ("response_type", "code"),
+                ("client_id", &client.client_id),
+                ("redirect_uri", &self.redirect_uri(issuer.settings())),
+            ])
             .extend_pairs([("scope", pages.scope(client).as_str()), ("state", &attempt.state), ("nonce", &attempt.nonce)])
             .extend_pairs([("code_challenge", challenge.as_str()), ("code_challenge_method", "S256")]);
         if !strength.acr_values.is_empty() {
@@ -223,6 +234,10 @@ impl Identity {
     pub async fn signed_in(&self, issuer: &str, attempt: &Attempt, answered: &Answered<'_>) -> Result<Person, Refusal> {
         let (issuer, client) = self.browser_issuer(issuer)?;
         let pages = issuer.pages().await?;
+        // Not every issuer says in its answer who it is. The address by which it came back does: each has its own (RFC 9700, 4.4.2.2).
+        if answered.path != callback(issuer.settings()) {
+            return Err(failed("the answer came back by the address of another issuer"));
+        }
         // RFC 9207: an answer of another issuer's is an attack, an error among them.
         match answered.issuer {
             Some(named) if named != issuer.settings().url => return Err(failed("the answer is of another issuer")),
@@ -235,7 +250,7 @@ impl Identity {
         }
         let code = answered.code.filter(|code| !code.is_empty() && code.len() <= CODE_MAX_BYTES);
         let code = code.ok_or_else(|| failed("the answer holds no code"))?;
-        let redirect = self.redirect_uri();
+        let redirect = self.redirect_uri(issuer.settings());
         let mut form = vec![
             ("grant_type", "authorization_code"),
             ("code", code),

@@ -10,7 +10,7 @@ use axum::extract::{Form, Query, State};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -22,7 +22,11 @@ use crate::refusal::{Code, Refusal};
 use crate::session::{Stopped, Told, Wanted};
 
 pub(super) fn routes() -> Router<Arc<Inbox>> {
-    Router::new().route("/login", get(begin)).route(CALLBACK, get(finish)).route("/logout", post(end))
+    Router::new()
+        .route("/login", get(begin))
+        .route(CALLBACK, get(finish))
+        .route(&format!("{CALLBACK}/{{issuer}}"), get(finish))
+        .route("/logout", post(end))
 }
 
 /// `?issuer=…&return=/path&acr_values=…&max_age=…`, each as it is needed.
@@ -83,6 +87,7 @@ async fn begin(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, asked: Resul
 
 async fn finish(
     State(inbox): State<Arc<Inbox>>,
+    uri: Uri,
     headers: HeaderMap,
     answer: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Response {
@@ -90,7 +95,7 @@ async fn finish(
         Ok(answer) => answer,
         Err(rejection) => return malformed(rejection.body_text()),
     };
-    match inbox.sessions.finish(&answer, &headers).await {
+    match inbox.sessions.finish(uri.path(), &answer, &headers).await {
         Ok(Told { to, cookies }) => kept(Html(onward(&to)).into_response(), cookies),
         Err(problem) => stopped(problem),
     }

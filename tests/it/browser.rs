@@ -130,7 +130,7 @@ async fn company(wish: Wish, change: impl FnOnce(&mut Settings)) -> (Company, Wo
     // The agents here have their tokens from another issuer than the humans: the policy that asks must take that.
     let wish = Wish { policies: wish.policies.replace("@ttl(\"30m\")", "@ttl(\"30m\")\n@approvers(\"any_issuer\")"), ..wish };
     let mut world = World::with(wish).await;
-    let redirect = format!("{}/login/callback", world.base);
+    let redirect = format!("{}/login/callback/corp", world.base);
     let web = json!({
         "client_id": "countersign-web", "client_secret": "web-secret", "redirect_uris": [redirect], "grant_types": ["authorization_code"],
     });
@@ -250,7 +250,7 @@ async fn the_oldest_session_makes_room() {
 async fn an_answer_counts_once_in_the_browser_that_asked_and_for_what_it_asked() {
     let (company, world) = company(Wish::default(), |_| {}).await;
     let mut bob = Browser::new(&world, "bob");
-    let at = bob.go(bob.url("/login?return=/approvals"), "/login/callback").await.url;
+    let at = bob.go(bob.url("/login?return=/approvals"), "/login/callback/corp").await.url;
     let refused = |page: &Page, says: &str| {
         assert_eq!((page.status, page.code().as_str()), (400, "identity.sign_in_failed"), "{}", page.text);
         assert!(page.text.contains(says), "{says}: {}", page.text);
@@ -267,7 +267,7 @@ async fn an_answer_counts_once_in_the_browser_that_asked_and_for_what_it_asked()
     // Another browser has the answer: one that asked nothing, and one that asked something else (login CSRF).
     let mut eve = Browser::new(&world, "carol");
     refused(&eve.go(at.clone(), "").await, "this browser");
-    let theirs = eve.go(eve.url("/login"), "/login/callback").await.url;
+    let theirs = eve.go(eve.url("/login"), "/login/callback/corp").await.url;
     refused(&eve.go(at.clone(), "").await, "state");
     refused(&bob.go(theirs, "").await, "state");
     // An attempt that was tampered with.
@@ -275,6 +275,12 @@ async fn an_answer_counts_once_in_the_browser_that_asked_and_for_what_it_asked()
     bob.jar.insert("countersign-login".to_owned(), kept.replacen('.', "x.", 1));
     refused(&bob.go(at.clone(), "").await, "this browser");
     bob.jar.insert("countersign-login".to_owned(), kept.clone());
+    // Another issuer's way back, with an answer that is good but for that.
+    let mut other = at.clone();
+    for path in ["/login/callback", "/login/callback/other"] {
+        other.set_path(path);
+        refused(&bob.go(other.clone(), "").await, "address of another issuer");
+    }
     refused(&bob.go(with("state", "wrong"), "").await, "state");
     refused(&bob.go(with("state", ""), "").await, "state");
     refused(&bob.go(with("iss", "https://evil.example"), "").await, "another issuer");
@@ -292,8 +298,8 @@ async fn an_answer_counts_once_in_the_browser_that_asked_and_for_what_it_asked()
     refused(&bob.go(at.clone(), "").await, "taken already");
 
     // A code of one attempt in the answer to another of the same browser: its nonce and its verifier are not those.
-    let first = bob.go(bob.url("/login"), "/login/callback").await.url;
-    let second = bob.go(bob.url("/login"), "/login/callback").await.url;
+    let first = bob.go(bob.url("/login"), "/login/callback/corp").await.url;
+    let second = bob.go(bob.url("/login"), "/login/callback/corp").await.url;
     let code = first.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
     let mut mixed = second.clone();
     let pairs: Vec<(String, String)> = second.query_pairs().into_owned().filter(|(name, _)| name != "code").collect();
