@@ -96,6 +96,12 @@ fn every_mistake_is_named_with_its_line() {
             "the url `https://idp.example.com`",
         ),
         (
+            "[[target]]",
+            "[[issuer]]\nurl = \"https://other.example.com\"\nnamespace = \"a/b\"\njwks_file = \"jwks.json\"\nalgorithms = [\"EdDSA\"]\n[[target]]",
+            12,
+            "its namespace must be letters",
+        ),
+        (
             "[policy]",
             "[[human]]\nissuer = \"https://nobody\"\nid = \"a\"\nlogin = \"a\"\n[policy]",
             17,
