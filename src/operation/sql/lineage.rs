@@ -3,6 +3,7 @@
 //! It may name too many columns and never too few: a name that cannot be resolved counts as every column of every relation in reach, and a
 //! construct that is not known makes the whole result hold everything.
 
+mod names;
 mod outs;
 mod scope;
 #[cfg(test)]
@@ -16,7 +17,7 @@ use sqlparser::ast::{
 
 use crate::operation::sql::Engine;
 use crate::operation::sql::expr::{Part, parts};
-use crate::operation::sql::function::fold;
+use crate::operation::sql::function::{fold, known};
 use outs::{Out, Outs, either, name_of, renamed};
 use scope::{Named, Scope};
 
@@ -173,7 +174,8 @@ impl Tracer<'_> {
                 for row in &values.rows {
                     let mut columns = Vec::new();
                     for (index, expr) in row.content.iter().enumerate() {
-                        columns.push(Out { name: format!("column{}", index + 1), lineage: computed(self.expr(expr, scope)?.sources) });
+                        let name = if self.engine == Engine::MySql { String::new() } else { format!("column{}", index + 1) };
+                        columns.push(Out { name, lineage: computed(self.expr(expr, scope)?.sources) });
                     }
                     outs = Some(match outs {
                         Some(before) => either(before, Outs::Columns(columns)),
@@ -190,13 +192,18 @@ impl Tracer<'_> {
     fn items(&self, items: &[SelectItem], scope: &Scope<'_>, merges: bool) -> Found<Outs> {
         let mut columns = Vec::new();
         let mut heap: Option<Sources> = None;
+        let mut scope = scope.nested();
         for item in items {
             let outs = match item {
                 SelectItem::UnnamedExpr(expr) => {
-                    Outs::Columns(vec![Out { name: name_of(self.engine, expr), lineage: self.expr(expr, scope)? }])
+                    Outs::Columns(vec![Out { name: name_of(self.engine, expr), lineage: self.expr(expr, &scope)? }])
                 }
                 SelectItem::ExprWithAlias { expr, alias } => {
-                    Outs::Columns(vec![Out { name: fold(self.engine, alias), lineage: self.expr(expr, scope)? }])
+                    let out = Out { name: fold(self.engine, alias), lineage: self.expr(expr, &scope)? };
+                    if self.engine != Engine::Postgres {
+                        scope.aliases.push((out.name.clone(), out.lineage.clone()));
+                    }
+                    Outs::Columns(vec![out])
                 }
                 SelectItem::Wildcard(_) => {
                     let all = scope.star(None).ok_or(Lost)?;
@@ -225,10 +232,10 @@ impl Tracer<'_> {
     /// What may flow into an expression.
     fn expr(&self, expr: &Expr, scope: &Scope<'_>) -> Found<ColumnLineage> {
         match expr {
-            Expr::Identifier(ident) => Ok(scope.column(&[fold(self.engine, ident)])),
+            Expr::Identifier(ident) => Ok(scope.column(self.engine, &[fold(self.engine, ident)])),
             Expr::CompoundIdentifier(idents) => {
                 let path: Vec<String> = idents.iter().map(|ident| fold(self.engine, ident)).collect();
-                Ok(scope.column(&path))
+                Ok(scope.column(self.engine, &path))
             }
             Expr::Nested(inner) => self.expr(inner, scope),
             // A count of values tells how many there are, and none of them.
@@ -236,7 +243,9 @@ impl Tracer<'_> {
                 Ok(ColumnLineage::default())
             }
             other => {
-                let mut sources = Sources::new();
+                // What a function gives that nobody here knows may be anything, in a view above all.
+                let is_foreign = matches!(other, Expr::Function(call) if known(self.engine, &call.name).is_none());
+                let mut sources = if is_foreign { self.everything() } else { Sources::new() };
                 for part in parts(other).map_err(|_| Lost)? {
                     match part {
                         Part::Expr(expr) => sources.extend(self.expr(expr, scope)?.sources),

@@ -29,11 +29,13 @@ impl Outs {
     }
 }
 
-/// The name by which an outer query can speak of an expression without an alias.
+/// The name by which an outer query can speak of an expression without an alias; empty where nobody here can tell. Only PostgreSQL names what is
+/// computed by a rule.
 pub(super) fn name_of(engine: Engine, expr: &Expr) -> String {
     match expr {
         Expr::Identifier(ident) => fold(engine, ident),
         Expr::CompoundIdentifier(idents) => idents.last().map(|ident| fold(engine, ident)).unwrap_or_default(),
+        _ if engine != Engine::Postgres => String::new(),
         Expr::Function(call) => call.name.0.last().map(ToString::to_string).unwrap_or_default().to_ascii_lowercase(),
         Expr::Nested(expr) | Expr::Cast { expr, .. } => name_of(engine, expr),
         _ => String::new(),

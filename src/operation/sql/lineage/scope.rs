@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use sqlparser::ast::{JoinConstraint, JoinOperator, ObjectName, TableFactor, TableWithJoins};
 
-use super::{BaseColumn, ColumnLineage, Found, Lost, Out, Outs, Sources, Tracer, computed, renamed};
+use super::{BaseColumn, ColumnLineage, Found, Lost, Out, Outs, Sources, Tracer, renamed};
 use crate::operation::sql::Engine;
 use crate::operation::sql::expr::{Part, arguments};
-use crate::operation::sql::function::{fold, folded};
+use crate::operation::sql::function::{fold, folded, known};
 
 /// A relation of a FROM clause, under the name it goes by there.
 #[derive(Debug, Clone)]
@@ -20,31 +20,32 @@ pub(super) struct Named {
     pub(super) outs: Outs,
     /// The table, if the catalogue does not know it: any column may be its.
     pub(super) open: Option<(Option<String>, String)>,
-    /// What the engine's own columns of it (`SYSTEM`) may hold; `None` where it is no table.
+    /// What the engine's own columns of it may hold; `None` where it is no table.
     pub(super) system: Option<ColumnLineage>,
+    /// The table, if it is one that the catalogue knows.
+    pub(super) base: Option<(Option<String>, String)>,
 }
 
 /// What names can mean at some place.
 pub(super) struct Scope<'a> {
-    outer: Option<&'a Scope<'a>>,
-    relations: Vec<Named>,
+    pub(super) outer: Option<&'a Scope<'a>>,
+    pub(super) relations: Vec<Named>,
+    /// Names of the select list so far, where a subquery in it may speak of them.
+    pub(super) aliases: Vec<(String, ColumnLineage)>,
     ctes: BTreeMap<String, Outs>,
 }
 
-/// Columns that every table has beside its own. They hold nothing that somebody stored, except where SQLite's are the primary key by another name.
-const SYSTEM: [&str; 9] = ["rowid", "oid", "_rowid_", "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
-
 impl<'a> Scope<'a> {
     pub(super) const fn outermost() -> Self {
-        Self { outer: None, relations: Vec::new(), ctes: BTreeMap::new() }
+        Self { outer: None, relations: Vec::new(), aliases: Vec::new(), ctes: BTreeMap::new() }
     }
 
     pub(super) const fn nested(&'a self) -> Scope<'a> {
-        Scope { outer: Some(self), relations: Vec::new(), ctes: BTreeMap::new() }
+        Scope { outer: Some(self), relations: Vec::new(), aliases: Vec::new(), ctes: BTreeMap::new() }
     }
 
     pub(super) const fn with_relations(&'a self, relations: Vec<Named>) -> Scope<'a> {
-        Scope { outer: Some(self), relations, ctes: BTreeMap::new() }
+        Scope { outer: Some(self), relations, aliases: Vec::new(), ctes: BTreeMap::new() }
     }
 
     /// Defines a common table expression; whether that changed anything.
@@ -85,92 +86,6 @@ impl<'a> Scope<'a> {
             }
         })
     }
-
-    /// What a column's name can mean: `c`, `t.c`, `s.t.c`, or a whole row by its relation's name; PostgreSQL also takes `database.s.t.c`. What no
-    /// scope resolves (`old.c` in a RETURNING, a form that is not known) may be any column in reach.
-    pub(super) fn column(&self, path: &[String]) -> ColumnLineage {
-        let path = match path {
-            [_database, rest @ ..] if rest.len() == 3 => rest,
-            path => path,
-        };
-        self.resolve(path).unwrap_or_else(|| computed(self.in_reach()))
-    }
-
-    fn resolve(&self, path: &[String]) -> Option<ColumnLineage> {
-        let found = match path {
-            [column] => self.bare(column),
-            [relation, column] => self.qualified(None, relation, column),
-            [schema, relation, column] => self.qualified(Some(schema), relation, column),
-            _ => None,
-        };
-        found.or_else(|| self.outer.and_then(|outer| outer.resolve(path)))
-    }
-
-    /// Every column of every relation that a name here can mean.
-    fn in_reach(&self) -> Sources {
-        let mut sources = self.outer.map(Scope::in_reach).unwrap_or_default();
-        sources.extend(self.relations.iter().flat_map(|named| named.outs.all()));
-        sources
-    }
-
-    fn bare(&self, column: &str) -> Option<ColumnLineage> {
-        let mut hits: Vec<ColumnLineage> = Vec::new();
-        for named in &self.relations {
-            hits.extend(named.column(column));
-            // A relation's name where a column may stand is its whole row.
-            if named.name == column {
-                hits.push(computed(named.outs.all()));
-            }
-        }
-        if hits.is_empty() && !self.relations.is_empty() && !self.outer_has(column) {
-            let everything = self.relations.iter().flat_map(|named| named.outs.all()).collect();
-            return Some(computed(everything));
-        }
-        merged(hits)
-    }
-
-    /// Whether an outer scope can tell what this column is.
-    fn outer_has(&self, column: &str) -> bool {
-        self.outer.is_some_and(|outer| {
-            outer.relations.iter().any(|named| named.column(column).is_some() || named.name == column) || outer.outer_has(column)
-        })
-    }
-
-    fn qualified(&self, schema: Option<&String>, relation: &str, column: &str) -> Option<ColumnLineage> {
-        let fits =
-            |named: &&Named| named.name == relation && (schema.is_none() || named.schema.is_none() || named.schema.as_ref() == schema);
-        let hits: Vec<ColumnLineage> =
-            self.relations.iter().filter(fits).map(|named| named.column(column).unwrap_or_else(|| computed(named.outs.all()))).collect();
-        merged(hits)
-    }
-}
-
-fn merged(hits: Vec<ColumnLineage>) -> Option<ColumnLineage> {
-    hits.into_iter().reduce(|left, right| computed(left.sources.into_iter().chain(right.sources).collect()))
-}
-
-impl Named {
-    fn column(&self, column: &str) -> Option<ColumnLineage> {
-        if let Outs::Columns(columns) = &self.outs
-            && let Some(lineage) =
-                merged(columns.iter().filter(|out| out.name.eq_ignore_ascii_case(column)).map(|out| out.lineage.clone()).collect())
-        {
-            return Some(lineage);
-        }
-        if let Some(system) = self.system.as_ref().filter(|_| SYSTEM.contains(&column)) {
-            return Some(system.clone());
-        }
-        match (&self.open, &self.outs) {
-            // A rule may name the column; what it is made of nobody knows.
-            (Some((schema, table)), outs) => {
-                let mut sources = outs.all();
-                sources.insert(BaseColumn { schema: schema.clone(), table: table.clone(), column: column.to_owned() });
-                Some(computed(sources))
-            }
-            (None, Outs::Heap(heap)) => Some(computed(heap.clone())),
-            (None, Outs::Columns(_)) => None,
-        }
-    }
 }
 
 impl Tracer<'_> {
@@ -210,17 +125,17 @@ impl Tracer<'_> {
                 // A lateral subquery sees what stands before it; others see it only if the name means nothing nearer, which errs on the safe side.
                 let inner = scope.with_relations(if *lateral { named.clone() } else { Vec::new() });
                 let outs = renamed(self.engine, self.query(subquery, &inner)?, alias.as_ref());
-                named.push(Named { name: alias_name(alias).unwrap_or_default(), schema: None, outs, open: None, system: None });
+                named.push(Named { name: alias_name(alias).unwrap_or_default(), schema: None, outs, open: None, system: None, base: None });
             }
             TableFactor::Table { name, alias, args: Some(args), .. } => {
-                let outs = self.table_function(&args.args, scope, named)?;
+                let outs = self.table_function(name, &args.args, scope, named)?;
                 let own = folded(self.engine, name).and_then(|mut path| path.pop()).unwrap_or_default();
-                named.push(Named { name: alias_name(alias).unwrap_or(own), schema: None, outs, open: None, system: None });
+                named.push(Named { name: alias_name(alias).unwrap_or(own), schema: None, outs, open: None, system: None, base: None });
             }
             TableFactor::Function { name, args, alias, .. } => {
-                let outs = self.table_function(args, scope, named)?;
+                let outs = self.table_function(name, args, scope, named)?;
                 let own = folded(self.engine, name).and_then(|mut path| path.pop()).unwrap_or_default();
-                named.push(Named { name: alias_name(alias).unwrap_or(own), schema: None, outs, open: None, system: None });
+                named.push(Named { name: alias_name(alias).unwrap_or(own), schema: None, outs, open: None, system: None, base: None });
             }
             TableFactor::UNNEST { alias, array_exprs, .. } => {
                 let inner = scope.with_relations(named.clone());
@@ -234,6 +149,7 @@ impl Tracer<'_> {
                     outs: Outs::Heap(heap),
                     open: None,
                     system: None,
+                    base: None,
                 });
             }
             TableFactor::NestedJoin { table_with_joins, alias: None } => {
@@ -246,12 +162,12 @@ impl Tracer<'_> {
         Ok(())
     }
 
-    /// A function in FROM gives back anything that went in.
-    fn table_function(&self, args: &[sqlparser::ast::FunctionArg], scope: &Scope<'_>, before: &[Named]) -> Found<Outs> {
+    /// A function in FROM gives back anything that went in; one that nobody here knows, anything at all.
+    fn table_function(&self, name: &ObjectName, args: &[sqlparser::ast::FunctionArg], scope: &Scope<'_>, before: &[Named]) -> Found<Outs> {
         let inner = scope.with_relations(before.to_vec());
         let mut parts = Vec::new();
         arguments(args, &mut parts).map_err(|_| Lost)?;
-        let mut heap = Sources::new();
+        let mut heap = if known(self.engine, name).is_some() { Sources::new() } else { self.everything() };
         for part in parts {
             match part {
                 Part::Expr(expr) => heap.extend(self.expr(expr, &inner)?.sources),
@@ -274,7 +190,7 @@ impl Tracer<'_> {
         if schema.is_none()
             && let Some(outs) = scope.cte(&table)
         {
-            return Ok(Named { name: go_by, schema: None, outs: outs.clone(), open: None, system: None });
+            return Ok(Named { name: go_by, schema: None, outs: outs.clone(), open: None, system: None, base: None });
         }
         let fits = |found: &&super::Relation| {
             found.name.eq_ignore_ascii_case(&table)
@@ -287,7 +203,7 @@ impl Tracer<'_> {
                 }
         };
         let candidates: Vec<&super::Relation> = self.schema.relations.iter().filter(fits).collect();
-        let mut system = None;
+        let (mut system, mut base) = (None, None);
         let outs = match candidates.as_slice() {
             [] => {
                 let all = BaseColumn { schema: schema.clone(), table: table.clone(), column: "*".to_owned() };
@@ -297,16 +213,18 @@ impl Tracer<'_> {
                     outs: Outs::Heap(Sources::from([all])),
                     open: Some((schema, table)),
                     system: None,
+                    base: None,
                 });
             }
             [one] => {
+                base = one.view.is_none().then(|| (Some(one.schema.clone()), one.name.clone()));
                 system = one.view.is_none().then(|| one.rowid.as_ref().map_or_else(ColumnLineage::default, |name| own(one, name)));
                 self.columns(one)
             }
             // The same name in several schemas of the search path: whichever it is, all of them count.
             several => Outs::Heap(several.iter().flat_map(|one| self.columns(one).all()).collect()),
         };
-        Ok(Named { name: go_by, schema, outs, open: None, system })
+        Ok(Named { name: go_by, schema, outs, open: None, system, base })
     }
 
     fn columns(&self, relation: &super::Relation) -> Outs {

@@ -7,6 +7,8 @@ const BOTH: [Engine; 2] = [Engine::Sqlite, Engine::Postgres];
 
 fn shop(engine: Engine) -> Schema {
     let home = if engine == Engine::Sqlite { "main" } else { "public" };
+    // MySQL shows a login the columns that it may read.
+    let hidden = if engine == Engine::MySql { "shop" } else { home };
     let relation = |name: &str, columns: &[&str], view: Option<&str>| Relation {
         schema: home.to_owned(),
         name: name.to_owned(),
@@ -20,9 +22,12 @@ fn shop(engine: Engine) -> Schema {
         relations: vec![
             relation("c", &["id", "name", "email"], None),
             relation("o", &["id", "c_id", "total", "email"], None),
+            relation("p", &["id", "note"], None),
+            relation("called", &["id", "x"], Some("CREATE VIEW called AS SELECT id, get_it(id) AS x FROM p")),
             relation("v", &["id", "mail"], Some("CREATE VIEW v AS SELECT id, email AS mail FROM c")),
             relation("vv", &["m"], Some("CREATE VIEW vv AS SELECT upper(mail) FROM v")),
             relation("broken", &["x"], Some("nonsense")),
+            Relation { schema: hidden.to_owned(), ..relation("hides", &["x"], Some("SELECT secret AS x FROM p")) },
             Relation { rowid: Some("email".to_owned()), ..relation("k", &["email"], None) },
             Relation { kin: vec![(home.to_owned(), "c".to_owned())], ..relation("part", &["email", "id"], None) },
         ],
@@ -130,6 +135,52 @@ fn lineage_over_every_branch() {
     ] {
         flows(Engine::Sqlite, sql, expected);
     }
+}
+
+/// A name is never taken for less than the engine may take it for.
+#[test]
+fn names_that_an_engine_may_look_for_further_out() {
+    for engine in [Engine::Sqlite, Engine::MySql] {
+        for sql in [
+            // The nearest relation of that name has no such column.
+            "SELECT upper((SELECT c.email FROM p AS c LIMIT 1)) FROM c",
+            "SELECT upper((SELECT x.c.email FROM p AS c LIMIT 1)) FROM c",
+            // What is computed has a name of the engine's choice.
+            "SELECT upper((SELECT email FROM (SELECT CAST(email AS CHAR) FROM (SELECT 1 AS email) e) d)) FROM c",
+            "SELECT upper((SELECT lower FROM (SELECT lower('a')) d)) FROM (SELECT email AS lower FROM c) x",
+            "SELECT upper((SELECT `lower('a')` FROM (SELECT lower('a')) d)) FROM (SELECT email AS `lower('a')` FROM c) x",
+            // Columns that another engine's tables have.
+            "SELECT upper((SELECT xmin FROM p LIMIT 1)) FROM (SELECT email AS xmin FROM c) x",
+            // Aliases that differ in case, and aliases of the list that the subquery stands in.
+            "SELECT upper((SELECT C.email FROM p c LIMIT 1)) FROM c C",
+            "SELECT upper((SELECT d.y FROM (SELECT c.email AS lbl, (SELECT lbl) AS y FROM c) d LIMIT 1)) FROM (SELECT 1 AS lbl) o",
+            // A function that nobody here knows, in a view.
+            "SELECT x FROM called",
+        ] {
+            flows(engine, sql, "e");
+        }
+    }
+    for sql in [
+        "SELECT upper((SELECT rowid FROM p LIMIT 1)) FROM (SELECT email AS rowid FROM c) x",
+        "SELECT upper((SELECT oid FROM p LIMIT 1)) FROM (SELECT email AS oid FROM c) x",
+        "SELECT x FROM called",
+        "SELECT get_it(id) FROM p",
+    ] {
+        flows(Engine::Postgres, sql, "e");
+    }
+    for sql in [
+        "SELECT upper((SELECT rowid FROM p LIMIT 1)) FROM (SELECT email AS rowid FROM c) x",
+        "SELECT upper((SELECT column1 FROM (VALUES (1)) d)) FROM (SELECT email AS column1 FROM c) x",
+        "SELECT upper((SELECT _rowid FROM k LIMIT 1)) FROM (SELECT 1 AS _rowid) o",
+    ] {
+        flows(Engine::MySql, sql, "e");
+    }
+    // A column that the login may not see is named by a view that may.
+    let schema = Schema { search_path: vec!["public".to_owned(), "shop".to_owned()], ..shop(Engine::MySql) };
+    let Lineage::Columns(columns) = Statement::parse(Engine::MySql, "SELECT upper(x) FROM hides").unwrap().lineage(&schema) else {
+        panic!("one column");
+    };
+    assert!(columns[0].sources.iter().any(|source| (source.table.as_str(), source.column.as_str()) == ("p", "secret")), "{columns:?}");
 }
 
 /// Of what was not read, any column may hold anything: views nested too deep, tables that the catalogue does not list, forms not known.
