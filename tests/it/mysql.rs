@@ -77,9 +77,9 @@ async fn the_session_is_the_humans_and_names_the_call() {
     assert!(leaves.iter().any(|entry| entry["credential"].as_str().is_some_and(|used| used.starts_with("file:"))), "{leaves:?}");
     // Rules of the database's own can read who it is for: a view may not read a variable, and a function may.
     server
-        .run("CREATE FUNCTION shop.whose() RETURNS varchar(80) READS SQL DATA RETURN @countersign_human;\nCREATE VIEW shop.mine AS SELECT shop.whose() AS who")
+        .run("CREATE FUNCTION shop.whose() RETURNS varchar(80) READS SQL DATA RETURN @countersign_human;\nCREATE VIEW shop.mine AS SELECT id FROM shop.customers WHERE shop.whose() = 'alice' AND id < 4")
         .await;
-    assert_eq!(cell(&agent.query("my", "SELECT who FROM mine").await, 0, 0), "alice");
+    assert_eq!(cell(&agent.query("my", "SELECT count(*) FROM mine").await, 0, 0), 3);
     world.verify();
 }
 

@@ -6,6 +6,7 @@
 
 mod change;
 mod expression;
+mod growth;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -51,6 +52,8 @@ pub(super) struct Classifier {
     engine: Engine,
     found: Findings,
     growth: usize,
+    /// The names that WITHs give, as they are spelt.
+    spelt: BTreeSet<String>,
 }
 
 /// Counts what there is to judge.
@@ -76,7 +79,7 @@ impl Visitor for Census {
 
 /// Classifies a query, an insert, an update or a delete.
 pub(super) fn classify(engine: Engine, ast: &Ast) -> Findings {
-    let mut classifier = Classifier { engine, found: Findings::default(), growth: 0 };
+    let mut classifier = Classifier { engine, found: Findings::default(), growth: 0, spelt: BTreeSet::new() };
     if let Err(Unknown(what)) = classifier.statement(ast, &Scope::new()) {
         classifier.impure(what);
     }
@@ -85,6 +88,9 @@ pub(super) fn classify(engine: Engine, ast: &Ast) -> Findings {
     let _never_breaks = ast.visit(&mut census);
     if census.exprs != classifier.found.exprs || census.queries != classifier.found.queries {
         classifier.impure("a clause of a kind that is not known");
+    }
+    if growth::is_boundless(engine, ast) {
+        classifier.raise(Risk::Admin, "it can make very long values out of short ones");
     }
     classifier.found
 }
@@ -120,6 +126,11 @@ impl Classifier {
         if let [bare] = path.as_slice()
             && scope.iter().any(|names| names.contains(bare))
         {
+            // MySQL compares these names byte by byte, and MariaDB by folding all letters: one that is not spelt the same may be the table.
+            let spelt = name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.as_str());
+            if self.engine == Engine::MySql && spelt.is_none_or(|spelt| !self.spelt.contains(spelt)) {
+                return Err(Unknown("a name that a WITH gives, spelt in another way"));
+            }
             return Ok(());
         }
         let risk = match known::harmless_catalogue(self.engine, &path) {
@@ -129,9 +140,15 @@ impl Classifier {
             }
             _ => Risk::Read,
         };
-        self.found.relations.push(path.clone());
+        self.found.relations.push(self.spelling(name, &path));
         self.touch(path, "select", risk);
         Ok(())
+    }
+
+    /// A relation as the catalogue is asked for it: on MySQL as it is spelt, since names may differ in case alone.
+    fn spelling(&self, name: &ObjectName, path: &[String]) -> Vec<String> {
+        let spelt = || name.0.iter().map(|part| part.as_ident().map(|ident| ident.value.clone())).collect::<Option<Vec<_>>>();
+        if self.engine == Engine::MySql { spelt().unwrap_or_else(|| path.to_vec()) } else { path.to_vec() }
     }
 
     fn statement(&mut self, ast: &Ast, scope: &Scope) -> Result<(), Unknown> {
@@ -162,6 +179,8 @@ impl Classifier {
                 if cte.from.is_some() {
                     return Err(Unknown("a WITH of a form that is not known"));
                 }
+                self.alias(&cte.alias.name)?;
+                self.spelt.insert(cte.alias.name.value.clone());
                 self.query(&cte.query, &scope)?;
                 if let Some(seen) = scope.last_mut() {
                     seen.push(name);
@@ -264,6 +283,15 @@ impl Classifier {
         Ok(())
     }
 
+    /// MariaDB takes letters of other alphabets for the ones they are folded to, in the names that a statement itself gives.
+    fn alias(&self, name: &sqlparser::ast::Ident) -> Result<(), Unknown> {
+        if self.engine == Engine::MySql && !name.value.is_ascii() {
+            Err(Unknown("an alias with other letters than ASCII's"))
+        } else {
+            Ok(())
+        }
+    }
+
     fn plain_table(&self, factor: &TableFactor) -> Result<(), Unknown> {
         match factor {
             TableFactor::Table {
@@ -282,6 +310,9 @@ impl Classifier {
     }
 
     fn factor(&mut self, factor: &TableFactor, scope: &Scope) -> Result<(), Unknown> {
+        if let TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } = factor {
+            self.alias(&alias.name)?;
+        }
         match factor {
             TableFactor::Table {
                 name,

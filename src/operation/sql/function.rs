@@ -258,6 +258,11 @@ const EPONYMOUS: [&str; 10] = [
 /// Databases of MySQL's own.
 pub const SYSTEM_DATABASES: [&str; 4] = ["information_schema", "mysql", "performance_schema", "sys"];
 
+/// MariaDB makes a table of numbers for whoever names one: `seq_1_to_1000000000`.
+fn is_sequence(name: &str) -> bool {
+    name.strip_prefix("seq_").is_some_and(|rest| rest.contains("_to_") && rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
 /// Catalogue relations that hold names and shapes, and nothing that somebody stored.
 pub(super) fn harmless_catalogue(engine: Engine, path: &[String]) -> Option<bool> {
     const POSTGRES: &str = "
@@ -284,7 +289,7 @@ pub(super) fn harmless_catalogue(engine: Engine, path: &[String]) -> Option<bool
             }
         }
         Engine::MySql if schema == "information_schema" => listed(MYSQL_INFORMATION),
-        Engine::MySql if SYSTEM_DATABASES.contains(&schema) => Some(false),
+        Engine::MySql if SYSTEM_DATABASES.contains(&schema) || is_sequence(name) => Some(false),
         Engine::Sqlite if name.starts_with("sqlite_") => Some(matches!(name, "sqlite_master" | "sqlite_schema")),
         Engine::Sqlite if name.starts_with("pragma_") || schema == "temp" || EPONYMOUS.contains(&name) => Some(false),
         _ => None,

@@ -4,11 +4,12 @@
 //! printed text does not parse to the same tree, the statement is refused.
 
 mod literals;
+mod shape;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{AlterTableOperation, CascadeOption, DropBehavior, ObjectType, Statement as Ast, Visit, Visitor};
+use sqlparser::ast::{CascadeOption, ObjectType, Statement as Ast, Visit, Visitor};
 use sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::Parser;
 
@@ -17,6 +18,8 @@ use crate::operation::sql::function::folded;
 use crate::operation::sql::{Engine, Lineage, Schema, lineage, purity};
 use crate::operation::{Risk, Touch};
 use crate::refusal::{Code, Refusal};
+
+use shape::{changes_shape, makes_a_plain_table};
 
 /// Why a text is no acceptable statement.
 pub type SqlError = Refusal;
@@ -160,7 +163,8 @@ impl Statement {
                     && table.location.is_none()
                     // Rows of such a table are rows of another one.
                     && table.inherits.is_none()
-                    && table.partition_of.is_none() =>
+                    && table.partition_of.is_none()
+                    && makes_a_plain_table(engine, &table.table_options) =>
             {
                 ("create", Risk::Write, path(&table.name).map(|path| vec![path]))
             }
@@ -359,22 +363,4 @@ fn change_inside(ast: &Ast) -> Option<String> {
         ControlFlow::Break(what) => Some(what),
         ControlFlow::Continue(()) => None,
     }
-}
-
-/// What ALTER TABLE may do to columns, constraints and names. All else (owner, row-level security, triggers, rules, partitions) is about who may
-/// do what, and is the highest risk.
-const fn changes_shape(operation: &AlterTableOperation) -> bool {
-    use AlterTableOperation as A;
-    matches!(
-        operation,
-        A::AddColumn { .. }
-            | A::DropColumn { drop_behavior: None | Some(DropBehavior::Restrict), .. }
-            | A::AlterColumn { .. }
-            | A::RenameColumn { .. }
-            | A::RenameTable { .. }
-            | A::AddConstraint { .. }
-            | A::DropConstraint { drop_behavior: None | Some(DropBehavior::Restrict), .. }
-            | A::RenameConstraint { .. }
-            | A::ValidateConstraint { .. }
-    )
 }

@@ -173,7 +173,6 @@ fn an_alter_that_is_about_rights_is_admin() {
         "ALTER COLUMN b TYPE text",
         "ALTER COLUMN b SET NOT NULL",
         "RENAME COLUMN b TO c",
-        "RENAME TO u",
         "ADD CONSTRAINT x CHECK (b > 1)",
         "DROP CONSTRAINT x",
     ] {
@@ -193,6 +192,8 @@ fn an_alter_that_is_about_rights_is_admin() {
         "ADD COLUMN b int DEFAULT evil()",
         "ALTER COLUMN b TYPE int USING evil(b)",
         "DROP COLUMN b, OWNER TO mallory",
+        // Rules and policies speak of tables by name.
+        "RENAME TO u",
     ] {
         risk(&PG, &format!("ALTER TABLE t {action}"), Risk::Admin);
     }

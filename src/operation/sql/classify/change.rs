@@ -4,6 +4,7 @@ use sqlparser::ast::{Assignment, FromTable, OnConflictAction, OnInsert, TableFac
 
 use super::{Classifier, Scope, is_constant};
 use crate::operation::Risk;
+use crate::operation::sql::Engine;
 use crate::operation::sql::expr::Unknown;
 
 impl Classifier {
@@ -24,7 +25,8 @@ impl Classifier {
         let TableObject::TableName(name) = &insert.table else { return Err(Unknown("an INSERT into something that is no table")) };
         let path = self.path(name)?;
         let replaces = insert.replace_into || insert.or.is_some();
-        self.found.relations.push(path.clone());
+        let spelling = self.spelling(name, &path);
+        self.found.relations.push(spelling);
         self.raise(Risk::Write, "INSERT changes data");
         self.touch(path.clone(), "insert", Risk::Write);
         if replaces {
@@ -69,7 +71,8 @@ impl Classifier {
         let all = update.selection.as_ref().is_none_or(is_constant);
         let risk = if all || update.or.is_some() { Risk::Destructive } else { Risk::Write };
         self.raise(risk, if all { "UPDATE without a condition changes every row" } else { "UPDATE changes data" });
-        self.found.relations.push(path.clone());
+        let spelling = self.spelling(name, &path);
+        self.found.relations.push(spelling);
         self.touch(path, "update", risk);
         match &update.from {
             None => {}
@@ -86,6 +89,8 @@ impl Classifier {
             || delete.limit.is_some()
             || !delete.order_by.is_empty()
             || !delete.tables.is_empty()
+            // MySQL takes an alias in USING for the table to delete from.
+            || (self.engine == Engine::MySql && delete.using.is_some())
             || !delete.optimizer_hints.is_empty()
         {
             return Err(Unknown("a DELETE of a form that is not known"));
@@ -99,7 +104,8 @@ impl Classifier {
         self.plain_table(relation)?;
         let path = self.path(name)?;
         self.raise(Risk::Destructive, "DELETE removes rows");
-        self.found.relations.push(path.clone());
+        let spelling = self.spelling(name, &path);
+        self.found.relations.push(spelling);
         self.touch(path, "delete", Risk::Destructive);
         self.from(delete.using.as_deref().unwrap_or_default(), scope)?;
         self.exprs(delete.selection.iter(), scope)?;

@@ -17,6 +17,12 @@ impl Classifier {
             Expr::Function(call) => {
                 let parts = function(call)?;
                 self.call(&call.name, &parts);
+                if self.engine == Engine::MySql
+                    && call.name.0.iter().any(|part| part.as_ident().is_none_or(|ident| ident.quote_style.is_some()))
+                {
+                    // In quotes it is never the server's own.
+                    self.impure("a function whose name stands in quotes");
+                }
                 growing = known::known(self.engine, &call.name).is_some_and(|name| known::grows(&name));
                 if matches!(call.args, FunctionArguments::None) && !parts.is_empty() {
                     return Err(Unknown("a function call of a form that is not known"));
