@@ -107,9 +107,6 @@ pub struct Identity {
     seen: Mutex<HashMap<[u8; 32], Timestamp>>,
 }
 
-/// The longest namespace, in bytes.
-const NAMESPACE_MAX_BYTES: usize = 64;
-
 impl Settings {
     /// Everything that is wrong with them, without asking any issuer.
     #[must_use]
@@ -124,11 +121,6 @@ impl Settings {
             let mut earlier = self.issuers.iter().take(position);
             if earlier.any(|other| other.url == issuer.url || other.namespace == issuer.namespace) {
                 problems.push(at("another issuer has the same URL or namespace"));
-            }
-            // It stands before a `/` in policies, and behind one in the address that browsers come back to.
-            let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-            if issuer.namespace.len() > NAMESPACE_MAX_BYTES || !issuer.namespace.bytes().all(plain) {
-                problems.push(at("its namespace must be letters, digits, `_`, `-` and `.`, at most 64"));
             }
             let (mcp, inbox) = self.audiences(issuer);
             if mcp == inbox {

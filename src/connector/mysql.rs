@@ -8,6 +8,7 @@
 //! tables, named locks), so nothing is left for the next call only if there is no next call. There is no shared login here for the same reason that
 //! there is one on PostgreSQL: a role that is taken with SET ROLE can be left again by whatever the statement calls.
 
+mod catalogue;
 mod decode;
 mod encode;
 mod session;
@@ -26,6 +27,7 @@ use crate::connector::stop::{self, Progress};
 use crate::connector::{Failed, Out, failure, send, work};
 use crate::credential::{Credential, Login};
 use crate::mask::Done;
+use crate::operation::Operation;
 use crate::refusal::{Code, Refusal};
 
 use session::Expected;
@@ -78,9 +80,14 @@ impl MySql {
         let settled = session::settle(connection, expected).await?;
         let _own = progress.process.get_or_init(|| settled.thread);
         let call = &expected.call.facts.id;
-        let mut transaction = Transaction { connection: &mut *connection, call, database: &self.server.database };
+        let mut transaction = Transaction { connection: &mut *connection, call, database: &self.server.database, progress };
         let (pieces, done) = work::perform(&mut transaction, permit).await?;
-        session::confirm(connection, &settled, expected).await?;
+        session::confirm(connection, &settled, expected).await.map_err(|refusal| match &expected.call.operation {
+            Operation::Sql(sql) if transaction::commits_itself(sql) => {
+                Refusal::new(Code::Unresolved).detail("the definition was made, and then the session could not be confirmed").cause(refusal)
+            }
+            _ => refusal,
+        })?;
         if expected.reads {
             connection.execute("ROLLBACK").await.map_err(fail)?;
         } else {

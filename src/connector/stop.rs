@@ -38,7 +38,8 @@ pub(super) async fn guard(
         () = call.line.gone.cancelled() => Refusal::new(Code::TargetCancelled),
     };
     if let Some(process) = progress.process.get() {
-        cancel(*process).await;
+        // A server that does not answer to this either is waited for no longer than its statement.
+        drop(tokio::time::timeout(GRACE, cancel(*process)).await);
     }
     match tokio::time::timeout(GRACE, &mut work).await {
         // It was done before the cancel arrived: what is true is told.

@@ -76,6 +76,9 @@ pub struct IssuerSettings {
     pub browser: Option<BrowserClient>,
 }
 
+/// The longest namespace, in bytes.
+const NAMESPACE_MAX_BYTES: usize = 64;
+
 impl IssuerSettings {
     /// An issuer that follows RFC 9068, with everything else at its default.
     #[must_use]
@@ -100,6 +103,11 @@ impl IssuerSettings {
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        // It stands before a `/` in policies, and behind one in the address that browsers come back to.
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+        if self.namespace.len() > NAMESPACE_MAX_BYTES || !self.namespace.bytes().all(plain) {
+            problems.push("its namespace must be letters, digits, `_`, `-` and `.`, at most 64".to_owned());
+        }
         let url = issuer_url(&self.url).map_err(|why| problems.push(why)).ok();
         if self.algorithms.is_empty() {
             problems.push("its list of algorithms is empty".to_owned());

@@ -118,7 +118,7 @@ impl Rules {
 
     fn matching<'a>(&'a self, target: Option<&'a str>, source: &'a BaseColumn) -> impl Iterator<Item = &'a ColumnRule> {
         self.columns.iter().filter(move |rule| {
-            let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
+            let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b) || (!a.is_ascii() && a.to_lowercase() == b.to_lowercase());
             let on_target = rule.target.as_deref().is_none_or(|wanted| target.is_none_or(|target| wanted == target));
             // A source without a schema may be in any.
             let in_schema = match (&rule.schema, &source.schema) {

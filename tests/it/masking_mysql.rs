@@ -68,6 +68,23 @@ async fn every_form_of_a_masked_column_is_masked() {
             }
         }
     }
+    // Names that the server looks for further out than where one would expect it, and tables whose names differ in case alone.
+    server.run("CREATE TABLE shop.Customers (id int PRIMARY KEY, name varchar(80), age int)").await;
+    server.run("INSERT INTO shop.Customers VALUES (1, 'Person Capital', 7)").await;
+    server.run("CREATE TABLE shop.other (id int, note varchar(80)) AS SELECT 1 AS id, 'x' AS note").await;
+    for sql in [
+        "SELECT concat((SELECT customers.name FROM other AS customers LIMIT 1)) FROM customers LIMIT 3",
+        "SELECT concat((SELECT name FROM (SELECT CAST(name AS CHAR) FROM (SELECT 1 AS name) e) d)) FROM customers LIMIT 3",
+        "SELECT concat((SELECT user FROM (SELECT user()) d)) FROM (SELECT name AS user FROM customers) x LIMIT 3",
+        "SELECT concat((SELECT oid FROM other LIMIT 1)) FROM (SELECT name AS oid FROM customers) c LIMIT 3",
+        "SELECT concat((SELECT C.name FROM other c LIMIT 1)) FROM customers C LIMIT 3",
+        "SELECT concat((SELECT d.y FROM (SELECT c.name AS lbl, (SELECT lbl) AS y FROM customers c) d LIMIT 1)) FROM (SELECT 1 AS lbl) o",
+        "SELECT concat(name) FROM Customers",
+        "SELECT concat(c.NAME) FROM Customers AS c",
+    ] {
+        let answer = columns(&agent, "my", sql, "m").await;
+        assert!(!answer.to_string().to_lowercase().contains("person"), "{sql}: {answer}");
+    }
     // Names and shapes hold nothing personal.
     columns(&agent, "my", "SELECT table_name, table_schema FROM information_schema.tables WHERE table_schema = 'shop'", "--").await;
     columns(&agent, "my", "SELECT 1 + 1, 'x', now()", "---").await;

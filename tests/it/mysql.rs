@@ -205,6 +205,26 @@ async fn changes_are_bounded_by_what_was_shown() {
     // What cannot be taken back is not begun.
     let loose = approve(&world, &agent, "my", "UPDATE loose SET note = 'lost' WHERE id = 1").await;
     assert!(code(&loose) == "target.refused" && loose.to_string().contains("MyISAM"), "{loose}");
+    server
+        .run(
+            "CREATE VIEW shop.loosely AS SELECT * FROM shop.loose;\nCREATE TABLE shop.Audit2 (id int PRIMARY KEY) ENGINE = MyISAM;\nCREATE TABLE shop.Kept2 (id int PRIMARY KEY)",
+        )
+        .await;
+    for (sql, says) in [
+        ("UPDATE loosely SET note = 'lost' WHERE id = 1", "MyISAM"),
+        ("INSERT INTO Audit2 VALUES (1)", "MyISAM"),
+        ("INSERT INTO customers (id) SELECT id + 500 FROM loose", "MyISAM"),
+    ] {
+        let refused = approve(&world, &agent, "my", sql).await;
+        assert!(code(&refused) == "target.refused" && refused.to_string().contains(says), "{sql}: {refused}");
+    }
+    let kept = approve(&world, &agent, "my", "INSERT INTO Kept2 VALUES (1)").await;
+    assert_eq!(kept["status"], "ok", "{kept}");
+    // A definition that fails is told as what it was, and one that was made lasts.
+    let made = approve(&world, &agent, "my", "CREATE TABLE plain_one (id int) ENGINE = InnoDB COMMENT = 'x'").await;
+    assert_eq!(made["status"], "ok", "{made}");
+    let twice = approve(&world, &agent, "my", "CREATE TABLE plain_one (id int, a int)").await;
+    assert_eq!(code(&twice), "target.failed", "{twice}");
     // Emptied under a lock, with the rows that were shown.
     server.run("CREATE TABLE shop.spent AS SELECT id FROM shop.customers WHERE id < 4").await;
     let sql = "TRUNCATE TABLE spent";
@@ -259,6 +279,11 @@ async fn what_a_read_cannot_do() {
         "SELECT BENCHMARK(1000000000, MD5('x'))",
         "SELECT /*+ SET_VAR(sql_mode='ANSI_QUOTES') */ 1",
         "SELECT 1 /*!50000 , SLEEP(10) */",
+        "SELECT seq FROM seq_1_to_1000000000",
+        "SELECT `left`('a', 1)",
+        "WITH t\u{130}ckets AS (SELECT ssn AS note FROM customers) SELECT note FROM tickets",
+        "SELECT \u{212a}.note FROM customers AS \u{212a}",
+        "WITH Customers AS (SELECT 1 AS name) SELECT name FROM customers",
     ] {
         let answer = agent.query("my", sql).await;
         assert_eq!(code(&answer), "operation.not_read", "{sql}: {answer}");
@@ -288,12 +313,18 @@ async fn what_a_read_cannot_do() {
         "USE mysql",
         "EXPLAIN ANALYZE DELETE FROM customers",
         "SHOW GRANTS",
+        "CREATE TABLE m (id int) ENGINE = MERGE UNION = (customers)",
+        "CREATE TABLE f (id int) ENGINE = FEDERATED CONNECTION = 'mysql://u@h/d/t'",
+        "CREATE TABLE d (id int) DATA DIRECTORY = '/tmp'",
     ] {
         for tool in ["db_query", "db_execute"] {
             let answer = agent.call(tool, json!({"target": "my", "sql": sql})).await;
             assert!(code(&answer).starts_with("operation."), "{tool} {sql}: {answer}");
         }
     }
+    // An alias in USING is the table that loses its rows: nobody is asked, since nobody could say so.
+    let using = agent.execute("my", "DELETE FROM loose USING customers AS loose WHERE loose.id = 1").await;
+    assert_eq!(code(&using), "identity.insufficient_scope", "of the highest risk: {using}");
     // What reads runs in a transaction that cannot write, whatever got past the parser.
     assert_eq!(agent.query("my", "SELECT count(*) FROM customers").await["status"], "ok");
     let log = server.log().split_off(before);

@@ -29,7 +29,7 @@ pub(in crate::connector) fn mysql_prepared(error: &sqlx::Error) -> Refusal {
 pub(in crate::connector) fn mysql_commit(error: &sqlx::Error) -> Refusal {
     match database(error) {
         // A server that shuts down, or a thread that was killed, says so before it is clear what became of the change.
-        Some(known) if !matches!(known.number(), 1053 | 1927 | 3168) => mysql(error),
+        Some(known) if !matches!(known.number(), 1053 | 1180 | 1927 | 2000..=2999 | 3168 | 9000..) => mysql(error),
         _ => Refusal::new(Code::Unresolved).detail("the connection was lost while the change was being made final").cause(error),
     }
 }

@@ -1,16 +1,13 @@
-//! What a session is told before a statement runs, and what it is asked about the statement: who it is for, and where its columns come from.
-
-use std::collections::BTreeMap;
+//! What a session is told before a statement runs, and what it is asked before and after: who it is for.
 
 use sqlx::mysql::{MySqlColumn, MySqlRow};
 use sqlx::{Column as _, Executor as _, MySqlConnection, Row as _, TypeInfo as _};
 
 use crate::call::Call;
 use crate::connector::failure;
-use crate::connector::mysql::statement::listed;
-use crate::connector::schema::{Gatherer, RELATIONS_MAX};
 use crate::mask::Column;
-use crate::operation::sql::{BaseColumn, Engine, Lineage, Relation, Statement};
+use crate::operation::Operation;
+use crate::operation::sql::BaseColumn;
 use crate::refusal::{Code, Refusal};
 
 fn fail(error: sqlx::Error) -> Refusal {
@@ -47,7 +44,7 @@ macro_rules! identity {
             "SELECT USER(), CURRENT_USER(), COALESCE(CURRENT_ROLE(), 'NONE'), COALESCE(@countersign_call, ''), COALESCE(@countersign_human, ''),
              COALESCE(@countersign_issuer, ''), COALESCE(@countersign_agent, ''), CAST(",
             $read_only,
-            " AS SIGNED), @@session.sql_mode"
+            " AS SIGNED), @@session.sql_mode, @@session.character_set_client, @@session.character_set_connection"
         )
     };
 }
@@ -89,6 +86,12 @@ pub(super) async fn settle(connection: &mut MySqlConnection, expected: &Expected
     } else {
         ("SET SESSION TRANSACTION READ WRITE", "START TRANSACTION READ WRITE")
     };
+    connection.execute("SET NAMES utf8mb4").await.map_err(fail)?;
+    if expected.reads && matches!(expected.call.operation, Operation::Sql(_)) {
+        // What is not wanted is not sent: the driver reads to the end whatever the server sends.
+        let most = u64::from(expected.call.limits.rows).saturating_add(1);
+        sqlx::query("SET SESSION sql_select_limit = ?").bind(most).execute(&mut *connection).await.map_err(fail)?;
+    }
     connection.execute(mode).await.map_err(fail)?;
     connection.execute(begin).await.map_err(fail)?;
     confirm(connection, &settled, expected).await?;
@@ -127,11 +130,17 @@ pub(super) async fn confirm(connection: &mut MySqlConnection, settled: &Settled,
     if mode.contains("ANSI_QUOTES") || mode.contains("NO_BACKSLASH_ESCAPES") || !mode.contains("PIPES_AS_CONCAT") {
         return Err(lost("sql_mode"));
     }
+    // In another character set a letter may swallow the quote behind it.
+    for index in [9, 10] {
+        if !text(&row, index)?.starts_with("utf8") {
+            return Err(lost("character_set"));
+        }
+    }
     Ok(())
 }
 
 /// A text, whatever character set the server says that it is in: the connection's is UTF-8.
-fn text(row: &MySqlRow, index: usize) -> Result<String, Refusal> {
+pub(super) fn text(row: &MySqlRow, index: usize) -> Result<String, Refusal> {
     let bytes: Vec<u8> = row.try_get_unchecked(index).map_err(fail)?;
     String::from_utf8(bytes).map_err(|error| Refusal::new(Code::TargetFailed).cause(error))
 }
@@ -157,108 +166,4 @@ pub(super) fn columns(columns: &[MySqlColumn]) -> Vec<Column> {
             },
         })
         .collect()
-}
-
-const COLUMNS: &str = "SELECT c.TABLE_SCHEMA, c.TABLE_NAME, c.COLUMN_NAME FROM information_schema.COLUMNS c
-    WHERE c.TABLE_SCHEMA IN ({}) AND c.TABLE_NAME IN (";
-const VIEWS: &str = "SELECT v.TABLE_SCHEMA, v.TABLE_NAME, v.VIEW_DEFINITION FROM information_schema.VIEWS v
-    WHERE v.TABLE_SCHEMA IN ({}) AND v.TABLE_NAME IN (";
-/// Tables of these names whose engine cannot take a change back.
-const LASTING: &str = "SELECT t.TABLE_SCHEMA, t.TABLE_NAME, t.ENGINE FROM information_schema.TABLES t
-    WHERE t.TABLE_TYPE = 'BASE TABLE' AND COALESCE(t.ENGINE, '') NOT IN ('InnoDB', 'ROCKSDB', 'ndbcluster')
-    AND t.TABLE_SCHEMA IN ({}) AND t.TABLE_NAME IN (";
-/// Stored functions of these names.
-const STORED: &str = "SELECT r.ROUTINE_SCHEMA, r.ROUTINE_NAME, '' FROM information_schema.ROUTINES r
-    WHERE r.ROUTINE_TYPE = 'FUNCTION' AND r.ROUTINE_SCHEMA IN ({}) AND r.ROUTINE_NAME IN (";
-/// Columns that are read for one statement.
-const COLUMNS_MAX: usize = RELATIONS_MAX * 100;
-
-/// Three texts a row, about relations of these names in these databases.
-async fn catalogue(
-    connection: &mut MySqlConnection,
-    about: &str,
-    places: &[String],
-    names: &[String],
-) -> Result<Vec<(String, String, String)>, Refusal> {
-    // MySQL writes the names of its own catalogue in capitals, and compares them so.
-    let own = places.iter().any(|place| place == "information_schema");
-    let capitals = names.iter().filter(|_| own).map(|name| name.to_uppercase());
-    let names: Vec<String> = names.iter().cloned().chain(capitals).collect();
-    let head = listed(about, places);
-    let order = if about == COLUMNS { "ORDER BY c.TABLE_SCHEMA, c.TABLE_NAME, c.ORDINAL_POSITION" } else { "" };
-    let whole = listed(&format!("{}{{}}) {order} LIMIT {}", head.as_str(), COLUMNS_MAX + 1), &names);
-    let mut query = sqlx::query(whole);
-    for name in places.iter().chain(&names) {
-        query = query.bind(name);
-    }
-    let rows = query.fetch_all(connection).await.map_err(fail)?;
-    rows.iter().map(|row| Ok((text(row, 0)?.to_lowercase(), text(row, 1)?.to_lowercase(), text(row, 2).unwrap_or_default()))).collect()
-}
-
-/// Where the parser says that the statement's result columns come from, given the catalogue as it is at this moment.
-pub(super) async fn lineage(connection: &mut MySqlConnection, statement: &Statement, database: &str) -> Result<Lineage, Refusal> {
-    let mut gatherer = Gatherer::new(Engine::MySql, vec![database.to_lowercase()]);
-    let mut wanted = gatherer.first(statement);
-    while !wanted.is_empty() {
-        let places = gatherer.places().to_vec();
-        let columns = catalogue(connection, COLUMNS, &places, &wanted).await?;
-        let views = catalogue(connection, VIEWS, &places, &wanted).await?;
-        wanted = gatherer.next(if columns.len() > COLUMNS_MAX { too_many() } else { relations(columns, views) });
-    }
-    Ok(statement.lineage(&gatherer.done()))
-}
-
-/// So many that nothing counts as read.
-fn too_many() -> Vec<Relation> {
-    let one = |number: usize| Relation { name: number.to_string(), ..Relation::default() };
-    (0..=RELATIONS_MAX).map(one).collect()
-}
-
-fn relations(columns: Vec<(String, String, String)>, views: Vec<(String, String, String)>) -> Vec<Relation> {
-    let mut views: BTreeMap<(String, String), String> =
-        views.into_iter().map(|(schema, name, definition)| ((schema, name), definition)).collect();
-    let mut relations: Vec<Relation> = Vec::new();
-    for (schema, name, column) in columns {
-        if relations.last().is_none_or(|last| (&last.schema, &last.name) != (&schema, &name)) {
-            let view = views.remove(&(schema.clone(), name.clone()));
-            relations.push(Relation { schema, name, view, ..Relation::default() });
-        }
-        if let Some(last) = relations.last_mut() {
-            last.columns.push(column.to_lowercase());
-        }
-    }
-    relations
-}
-
-/// Refuses a statement that calls a function by a name that somebody gave to one of their own: a server that has none built in by that name, since it
-/// is older or newer than what is known here, would call that one.
-pub(super) async fn check_not_shadowed(connection: &mut MySqlConnection, statement: &Statement, database: &str) -> Result<(), Refusal> {
-    let functions: Vec<String> = statement.functions().iter().cloned().collect();
-    if functions.is_empty() {
-        return Ok(());
-    }
-    match catalogue(connection, STORED, &[database.to_owned()], &functions).await?.first() {
-        None => Ok(()),
-        Some((schema, name, _)) => {
-            Err(Refusal::new(Code::FunctionNotAllowed)
-                .detail(format!("`{schema}.{name}` could be taken for the server's own of that name")))
-        }
-    }
-}
-
-/// Refuses a change to a table whose engine would keep it whatever becomes of the transaction: its bounds could not be kept.
-pub(super) async fn check_can_roll_back(connection: &mut MySqlConnection, statement: &Statement, database: &str) -> Result<(), Refusal> {
-    let mut places = vec![database.to_owned()];
-    let mut names = Vec::new();
-    for path in statement.relations() {
-        if let [schema, _] = path.as_slice() {
-            places.push(schema.clone());
-        }
-        names.extend(path.last().cloned());
-    }
-    match catalogue(connection, LASTING, &places, &names).await?.first() {
-        None => Ok(()),
-        Some((schema, name, engine)) => Err(Refusal::new(Code::TargetRefused)
-            .detail(format!("`{schema}.{name}` is kept by the engine {engine}, which cannot take a change back"))),
-    }
 }

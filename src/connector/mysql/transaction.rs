@@ -4,7 +4,8 @@ use futures::TryStreamExt;
 use serde_json::Value;
 use sqlx::{MySqlConnection, Row as _, Statement as _};
 
-use crate::connector::mysql::{decode, encode, session, statement};
+use crate::connector::mysql::{catalogue, decode, encode, session, statement};
+use crate::connector::stop::Progress;
 use crate::connector::{failure, objects, work};
 use crate::id::CallId;
 use crate::mask::Piece;
@@ -16,19 +17,25 @@ pub(super) struct Transaction<'a> {
     pub(super) connection: &'a mut MySqlConnection,
     pub(super) call: &'a CallId,
     pub(super) database: &'a str,
+    pub(super) progress: &'a Progress,
+}
+
+/// Whether a statement ends the transaction and lasts, whatever is said afterwards.
+pub(super) fn commits_itself(sql: &Sql) -> bool {
+    sql.mode == Mode::Execute && !sql.statement.counts_rows()
 }
 
 impl work::Transaction for Transaction<'_> {
     async fn check(&mut self, sql: &Sql) -> Result<(), Refusal> {
-        session::check_not_shadowed(self.connection, &sql.statement, self.database).await?;
+        catalogue::check_not_shadowed(self.connection, &sql.statement, self.database).await?;
         if sql.mode == Mode::Execute && sql.statement.counts_rows() {
-            session::check_can_roll_back(self.connection, &sql.statement, self.database).await?;
+            catalogue::check_can_roll_back(self.connection, &sql.statement, self.database).await?;
         }
         Ok(())
     }
 
     async fn header(&mut self, statement: &Statement) -> Result<Piece, Refusal> {
-        let lineage = session::lineage(self.connection, statement, self.database).await?;
+        let lineage = catalogue::lineage(self.connection, statement, self.database).await?;
         let prepared = statement::prepare(self.connection, statement, self.call).await?;
         Ok(Piece::Header { columns: session::columns(prepared.columns()), lineage })
     }
@@ -37,9 +44,16 @@ impl work::Transaction for Transaction<'_> {
         // The connection remembers what it has prepared.
         let prepared = statement::prepare(self.connection, &sql.statement, self.call).await?;
         let arguments = encode::arguments(&sql.params)?;
+        // A definition commits by itself: from here on only the server knows what became of it.
+        let fail: fn(&sqlx::Error) -> Refusal = if commits_itself(sql) {
+            let _from_here = self.progress.committing.get_or_init(|| ());
+            failure::mysql_commit
+        } else {
+            failure::mysql
+        };
         let mut affected = 0;
         let mut steps = sqlx::Executor::fetch_many(&mut *self.connection, prepared.query_with(arguments));
-        while let Some(step) = steps.try_next().await.map_err(|error| failure::mysql(&error))? {
+        while let Some(step) = steps.try_next().await.map_err(|error| fail(&error))? {
             match step {
                 sqlx::Either::Left(result) => affected += result.rows_affected(),
                 sqlx::Either::Right(row) => {

@@ -100,6 +100,24 @@ pub(super) fn known(engine: Engine, name: &ObjectName) -> Option<String> {
     lists.iter().flat_map(|list| list.split_ascii_whitespace()).any(|known| known == name).then(|| name.clone())
 }
 
+/// Functions of the server's own that are no mere reads, or too costly for one, and give back nothing of a table but what goes in: in a view they hide
+/// nothing.
+const HIDING_NOTHING: &str = "
+    repeat lpad rpad space format printf zeroblob randomblob uuid_generate_v4 gen_random_uuid current_setting pg_backend_pid pg_my_temp_schema
+    current_schemas txid_current nextval currval lastval changes last_insert_rowid total_changes last_insert_id found_rows row_count connection_id
+    pg_get_expr to_regclass has_table_privilege has_schema_privilege pg_column_size pg_table_is_visible pg_is_in_recovery inet_client_addr
+    inet_server_addr json_pretty";
+
+/// Whether a function's result is made of its arguments alone.
+pub(super) fn hides_nothing(engine: Engine, name: &ObjectName) -> bool {
+    known(engine, name).is_some()
+        || folded(engine, name).is_some_and(|path| match path.as_slice() {
+            [name] => HIDING_NOTHING.split_ascii_whitespace().any(|known| known == name),
+            [schema, name] => schema == "pg_catalog" && HIDING_NOTHING.split_ascii_whitespace().any(|known| known == name),
+            _ => false,
+        })
+}
+
 /// Whether a function's result can be much longer than its arguments.
 pub(super) fn grows(name: &str) -> bool {
     GROWING.contains(&name)

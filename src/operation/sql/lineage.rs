@@ -17,7 +17,7 @@ use sqlparser::ast::{
 
 use crate::operation::sql::Engine;
 use crate::operation::sql::expr::{Part, parts};
-use crate::operation::sql::function::{fold, known};
+use crate::operation::sql::function::{fold, hides_nothing};
 use outs::{Out, Outs, either, name_of, renamed};
 use scope::{Named, Scope};
 
@@ -244,7 +244,7 @@ impl Tracer<'_> {
             }
             other => {
                 // What a function gives that nobody here knows may be anything, in a view above all.
-                let is_foreign = matches!(other, Expr::Function(call) if known(self.engine, &call.name).is_none());
+                let is_foreign = matches!(other, Expr::Function(call) if !hides_nothing(self.engine, &call.name));
                 let mut sources = if is_foreign { self.everything() } else { Sources::new() };
                 for part in parts(other).map_err(|_| Lost)? {
                     match part {

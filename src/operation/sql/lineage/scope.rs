@@ -7,7 +7,7 @@ use sqlparser::ast::{JoinConstraint, JoinOperator, ObjectName, TableFactor, Tabl
 use super::{BaseColumn, ColumnLineage, Found, Lost, Out, Outs, Sources, Tracer, renamed};
 use crate::operation::sql::Engine;
 use crate::operation::sql::expr::{Part, arguments};
-use crate::operation::sql::function::{fold, folded, known};
+use crate::operation::sql::function::{fold, folded, hides_nothing};
 
 /// A relation of a FROM clause, under the name it goes by there.
 #[derive(Debug, Clone)]
@@ -167,7 +167,7 @@ impl Tracer<'_> {
         let inner = scope.with_relations(before.to_vec());
         let mut parts = Vec::new();
         arguments(args, &mut parts).map_err(|_| Lost)?;
-        let mut heap = if known(self.engine, name).is_some() { Sources::new() } else { self.everything() };
+        let mut heap = if hides_nothing(self.engine, name) { Sources::new() } else { self.everything() };
         for part in parts {
             match part {
                 Part::Expr(expr) => heap.extend(self.expr(expr, &inner)?.sources),
