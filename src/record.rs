@@ -146,6 +146,13 @@ impl Recorder {
         body.insert("agent".to_owned(), self.acting(&agent, delegation, origin.client.as_ref()));
         let mut lent =
             json!({ "exp": rfc3339(delegation.expires_at()), "scopes_hash": self.opaque("scp", &[&delegation.scopes().join(" ")]) });
+        if let Some(members) = lent.as_object_mut()
+            && let Some(earlier) = delegation.agent().chain.first()
+        {
+            // Through whom it came: the actor before this one.
+            let earlier = Agent { issuer: delegation.agent().issuer.clone(), id: earlier.clone(), chain: Vec::new() };
+            members.insert("parent".to_owned(), Value::from(self.agent(&earlier)));
+        }
         if let (Some(lent), Some(Value::Object(more))) = (lent.as_object_mut(), body.remove("dlg")) {
             lent.extend(more);
         }

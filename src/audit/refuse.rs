@@ -64,7 +64,10 @@ impl Audit {
             }
         };
         let told = Value::Object(envelope.clone()).to_string();
-        let payloads = vec![self.request_payload(&facts, None)?, self.payload("result", "result", told.as_bytes())?];
+        let request = self.request_payload(&facts, None)?;
+        let reference = request.reference();
+        body.insert("args".to_owned(), json!({ "commit": reference.commit, "len": reference.len }));
+        let payloads = vec![request, self.payload("result", "result", told.as_bytes())?];
         body.insert("pay".to_owned(), references(&payloads));
         let leaf = self.recorder.draft("call.refused", &facts, body);
         let writes = self.recorder.subjects_of(&facts);

@@ -87,6 +87,11 @@ async fn each_tool_is_identified_judged_asked_masked_and_recorded() {
             );
         }
     }
+    // A refusal commits to what was asked as well; and whoever passed the human's word on is named by an opaque id.
+    assert_eq!(code(&agent.query("shop", "SELECT FROM").await), "operation.unparsable");
+    let refused = &reviewer.trail("&kind=call.refused").await[0]["leaf"];
+    assert_eq!(refused["args"]["commit"], refused["pay"][0]["commit"], "{refused}");
+    assert!(refused["dlg"]["parent"].is_null() && refused["agent"]["depth"] == 0, "{refused}");
     world.verify();
 }
 

@@ -172,6 +172,9 @@ async fn a_humans_token_becomes_one_that_names_both() {
     let issued = bob.trail("&kind=token.issued").await;
     assert_eq!(issued.len(), 2);
     assert_eq!((issued[1]["human"].as_str(), issued[1]["agent"].as_str()), (Some("alice"), Some("claude")));
+    // The record of what the second did says through whom it came.
+    let did = &bob.trail("&kind=call.completed").await[0];
+    assert_eq!((&did["agent"], &did["leaf"]["dlg"]["parent"]), (&json!("codex"), &issued[1]["leaf"]["agent"]["id"]), "{did}");
     assert_eq!(bob.trail("&kind=token.refused").await.len(), 2);
     stage.world.verify();
 }
