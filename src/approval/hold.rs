@@ -119,6 +119,9 @@ impl Desk {
             "appr".to_owned(),
             json!({ "id": filed.id, "commit": filed.commit, "quorum": filed.quorum, "exp": rfc3339(expires_at) }),
         );
+        if let Some(target) = &asking.call.target {
+            body.insert("target".to_owned(), crate::record::target(target));
+        }
         body.insert("policy".to_owned(), crate::record::policy(asking.judgement));
         let leaf = self.recorder.draft("approval.requested", facts, body);
         let row =

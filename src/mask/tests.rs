@@ -105,6 +105,16 @@ fn rule(table: &str, column: &str, mode: Mode) -> ColumnRule {
 }
 
 #[tokio::test]
+async fn a_rule_holds_whatever_letters_its_names_have() {
+    let rules = vec![rule("Ärzte", "Ärztin", Mode::Redact)];
+    for (table, column) in [("Ärzte", "Ärztin"), ("ärzte", "ärztin"), ("ÄRZTE", "ärztin")] {
+        let lineage = Lineage::Columns(vec![from(&[base(table, column)], true)]);
+        let masked = one("x", None, lineage, json!("hunter2"), rules.clone()).await;
+        assert!(masked.as_str().unwrap().starts_with("[redacted:"), "{table}.{column}: {masked}");
+    }
+}
+
+#[tokio::test]
 async fn columns_by_lineage_origin_and_name() {
     let secret = || json!("hunter2");
     let lineage = |sources: &[BaseColumn], direct| Lineage::Columns(vec![from(sources, direct)]);
