@@ -179,7 +179,7 @@ impl Classifier {
                 if cte.from.is_some() {
                     return Err(Unknown("a WITH of a form that is not known"));
                 }
-                self.alias(&cte.alias.name)?;
+                self.aliases(&cte.alias)?;
                 self.spelt.insert(cte.alias.name.value.clone());
                 self.query(&cte.query, &scope)?;
                 if let Some(seen) = scope.last_mut() {
@@ -292,6 +292,10 @@ impl Classifier {
         }
     }
 
+    fn aliases(&self, alias: &sqlparser::ast::TableAlias) -> Result<(), Unknown> {
+        std::iter::once(&alias.name).chain(alias.columns.iter().map(|column| &column.name)).try_for_each(|name| self.alias(name))
+    }
+
     fn plain_table(&self, factor: &TableFactor) -> Result<(), Unknown> {
         match factor {
             TableFactor::Table {
@@ -311,7 +315,7 @@ impl Classifier {
 
     fn factor(&mut self, factor: &TableFactor, scope: &Scope) -> Result<(), Unknown> {
         if let TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } = factor {
-            self.alias(&alias.name)?;
+            self.aliases(alias)?;
         }
         match factor {
             TableFactor::Table {
@@ -349,7 +353,11 @@ impl Classifier {
     fn items(&mut self, items: &[SelectItem], scope: &Scope) -> Result<(), Unknown> {
         for item in items {
             match item {
-                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => self.expr(expr, scope)?,
+                SelectItem::UnnamedExpr(expr) => self.expr(expr, scope)?,
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    self.alias(alias)?;
+                    self.expr(expr, scope)?;
+                }
                 SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(_), options) | SelectItem::Wildcard(options) => {
                     if *options != sqlparser::ast::WildcardAdditionalOptions::default() {
                         return Err(Unknown("a wildcard with options"));

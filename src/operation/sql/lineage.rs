@@ -18,7 +18,8 @@ use sqlparser::ast::{
 use crate::operation::sql::Engine;
 use crate::operation::sql::expr::{Part, parts};
 use crate::operation::sql::function::{fold, hides_nothing};
-use outs::{Out, Outs, either, name_of, renamed};
+use names::Given;
+use outs::{Out, Outs, either, has_star, name_of, renamed};
 use scope::{Named, Scope};
 
 /// A column of a table (never of a view). The column `*` stands for every column of the table.
@@ -91,14 +92,14 @@ const ROUNDS_MAX: usize = 32;
 
 /// Traces a statement's result columns.
 pub(super) fn trace(engine: Engine, ast: &Ast, schema: &Schema) -> Lineage {
-    let tracer = Tracer { engine, schema, depth: 0 };
+    let tracer = Tracer { engine, schema, given: Given::by(ast), depth: 0 };
     let outs = match ast {
         Ast::Query(query) => tracer.query(query, &Scope::outermost()),
         other => tracer.returning(other),
     };
     match outs {
         Ok(Outs::Columns(columns)) => Lineage::Columns(columns.into_iter().map(|out| out.lineage).collect()),
-        Ok(Outs::Heap(sources)) => Lineage::Any(sources),
+        Ok(outs) => Lineage::Any(outs.all()),
         Err(Lost) => Lineage::Any(tracer.everything()),
     }
 }
@@ -106,7 +107,13 @@ pub(super) fn trace(engine: Engine, ast: &Ast, schema: &Schema) -> Lineage {
 struct Tracer<'a> {
     engine: Engine,
     schema: &'a Schema,
+    given: Given,
     depth: usize,
+}
+
+/// The last part of a name, as it is spelt.
+fn last(name: &sqlparser::ast::ObjectName) -> String {
+    name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.clone()).unwrap_or_default()
 }
 
 fn computed(sources: Sources) -> ColumnLineage {
@@ -138,19 +145,19 @@ impl Tracer<'_> {
     fn with(&self, with: &With, scope: &mut Scope<'_>) -> Found<()> {
         if !(with.recursive || self.engine == Engine::Sqlite) {
             for cte in &with.cte_tables {
-                let outs = renamed(self.engine, self.query(&cte.query, scope)?, Some(&cte.alias));
+                let outs = renamed(self.engine, self.query(&cte.query, scope)?, Some(&cte.alias), has_star(&cte.query.body));
                 scope.define(fold(self.engine, &cte.alias.name), outs);
             }
             return Ok(());
         }
         // Each may see all of them: start from nothing and go round until nothing more flows in. Sources only grow, so it ends.
         for cte in &with.cte_tables {
-            scope.define(fold(self.engine, &cte.alias.name), Outs::Heap(Sources::new()));
+            scope.define(fold(self.engine, &cte.alias.name), Outs::Unsettled);
         }
         for _ in 0..ROUNDS_MAX {
             let mut settled = true;
             for cte in &with.cte_tables {
-                let outs = renamed(self.engine, self.query(&cte.query, scope)?, Some(&cte.alias));
+                let outs = renamed(self.engine, self.query(&cte.query, scope)?, Some(&cte.alias), has_star(&cte.query.body));
                 settled &= !scope.define(fold(self.engine, &cte.alias.name), outs);
             }
             if settled {
@@ -168,7 +175,12 @@ impl Tracer<'_> {
                 let scope = scope.with_relations(named);
                 self.items(&select.projection, &scope, merges)
             }
-            SetExpr::SetOperation { left, right, .. } => Ok(either(self.body(left, scope)?, self.body(right, scope)?)),
+            SetExpr::SetOperation { left, right, .. } => {
+                let (outs, other) = (self.body(left, scope)?, self.body(right, scope)?);
+                // A table may have columns that a star does not show, and then another stands in each place.
+                let shifts = self.engine != Engine::Postgres && (has_star(left) || has_star(right));
+                Ok(either(if shifts { outs.heaped() } else { outs }, other))
+            }
             SetExpr::Values(values) => {
                 let mut outs: Option<Outs> = None;
                 for row in &values.rows {
@@ -211,6 +223,10 @@ impl Tracer<'_> {
                     if merges { Outs::Heap(all.all()) } else { all }
                 }
                 SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                    // With its schema before it a relation may be another than the nearest of that name.
+                    if name.0.len() > 1 && !self.given.is_single(&last(name)) {
+                        return Err(Lost);
+                    }
                     scope.star(Some((self.engine, name))).ok_or(Lost)?
                 }
                 _ => return Err(Lost),
@@ -232,10 +248,10 @@ impl Tracer<'_> {
     /// What may flow into an expression.
     fn expr(&self, expr: &Expr, scope: &Scope<'_>) -> Found<ColumnLineage> {
         match expr {
-            Expr::Identifier(ident) => Ok(scope.column(self.engine, &[fold(self.engine, ident)])),
+            Expr::Identifier(ident) => Ok(self.column(scope, &[fold(self.engine, ident)])),
             Expr::CompoundIdentifier(idents) => {
                 let path: Vec<String> = idents.iter().map(|ident| fold(self.engine, ident)).collect();
-                Ok(scope.column(self.engine, &path))
+                Ok(self.column(scope, &path))
             }
             Expr::Nested(inner) => self.expr(inner, scope),
             // A count of values tells how many there are, and none of them.
@@ -251,6 +267,7 @@ impl Tracer<'_> {
                         Part::Expr(expr) => sources.extend(self.expr(expr, scope)?.sources),
                         Part::Query(query) => sources.extend(self.query(query, scope)?.all()),
                         Part::Star(None) => sources.extend(scope.star(None).ok_or(Lost)?.all()),
+                        Part::Star(Some(name)) if !self.given.is_single(&last(name)) => sources.extend(self.everything()),
                         Part::Star(Some(name)) => sources.extend(scope.star(Some((self.engine, name))).ok_or(Lost)?.all()),
                     }
                 }
@@ -321,8 +338,9 @@ impl Tracer<'_> {
         if self.depth >= VIEW_DEPTH_MAX {
             return unknown();
         }
-        let Some(Ast::Query(query)) = crate::operation::sql::statement::view_query(self.engine, definition) else { return unknown() };
-        let inner = Tracer { engine: self.engine, schema: self.schema, depth: self.depth + 1 };
+        let Some(ast) = crate::operation::sql::statement::view_query(self.engine, definition) else { return unknown() };
+        let inner = Tracer { engine: self.engine, schema: self.schema, given: Given::by(&ast), depth: self.depth + 1 };
+        let Ast::Query(query) = ast else { return unknown() };
         match inner.query(&query, &Scope::outermost()) {
             Ok(Outs::Columns(columns)) if columns.len() == relation.columns.len() => {
                 let own = |name: &String| BaseColumn {
@@ -360,6 +378,7 @@ impl Named {
                 }
             }
             Outs::Heap(heap) => heap.extend(sources.iter().cloned()),
+            Outs::Unsettled => self.outs = Outs::Heap(sources.clone()),
         }
         if let Some(system) = &mut self.system {
             *system = computed(system.sources.iter().chain(sources).cloned().collect());

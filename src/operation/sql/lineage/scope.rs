@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlparser::ast::{JoinConstraint, JoinOperator, ObjectName, TableFactor, TableWithJoins};
 
-use super::{BaseColumn, ColumnLineage, Found, Lost, Out, Outs, Sources, Tracer, renamed};
+use super::{BaseColumn, ColumnLineage, Found, Lost, Out, Outs, Sources, Tracer, has_star, renamed};
 use crate::operation::sql::Engine;
 use crate::operation::sql::expr::{Part, arguments};
 use crate::operation::sql::function::{fold, folded, hides_nothing};
@@ -14,8 +14,6 @@ use crate::operation::sql::function::{fold, folded, hides_nothing};
 pub(super) struct Named {
     /// The alias, or the table's own name.
     pub(super) name: String,
-    /// Its schema, where it is a table of one.
-    pub(super) schema: Option<String>,
     /// Its columns.
     pub(super) outs: Outs,
     /// The table, if the catalogue does not know it: any column may be its.
@@ -118,24 +116,24 @@ impl Tracer<'_> {
         match factor {
             TableFactor::Table { name, alias, args: None, .. } => {
                 let mut relation = self.named(name, alias_name(alias), scope)?;
-                relation.outs = renamed(self.engine, relation.outs, alias.as_ref());
+                relation.outs = renamed(self.engine, relation.outs, alias.as_ref(), self.engine == Engine::MySql);
                 named.push(relation);
             }
             TableFactor::Derived { lateral, subquery, alias, .. } => {
                 // A lateral subquery sees what stands before it; others see it only if the name means nothing nearer, which errs on the safe side.
                 let inner = scope.with_relations(if *lateral { named.clone() } else { Vec::new() });
-                let outs = renamed(self.engine, self.query(subquery, &inner)?, alias.as_ref());
-                named.push(Named { name: alias_name(alias).unwrap_or_default(), schema: None, outs, open: None, system: None, base: None });
+                let outs = renamed(self.engine, self.query(subquery, &inner)?, alias.as_ref(), has_star(&subquery.body));
+                named.push(Named { name: alias_name(alias).unwrap_or_default(), outs, open: None, system: None, base: None });
             }
             TableFactor::Table { name, alias, args: Some(args), .. } => {
                 let outs = self.table_function(name, &args.args, scope, named)?;
                 let own = folded(self.engine, name).and_then(|mut path| path.pop()).unwrap_or_default();
-                named.push(Named { name: alias_name(alias).unwrap_or(own), schema: None, outs, open: None, system: None, base: None });
+                named.push(Named { name: alias_name(alias).unwrap_or(own), outs, open: None, system: None, base: None });
             }
             TableFactor::Function { name, args, alias, .. } => {
                 let outs = self.table_function(name, args, scope, named)?;
                 let own = folded(self.engine, name).and_then(|mut path| path.pop()).unwrap_or_default();
-                named.push(Named { name: alias_name(alias).unwrap_or(own), schema: None, outs, open: None, system: None, base: None });
+                named.push(Named { name: alias_name(alias).unwrap_or(own), outs, open: None, system: None, base: None });
             }
             TableFactor::UNNEST { alias, array_exprs, .. } => {
                 let inner = scope.with_relations(named.clone());
@@ -145,7 +143,6 @@ impl Tracer<'_> {
                 }
                 named.push(Named {
                     name: alias_name(alias).unwrap_or_else(|| "unnest".to_owned()),
-                    schema: None,
                     outs: Outs::Heap(heap),
                     open: None,
                     system: None,
@@ -190,7 +187,7 @@ impl Tracer<'_> {
         if schema.is_none()
             && let Some(outs) = scope.cte(&table)
         {
-            return Ok(Named { name: go_by, schema: None, outs: outs.clone(), open: None, system: None, base: None });
+            return Ok(Named { name: go_by, outs: outs.clone(), open: None, system: None, base: None });
         }
         let fits = |found: &&super::Relation| {
             found.name.eq_ignore_ascii_case(&table)
@@ -209,7 +206,6 @@ impl Tracer<'_> {
                 let all = BaseColumn { schema: schema.clone(), table: table.clone(), column: "*".to_owned() };
                 return Ok(Named {
                     name: go_by,
-                    schema: schema.clone(),
                     outs: Outs::Heap(Sources::from([all])),
                     open: Some((schema, table)),
                     system: None,
@@ -224,7 +220,7 @@ impl Tracer<'_> {
             // The same name in several schemas of the search path: whichever it is, all of them count.
             several => Outs::Heap(several.iter().flat_map(|one| self.columns(one).all()).collect()),
         };
-        Ok(Named { name: go_by, schema, outs, open: None, system, base })
+        Ok(Named { name: go_by, outs, open: None, system, base })
     }
 
     fn columns(&self, relation: &super::Relation) -> Outs {

@@ -226,3 +226,82 @@ fn what_is_not_read_is_unknown() {
     });
     assert!(!unknown(Engine::Postgres, "SELECT relname FROM pg_class", &schema));
 }
+
+/// Statements by which a column once got away: an engine finds it where one would not look.
+#[test]
+fn nothing_gets_away_by_a_name() {
+    let relation = |schema: &str, name: &str, columns: &[&str]| Relation {
+        schema: schema.to_owned(),
+        name: name.to_owned(),
+        columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+        ..Relation::default()
+    };
+    let schema = Schema {
+        search_path: vec!["main".to_owned()],
+        relations: vec![
+            relation("main", "t", &["id", "secret", "pub"]),
+            relation("main", "u", &["id", "pub", "name"]),
+            relation("main", "w", &["a", "b"]),
+            relation("shop", "t", &["k1", "k2", "k3"]),
+            // Columns that a star does not show.
+            relation("main", "inv", &["id", "hid", "secret"]),
+            relation("main", "ft", &["body", "ft", "rank"]),
+        ],
+    };
+    let (pg, lite, my) = (Engine::Postgres, Engine::Sqlite, Engine::MySql);
+    for (engine, sql) in [
+        (pg, "SELECT l.s || '' AS r FROM t, LATERAL (SELECT secret AS s FROM generate_series(1, 1) g) l"),
+        (pg, "SELECT (SELECT secret || '' FROM generate_series(1, 1) g) AS x FROM t"),
+        (pg, "SELECT (SELECT string_agg(c || '', ',') FROM unnest(ARRAY[1]) q) FROM (SELECT secret AS c FROM t) z"),
+        (pg, "SELECT (SELECT secret || '' FROM (SELECT * FROM w JOIN w w2 USING (a)) h LIMIT 1) FROM t"),
+        (lite, "SELECT j.value || '' FROM json_each(json_array(t.secret)) j, t"),
+        (lite, "SELECT j.value || '' FROM json_each(json_array(secret)) j, t"),
+        (lite, "SELECT j.value || '' FROM w, json_each(json_array(t.secret)) j JOIN t ON true"),
+        (pg, "SELECT x.s || '' FROM t, (w CROSS JOIN LATERAL (SELECT t.secret AS s) x)"),
+        (pg, "SELECT y.v || '' FROM t, (w LEFT JOIN LATERAL (SELECT secret AS v) y ON true)"),
+        (pg, "SELECT x.s || '' FROM t, (w CROSS JOIN unnest(ARRAY[t.secret]) x(s))"),
+        (lite, "SELECT d.secret || '' FROM (SELECT (secret), 1 AS secret FROM t) d"),
+        (lite, "SELECT d.secret || '' FROM (SELECT secret COLLATE NOCASE, 1 AS secret FROM t) d"),
+        (lite, "SELECT d.column1 || '' FROM (SELECT secret AS \"false\", 1 AS column1 FROM t) d"),
+        (lite, "SELECT (SELECT column1 || '' FROM (SELECT secret AS \"true\" FROM t) d LIMIT 1) FROM (SELECT 1 AS column1) e"),
+        (lite, "SELECT (SELECT \"x:1\" || '' FROM (SELECT 1 AS x, secret AS x FROM t) d) FROM (SELECT 1 AS \"x:1\") e"),
+        (lite, "WITH x(a, a) AS (SELECT 1, secret FROM t) SELECT (SELECT \"a:1\" || '' FROM x LIMIT 1) FROM (SELECT 1 AS \"a:1\") e"),
+        (my, "WITH x(c1, c2) AS (SELECT * FROM inv) SELECT concat(c2) FROM x"),
+        (lite, "WITH x(c1, c2, c3, c4) AS (SELECT * FROM ft, t) SELECT c3 || '' FROM x"),
+        (pg, "SELECT x.c2 || '' FROM (SELECT main.t.* FROM shop.t, main.t) AS x(c1, c2, c3)"),
+        (my, "WITH x(c1, c2, c3) AS (SELECT main.t.* FROM shop.t, main.t) SELECT concat(c2) FROM x"),
+        (lite, "SELECT d.value || '' FROM (SELECT * FROM json_each('[]') UNION ALL SELECT 1, secret, 3 AS value, 1, 1, 1, 1, 1 FROM t) d"),
+        (
+            pg,
+            "SELECT (SELECT g || '' FROM (SELECT * FROM unnest(ARRAY['z']) g UNION ALL SELECT secret FROM t ORDER BY 1 LIMIT 1) d) FROM (SELECT 1 AS g) e",
+        ),
+        (pg, "SELECT (SELECT \"SECRET\" || '' FROM (SELECT 1 AS secret) x) FROM (SELECT secret AS \"SECRET\" FROM t) y"),
+        (pg, "SELECT (SELECT x || '' FROM (SELECT 1 AS a) x) FROM (SELECT secret AS x FROM t) y"),
+        (pg, "SELECT (SELECT lower || '' FROM (SELECT \"lower\"(secret) FROM t) x LIMIT 1) FROM (SELECT 1 AS lower) y"),
+        (pg, "SELECT (SELECT main.t.secret || '' FROM (SELECT 1 AS secret) t) FROM main.t"),
+        (pg, "SELECT (SELECT main.t.secret || '' FROM w AS t) FROM main.t"),
+        (pg, "SELECT (SELECT row_to_json(main.t.*)::text FROM (SELECT 1 AS a) t) FROM main.t"),
+        (my, "SELECT (SELECT concat(x) FROM (SELECT secret AS ` x` FROM t) d LIMIT 1) FROM (SELECT 1 AS x) e"),
+        (my, "SELECT (SELECT concat(`É`) FROM (SELECT secret AS `é` FROM t) d LIMIT 1) FROM (SELECT 1 AS `É`) e"),
+    ] {
+        let statement = Statement::parse(engine, sql).unwrap_or_else(|refusal| panic!("{sql}: {refusal}"));
+        let is_secret = |source: &BaseColumn| (source.column == "secret" && source.table != "u") || source.column == "*";
+        let told = match statement.lineage(&schema) {
+            Lineage::Columns(columns) => columns.iter().all(|column| column.sources.iter().any(is_secret)),
+            Lineage::Any(sources) => sources.iter().any(is_secret),
+        };
+        assert!(told, "{engine:?} {sql}: {:?}", statement.lineage(&schema));
+    }
+    // And what has but one way to be read is read so.
+    for (engine, sql) in [
+        (pg, "SELECT u.pub, w.a, (SELECT max(w2.b) FROM w w2 WHERE w2.a = u.id) FROM u JOIN w ON w.a = u.id"),
+        (lite, "SELECT u.name, (SELECT count(*) FROM t WHERE t.id = u.id) FROM u WHERE u.id IN (SELECT t2.id FROM t AS t2)"),
+        (my, "WITH x AS (SELECT id, pub FROM t) SELECT x.pub, u.name FROM x JOIN u ON u.id = x.id"),
+        (pg, "SELECT d.n, d.k FROM (SELECT name AS k, count(*) AS n FROM u GROUP BY name) d"),
+        (lite, "SELECT pub, id FROM t WHERE id > 3 ORDER BY pub"),
+    ] {
+        let Lineage::Columns(columns) = Statement::parse(engine, sql).unwrap().lineage(&schema) else { panic!("{sql}") };
+        let told = columns.iter().flat_map(|column| &column.sources).any(|source| source.column == "secret" || source.column == "*");
+        assert!(!told, "{engine:?} {sql}: {columns:?}");
+    }
+}
