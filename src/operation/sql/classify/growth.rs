@@ -1,31 +1,39 @@
-//! How much longer than what goes in a statement can make a value: a server builds it in memory before anybody counts a byte.
+//! How much longer than what goes in a statement can make a value, and how much longer itself: a server builds both in memory before anybody
+//! counts a byte.
 //!
 //! A table's value counts as one. What puts values together adds them up, what writes them in another alphabet multiplies, and a WITH or a subquery
-//! hands on what it has made; a recursive one that takes its own value twice has no end. It is an estimate: too high for some, too low for none of
-//! those that grow with each step. Aggregates over rows are bounded by time, not here.
+//! hands on what it has made; a recursive one that takes its own value twice has no end. Servers copy what a subquery computes to each place that
+//! speaks of it, so expressions are counted as if they were copied. It is an estimate, on the safe side for what grows with each step.
 
 use sqlparser::ast::{
-    BinaryOperator, Cte, Expr, Query, Select, SelectItem, SetExpr, Statement as Ast, TableAlias, TableFactor, TableWithJoins, Value,
+    BinaryOperator, Cte, Expr, Function, GroupByExpr, JoinConstraint, JoinOperator, OrderByKind, Query, Select, SelectItem, SetExpr,
+    Statement as Ast, TableAlias, TableFactor, TableWithJoins, Value,
 };
 
 use crate::operation::sql::Engine;
-use crate::operation::sql::expr::{Part, arguments, parts};
+use crate::operation::sql::expr::{Part, arguments, function, parts};
 use crate::operation::sql::function::{fold, known};
 
 /// The longest value that is accepted, in values of a table.
 const VALUE_MAX: u64 = 256;
-/// The longest row.
-const ROW_MAX: u64 = 4_096;
+/// All values that one SELECT makes for a row, those on the way among them.
+const WORK_MAX: u64 = 1_024;
+/// Expressions, copies counted.
+const NODES_MAX: u64 = 20_000;
 /// Stands for the value that a recursive query takes from itself.
 const ITSELF: u64 = 1 << 32;
+/// What a bound value may be.
+const BOUND: u64 = 8;
 
 /// Put together: as long as all of it.
-const ADDING: &str = "
-    concat concat_ws json_array json_array_append json_array_insert json_object json_insert json_set json_replace json_merge_patch
-    json_merge_preserve json_patch json_build_array json_build_object jsonb_build_array jsonb_build_object jsonb_set array_append array_cat
-    array_prepend array_replace row elt";
-/// Written in another alphabet: at most six bytes for one.
-const SPELLING: [(&str, u64); 11] = [
+const ADDING: &str = "concat concat_ws array_append array_cat array_prepend array_replace elt";
+/// The same, with every quote in it written as two characters.
+const QUOTING: &str = "
+    json_array json_array_append json_array_insert json_object json_insert json_set json_replace json_merge_patch json_merge_preserve json_patch
+    json_build_array json_build_object jsonb_build_array jsonb_build_object jsonb_set to_json to_jsonb row_to_json array_to_json jsonb_pretty row
+    string_to_array json_extract_path json_extract_path_text";
+/// Written in another alphabet: at most so many bytes for one.
+const SPELLING: [(&str, u64); 9] = [
     ("hex", 2),
     ("to_hex", 2),
     ("encode", 2),
@@ -34,32 +42,72 @@ const SPELLING: [(&str, u64); 11] = [
     ("quote_nullable", 2),
     ("quote_ident", 2),
     ("to_base64", 2),
-    ("weight_string", 4),
     ("json_quote", 6),
-    ("to_json", 6),
 ];
-/// A replacement may be longer than what it replaces; literals in it and its nesting have bounds of their own.
-const REPLACING: [&str; 4] = ["replace", "regexp_replace", "insert", "export_set"];
-const REPLACED: u64 = 4;
+/// One of their arguments takes the place of pieces of the first.
+const REPLACING: [&str; 5] = ["replace", "regexp_replace", "insert", "export_set", "array_to_string"];
+/// They put together what many rows hold.
+const COLLECTING: &str = "
+    array_agg string_agg json_agg jsonb_agg json_object_agg jsonb_object_agg group_concat json_group_array json_group_object json_arrayagg
+    json_objectagg";
+const COLLECTED: u64 = 32;
 
-/// Whether a statement makes values or rows much longer than what it reads. What is of no known form is judged elsewhere.
+fn listed(list: &str, name: &str) -> bool {
+    list.split_ascii_whitespace().any(|known| known == name)
+}
+
+/// Whether a statement makes values, rows or itself much longer than what it reads. What is of no known form is judged elsewhere.
 pub(super) fn is_boundless(engine: Engine, ast: &Ast) -> bool {
-    let mut growth = Growth { engine, row: 0 };
+    let mut growth = Growth { engine, most: Size::default() };
     let outer = Place::default();
-    let value = match ast {
+    let made = match ast {
         Ast::Query(query) => growth.query(query, &outer),
-        Ast::Insert(insert) => insert.source.as_ref().map_or(1, |source| growth.query(source, &outer)),
-        Ast::Update(update) => update.assignments.iter().map(|assignment| growth.expr(&assignment.value, &outer)).max().unwrap_or(1),
-        _ => 1,
+        Ast::Insert(insert) => insert.source.as_ref().map_or(Size::ONE, |source| growth.query(source, &outer)),
+        Ast::Update(update) => {
+            let values = update.assignments.iter().map(|assignment| &assignment.value).chain(&update.selection);
+            growth.all(values, &outer)
+        }
+        Ast::Delete(delete) => growth.all(delete.selection.iter(), &outer),
+        _ => Size::ONE,
     };
-    value > VALUE_MAX || growth.row > ROW_MAX
+    let most = growth.most.beside(made);
+    made.value > VALUE_MAX || most.work > WORK_MAX || most.nodes > NODES_MAX
+}
+
+/// What an expression comes to.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    /// How long its value is.
+    value: u64,
+    /// How long all values are that are made on the way to it.
+    work: u64,
+    /// How many expressions it is.
+    nodes: u64,
+}
+
+impl Size {
+    const ONE: Self = Self { value: 1, work: 1, nodes: 1 };
+
+    /// Both are made; the longer is what counts as the value.
+    fn beside(self, other: Self) -> Self {
+        Self {
+            value: self.value.max(other.value),
+            work: self.work.saturating_add(other.work % ITSELF),
+            nodes: self.nodes.saturating_add(other.nodes),
+        }
+    }
+
+    /// Made of what was made before.
+    fn making(self, value: u64) -> Self {
+        Self { value, work: self.work.saturating_add(value % ITSELF), nodes: self.nodes.saturating_add(1) }
+    }
 }
 
 /// What a WITH, a subquery or a table gives: how long a value of it is, and under which names, where they are known.
 #[derive(Clone, Default)]
 struct Made {
     name: String,
-    value: u64,
+    size: Size,
     columns: Option<Vec<String>>,
 }
 
@@ -71,79 +119,110 @@ struct Place {
 }
 
 impl Place {
-    /// A column: of the relation that is named, or of those that may have it.
-    fn column(&self, path: &[String]) -> u64 {
+    /// A column: of the relation that is named, or of those that may have it; or a whole row.
+    fn column(&self, path: &[String]) -> Size {
         let may_be = |made: &&Made| match path {
             [.., relation, _] => made.name == *relation,
-            [column] => made.columns.as_ref().is_none_or(|columns| columns.contains(column)),
+            [column] => made.name == *column || made.columns.as_ref().is_none_or(|columns| columns.contains(column)),
             [] => true,
         };
-        self.relations.iter().filter(may_be).map(|made| made.value).max().unwrap_or_else(|| self.widest())
+        let found: Vec<&Made> = self.relations.iter().filter(may_be).collect();
+        if found.is_empty() { self.widest() } else { widest(found.into_iter()) }
     }
 
-    fn widest(&self) -> u64 {
-        self.relations.iter().map(|made| made.value).max().unwrap_or(1)
+    fn widest(&self) -> Size {
+        widest(self.relations.iter())
     }
+}
+
+fn widest<'a>(made: impl Iterator<Item = &'a Made>) -> Size {
+    made.fold(Size::ONE, |most, made| Size {
+        value: most.value.max(made.size.value),
+        work: most.work.max(made.size.value % ITSELF),
+        nodes: most.nodes.max(made.size.nodes),
+    })
 }
 
 struct Growth {
     engine: Engine,
-    /// The longest row of all queries.
-    row: u64,
+    /// Of all queries, the one that makes most.
+    most: Size,
 }
 
 impl Growth {
-    fn query(&mut self, query: &Query, outer: &Place) -> u64 {
+    fn query(&mut self, query: &Query, outer: &Place) -> Size {
         let mut place = outer.clone();
         if let Some(with) = &query.with {
             let recursive = with.recursive || self.engine == Engine::Sqlite;
-            let made = |cte: &Cte, value: u64| Made {
+            let made = |cte: &Cte, size: Size| Made {
                 name: fold(self.engine, &cte.alias.name),
-                value,
+                size,
                 columns: columns(self.engine, Some(&cte.alias), &cte.query),
             };
-            let named: Vec<Made> = with.cte_tables.iter().map(|cte| made(cte, ITSELF)).collect();
+            let named: Vec<Made> = with.cte_tables.iter().map(|cte| made(cte, Size { value: ITSELF, work: 1, nodes: 1 })).collect();
             if recursive {
                 place.ctes.extend(named.iter().cloned());
             }
             for (cte, named) in with.cte_tables.iter().zip(named) {
-                let value = self.query(&cte.query, &place);
+                let size = self.query(&cte.query, &place);
                 // Taken once, it grows by the same with each step; taken twice, it doubles.
-                let value = if value >= 2 * ITSELF { u64::MAX } else { (value % ITSELF).max(1) };
-                place.ctes.push(Made { value, ..named });
+                let value = if size.value >= 2 * ITSELF { u64::MAX } else { (size.value % ITSELF).max(1) };
+                place.ctes.push(Made { size: Size { value, ..size }, ..named });
             }
         }
-        self.body(&query.body, &place)
+        let made = self.body(&query.body, &place);
+        if let Some(by) = &query.order_by
+            && let OrderByKind::Expressions(by) = &by.kind
+        {
+            let ordered = self.all(by.iter().map(|by| &by.expr), &place);
+            self.most = Size { value: 0, ..self.most.beside(ordered) };
+        }
+        made
     }
 
-    fn body(&mut self, body: &SetExpr, place: &Place) -> u64 {
+    fn body(&mut self, body: &SetExpr, place: &Place) -> Size {
         match body {
             SetExpr::Query(query) => self.query(query, place),
             SetExpr::Select(select) => self.select(select, place),
-            SetExpr::SetOperation { left, right, .. } => self.body(left, place).max(self.body(right, place)),
-            SetExpr::Values(values) => {
-                values.rows.iter().flat_map(|row| &row.content).map(|expr| self.expr(expr, place)).max().unwrap_or(1)
-            }
-            _ => 1,
+            SetExpr::SetOperation { left, right, .. } => self.body(left, place).beside(self.body(right, place)),
+            SetExpr::Values(values) => self.all(values.rows.iter().flat_map(|row| &row.content), place),
+            _ => Size::ONE,
         }
     }
 
-    fn select(&mut self, select: &Select, outer: &Place) -> u64 {
+    fn select(&mut self, select: &Select, outer: &Place) -> Size {
         let mut place = outer.clone();
-        // What stands further in hides what stands further out, or else the longer counts.
         place.relations.extend(self.from(&select.from, outer));
-        let items: Vec<u64> = select
-            .projection
-            .iter()
-            .map(|item| match item {
-                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => self.expr(expr, &place),
-                _ => place.widest(),
-            })
-            .collect();
-        let row = items.iter().fold(0_u64, |sum, item| sum.saturating_add(*item % ITSELF));
-        self.row = self.row.max(row);
-        let conditions: Vec<u64> = select.selection.iter().chain(&select.having).map(|expr| self.expr(expr, &place)).collect();
-        items.into_iter().chain(conditions).max().unwrap_or(1)
+        let items = select.projection.iter().map(|item| match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+            _ => None,
+        });
+        let (mut widest, mut all) = (Size::ONE, Size::default());
+        for item in items {
+            let size = item.map_or_else(|| place.widest(), |expr| self.expr(expr, &place));
+            widest = Size { value: widest.value.max(size.value), work: widest.work.max(size.work), nodes: widest.nodes.max(size.nodes) };
+            all = all.beside(size);
+        }
+        let grouped = if let GroupByExpr::Expressions(exprs, _) = &select.group_by { exprs.as_slice() } else { &[] };
+        let joined = select.from.iter().flat_map(|table| &table.joins).filter_map(|join| match &join.join_operator {
+            JoinOperator::Join(JoinConstraint::On(on))
+            | JoinOperator::Inner(JoinConstraint::On(on))
+            | JoinOperator::Left(JoinConstraint::On(on))
+            | JoinOperator::LeftOuter(JoinConstraint::On(on))
+            | JoinOperator::Right(JoinConstraint::On(on))
+            | JoinOperator::RightOuter(JoinConstraint::On(on))
+            | JoinOperator::FullOuter(JoinConstraint::On(on)) => Some(on),
+            _ => None,
+        });
+        let others = self.all(select.selection.iter().chain(&select.having).chain(grouped).chain(joined), &place);
+        all = all.beside(others);
+        self.most = Size { value: 0, work: self.most.work.max(all.work), nodes: self.most.nodes.max(all.nodes) };
+        widest
+    }
+
+    /// Several expressions beside each other.
+    fn all<'a>(&mut self, exprs: impl Iterator<Item = &'a Expr>, place: &Place) -> Size {
+        exprs.fold(Size::default(), |all, expr| all.beside(self.expr(expr, place)))
     }
 
     fn from(&mut self, tables: &[TableWithJoins], place: &Place) -> Vec<Made> {
@@ -157,41 +236,44 @@ impl Growth {
             TableFactor::Table { name, args: None, alias, .. } => {
                 let bare = name.0.last().and_then(|part| part.as_ident()).map(|ident| fold(self.engine, ident)).unwrap_or_default();
                 let made = place.ctes.iter().rev().find(|made| made.name == bare).cloned();
-                let made = made.unwrap_or(Made { name: bare, value: 1, columns: None });
+                let made = made.unwrap_or(Made { name: bare, size: Size::ONE, columns: None });
                 let renames = alias.as_ref().is_some_and(|alias| !alias.columns.is_empty());
-                Made { name: called(alias).unwrap_or(made.name), columns: made.columns.filter(|_| !renames), ..made }
+                Made { name: called(alias).unwrap_or(made.name), columns: made.columns.filter(|_| !renames), size: made.size }
             }
             TableFactor::Table { args: Some(args), alias, .. } => {
                 let name = called(alias).unwrap_or_default();
-                Made { name, value: self.table_function(&args.args, place), columns: None }
+                Made { name, size: self.table_function(&args.args, place), columns: None }
             }
             TableFactor::Function { args, alias, .. } => {
                 let name = called(alias).unwrap_or_default();
-                Made { name, value: self.table_function(args, place), columns: None }
+                Made { name, size: self.table_function(args, place), columns: None }
             }
             TableFactor::Derived { subquery, alias, .. } => {
                 let name = called(alias).unwrap_or_default();
-                Made { name, columns: columns(self.engine, alias.as_ref(), subquery), value: self.query(subquery, place) }
+                Made { name, columns: columns(self.engine, alias.as_ref(), subquery), size: self.query(subquery, place) }
             }
             TableFactor::NestedJoin { table_with_joins, .. } => return self.from(std::slice::from_ref(table_with_joins), place),
             TableFactor::UNNEST { array_exprs, alias, .. } => {
                 let name = called(alias).unwrap_or_default();
-                Made { name, value: array_exprs.iter().map(|expr| self.expr(expr, place)).max().unwrap_or(1), columns: None }
+                Made { name, size: self.all(array_exprs.iter(), place), columns: None }
             }
-            _ => Made { value: 1, ..Made::default() },
+            _ => Made { size: Size::ONE, ..Made::default() },
         };
         vec![made]
     }
 
-    fn table_function(&mut self, args: &[sqlparser::ast::FunctionArg], place: &Place) -> u64 {
+    fn table_function(&mut self, args: &[sqlparser::ast::FunctionArg], place: &Place) -> Size {
         let mut found = Vec::new();
         if arguments(args, &mut found).is_err() {
-            return 1;
+            return Size::ONE;
         }
-        found.into_iter().map(|part| self.part(part, place)).max().unwrap_or(1)
+        // An argument may be of a table that stands in the same FROM; what hands on a WITH's value is in reach there as well.
+        let mut near = place.clone();
+        near.relations.extend(place.ctes.iter().cloned());
+        found.into_iter().fold(Size::ONE, |all, part| all.beside(self.part(part, &near)))
     }
 
-    fn part(&mut self, part: Part<'_>, place: &Place) -> u64 {
+    fn part(&mut self, part: Part<'_>, place: &Place) -> Size {
         match part {
             Part::Expr(expr) => self.expr(expr, place),
             Part::Query(query) => self.query(query, place),
@@ -199,7 +281,7 @@ impl Growth {
         }
     }
 
-    fn expr(&mut self, expr: &Expr, place: &Place) -> u64 {
+    fn expr(&mut self, expr: &Expr, place: &Place) -> Size {
         match expr {
             Expr::Identifier(ident) => return place.column(&[fold(self.engine, ident)]),
             Expr::CompoundIdentifier(idents) => {
@@ -207,25 +289,80 @@ impl Growth {
                 return place.column(&path);
             }
             Expr::Value(value) => {
-                let bytes = if let Value::SingleQuotedString(text) = &value.value { text.len() as u64 } else { 0 };
-                return 1 + bytes / 4_096;
+                let value = match &value.value {
+                    Value::SingleQuotedString(text) => text.len() as u64 / 4_096,
+                    Value::Placeholder(_) => BOUND,
+                    _ => 0,
+                };
+                return Size { value, work: value, nodes: 0 };
             }
             _ => {}
         }
-        let inside: Vec<u64> = parts(expr).unwrap_or_default().into_iter().map(|part| self.part(part, place)).collect();
-        let sum = inside.iter().fold(0_u64, |sum, part| sum.saturating_add(*part)).max(1);
-        let most = inside.into_iter().max().unwrap_or(1);
-        match expr {
-            Expr::BinaryOp { op: BinaryOperator::StringConcat, .. } | Expr::Array(_) | Expr::Tuple(_) => sum,
-            Expr::Overlay { .. } => most.saturating_mul(REPLACED),
-            Expr::Function(call) => match known(self.engine, &call.name) {
-                Some(name) if ADDING.split_ascii_whitespace().any(|adding| adding == name) => sum,
-                Some(name) if REPLACING.contains(&name.as_str()) => most.saturating_mul(REPLACED),
-                Some(name) => most.saturating_mul(SPELLING.iter().find(|(spelling, _)| *spelling == name).map_or(1, |(_, times)| *times)),
-                None => most,
-            },
+        let sizes: Vec<Size> = parts(expr).unwrap_or_default().into_iter().map(|part| self.part(part, place)).collect();
+        let sum = sizes.iter().fold(0_u64, |sum, size| sum.saturating_add(size.value)).max(1);
+        let all = sizes.iter().fold(Size::default(), |all, size| all.beside(*size));
+        let most = all.value.max(1);
+        all.making(match expr {
+            Expr::BinaryOp { op: BinaryOperator::StringConcat, .. } => sum,
+            Expr::Array(_) | Expr::Tuple(_) => sum.saturating_mul(2),
+            Expr::Overlay { .. } => most.saturating_mul(16),
+            Expr::Cast { expr, .. } if is_made_up(expr) => most.saturating_mul(2),
+            Expr::Case { .. } | Expr::BinaryOp { .. } | Expr::Nested(_) => most,
+            Expr::Function(call) => self.called(call, &sizes, sum, most),
             _ => most,
+        })
+    }
+
+    fn called(&self, call: &Function, sizes: &[Size], sum: u64, most: u64) -> u64 {
+        let Some(name) = known(self.engine, &call.name) else { return most };
+        if listed(ADDING, &name) {
+            return sum;
         }
+        if listed(QUOTING, &name) {
+            return sum.saturating_mul(2);
+        }
+        if listed(COLLECTING, &name) {
+            return sum.saturating_mul(COLLECTED);
+        }
+        if REPLACING.contains(&name.as_str()) {
+            return sizes.first().map_or(1, |size| size.value.max(1)).saturating_mul(replaced(&name, call, sizes));
+        }
+        most.saturating_mul(SPELLING.iter().find(|(spelling, _)| *spelling == name).map_or(1, |(_, times)| *times))
+    }
+}
+
+/// What a cast would have to write out.
+fn is_made_up(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => is_made_up(inner),
+        Expr::Array(_) | Expr::Tuple(_) | Expr::Function(_) => true,
+        _ => false,
+    }
+}
+
+/// By how much a replacement makes longer: what stands for what, where both are written out.
+fn replaced(name: &str, call: &Function, sizes: &[Size]) -> u64 {
+    let texts: Vec<Option<u64>> = function(call)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|part| match part {
+            Part::Expr(Expr::Value(value)) => match &value.value {
+                Value::SingleQuotedString(text) => Some(text.len() as u64),
+                Value::Placeholder(_) => None,
+                _ => Some(1),
+            },
+            _ => None,
+        })
+        .collect();
+    match (name, texts.as_slice()) {
+        ("replace", [_, Some(pattern), Some(text)]) => text.div_ceil((*pattern).max(1)).max(2),
+        (_, [_, rest @ ..]) => rest
+            .iter()
+            .zip(sizes.iter().skip(1))
+            .map(|(text, size)| text.map_or_else(|| size.value.max(1).saturating_mul(16), |bytes| bytes.max(4)))
+            .max()
+            .unwrap_or(4),
+        _ => 16,
     }
 }
 
@@ -283,11 +420,48 @@ mod tests {
             (
                 &all,
                 format!(
-                    "SELECT {} FROM (SELECT replace(replace(replace(a, 'a', 'b'), 'a', 'b'), 'a', 'b') AS v FROM t) d",
+                    "SELECT {} FROM (SELECT replace(replace(replace(a, 'a', 'bbbb'), 'b', 'cccc'), 'c', 'dddd') AS v FROM t) d",
                     vec!["v"; 80].join(", ")
                 ),
             ),
             (&all, format!("UPDATE t SET a = {}", vec!["a"; 300].join(" || "))),
+            // Each step speaks of the one before twice: the server copies it.
+            (&all, chain("v * v", 22)),
+            (&all, chain("(v = v)", 22)),
+            (
+                &[Engine::Postgres],
+                chain("concat(c0, c0)", 1)
+                    .replace("FROM c0)", "FROM c0, generate_series(1, 1) g)")
+                    .replace("SELECT v FROM c1", &format!("SELECT {} FROM c1", vec!["concat(c1, c1, c1, c1)"; 80].join(", "))),
+            ),
+            (
+                &all,
+                format!(
+                    "SELECT length(max({}))",
+                    vec!["replace(replace(replace(a, 'a', 'bbbb'), 'b', 'cccc'), 'c', 'dddd')"; 60].join(", ")
+                ),
+            ),
+            (
+                &all,
+                format!("SELECT 1 FROM t WHERE {}", vec!["length(replace(replace(a, 'a', 'bbbb'), 'b', 'cccc')) > 1"; 75].join(" AND ")),
+            ),
+            (&all, format!("SELECT length(replace(replace(a, 'a', '{}'), 'b', '{}')) FROM t", "b".repeat(250), "c".repeat(250))),
+            (
+                &all,
+                format!(
+                    "WITH c AS (SELECT '{}' AS v, '{}' AS w) SELECT length(replace(v, 'a', w)) FROM c",
+                    "a".repeat(30_000),
+                    "b".repeat(30_000)
+                ),
+            ),
+            (&[Engine::Postgres], "SELECT length(replace($1, 'a', $2))".to_owned()),
+            (&[Engine::Postgres], format!("SELECT length(array_to_string(string_to_array(a, ','), '{}')) FROM t", "b".repeat(3_000))),
+            (
+                &[Engine::Postgres],
+                "WITH RECURSIVE r(v) AS (SELECT 'x' UNION ALL SELECT json_build_array(v)::text FROM r) SELECT v FROM r".to_owned(),
+            ),
+            (&[Engine::Postgres], "WITH RECURSIVE r(v) AS (SELECT 'x' UNION ALL SELECT ARRAY[v]::text FROM r) SELECT v FROM r".to_owned()),
+            (&[Engine::Postgres], format!("SELECT array_agg('{}' || g) FROM generate_series(1, 30000) g", "a".repeat(60_000))),
         ] {
             for engine in engines {
                 let Ok(statement) = Statement::parse(*engine, &sql) else { continue };
@@ -302,6 +476,11 @@ mod tests {
             (&all, "SELECT replace(replace(replace(a, 'a', 'b'), 'c', 'd'), 'e', 'f') FROM t".to_owned()),
             (&[Engine::Sqlite, Engine::MySql], "SELECT hex(a), upper(hex(b)) FROM t".to_owned()),
             (&all, chain("v || 'x'", 20)),
+            (&all, format!("SELECT id FROM t WHERE id IN ({})", vec!["7"; 900].join(", "))),
+            (&all, "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT CASE WHEN n < 5 THEN n + 1 ELSE n END FROM r WHERE n < 9) SELECT n FROM r".to_owned()),
+            (&[Engine::Postgres], "SELECT json_agg(json_build_object('a', a, 'b', b, 'c', c)), string_agg(a || ', ' || b, '; ') FROM t".to_owned()),
+            (&[Engine::Postgres], "SELECT replace(a, $1, 'x'), a::text || '', (a + b)::text FROM t WHERE a = $2 AND b LIKE $3".to_owned()),
+            (&all, format!("SELECT {} FROM t", (0..200).map(|n| format!("c{n}")).collect::<Vec<_>>().join(", "))),
         ] {
             for engine in engines {
                 assert_eq!(Statement::parse(*engine, &sql).unwrap().risk(), Risk::Read, "{engine:?} {sql}");
