@@ -188,14 +188,14 @@ fn count(world: &World) -> i64 {
 #[tokio::test]
 async fn a_result_that_outgrows_every_limit_is_cut_or_withheld() {
     let world = World::new().await;
-    let wide = "SELECT id, replace(replace(city, 'o', 'alice@example.com '), ' ', 'bob@example.com ') FROM customers";
+    let wide = "SELECT id, replace(city, 'o', 'alice@example.com bob@example.com ') FROM customers";
     let answer = world.agent().call("db_query", json!({"target": "shop", "sql": wide, "max_bytes": 1024, "max_rows": 5000})).await;
     assert_eq!(answer["result"]["truncated"], true, "{answer}");
     assert!(!answer.to_string().contains("example.com"));
     let nested = format!("SELECT {}1{}", "(".repeat(60), ")".repeat(60));
     assert_eq!(code(&world.agent().query("shop", &nested).await), "operation.too_complex");
     let hundred = "a".repeat(100);
-    let one_value = format!("SELECT replace(replace('aaaaaaaaaa', 'a', '{hundred}'), 'a', '{hundred}') AS x");
+    let one_value = format!("SELECT replace('{hundred}', 'a', '{hundred}') AS x");
     let answer = world.agent().call("db_query", json!({"target": "shop", "sql": one_value, "max_bytes": 1024})).await;
     assert_eq!(code(&answer), "mask.result_too_large", "{answer}");
     // Labels are longer than what they stand for: what grows too much is cut, and says so.
