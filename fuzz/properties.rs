@@ -172,7 +172,7 @@ pub fn token(bytes: &[u8]) {
     let Ok(value) = http::HeaderValue::from_bytes(bytes) else { return };
     let headers = http::HeaderMap::from_iter([(http::header::AUTHORIZATION, value)]);
     assert!(futures::executor::block_on(identity.agent(&headers)).is_err(), "{headers:?}");
-    assert!(futures::executor::block_on(identity.person(&headers)).is_err(), "{headers:?}");
+    assert!(futures::executor::block_on(identity.person(&headers, "/approvals")).is_err(), "{headers:?}");
 }
 
 /// No note opens under a key that did not sign it; a key that is read prints as it was.

@@ -193,7 +193,8 @@ impl Identity {
             None => self.verified(&token).await.map_err(at_door)?,
         };
         // Whose hands it is in is asked anew every time.
-        self.check_possession(&presented, scheme, &token, &delegation).map_err(at_door)?;
+        let door = (self.settings.resource.as_str(), self.settings.bound_required);
+        self.check_possession(&presented, scheme, &token, delegation.bound(), door).map_err(at_door)?;
         Ok(delegation)
     }
 
@@ -226,12 +227,18 @@ impl Identity {
         Ok(delegation)
     }
 
-    fn check_possession(&self, presented: &Presented<'_>, scheme: Scheme, token: &SecretString, of: &Delegation) -> Result<(), Refusal> {
+    /// Whether a bound token is in the hands of whoever holds its key: at this address, where being bound may be demanded.
+    fn check_possession(
+        &self,
+        presented: &Presented<'_>,
+        scheme: Scheme,
+        token: &SecretString,
+        bound: Option<&Bound>,
+        (address, is_demanded): (&str, bool),
+    ) -> Result<(), Refusal> {
         let no = |why: &str| Refusal::new(Code::InvalidProof).detail(why);
-        match (of.bound(), scheme) {
-            (None, Scheme::Bearer) if self.settings.bound_required => {
-                Err(no("tokens that are not bound to a key or a certificate are not taken here"))
-            }
+        match (bound, scheme) {
+            (None, Scheme::Bearer) if is_demanded => Err(no("tokens that are not bound to a key or a certificate are not taken here")),
             (None, Scheme::Bearer) => Ok(()),
             (None, Scheme::Dpop) => Err(no("the token is not bound to a key")),
             (Some(Bound::Certificate(thumbprint)), _) => match presented.certificate {
@@ -244,22 +251,25 @@ impl Identity {
             }
             (Some(Bound::Key(thumbprint)), Scheme::Dpop) => {
                 let skew = chrono::TimeDelta::from_std(self.settings.skew).unwrap_or_default();
-                let (method, door) = (&presented.method, &self.settings.resource);
                 let of = (Some(token.expose_secret()), Some(thumbprint.as_str()));
-                self.proofs.check(presented.headers, method, door, of, skew, self.clock.now()).map(drop)
+                self.proofs.check(presented.headers, &presented.method, address, of, skew, self.clock.now()).map(drop)
             }
         }
     }
 
-    /// The human of a request at the human's door.
+    /// The human of a request at the human's door, at this path of it. A token that is bound to a key or a certificate is good with that alone.
     ///
     /// # Errors
     /// The challenge to answer with.
-    pub async fn person(&self, headers: &HeaderMap) -> Result<Person, Challenge> {
+    pub async fn person<'a>(&self, presented: impl Into<Presented<'a>>, path: &str) -> Result<Person, Challenge> {
+        let presented = presented.into();
         let at_door = |refusal| Challenge::refused(self.place("inbox"), refusal);
-        let (_, token) = credentials(headers).map_err(at_door)?;
+        let (scheme, token) = credentials(presented.headers).map_err(at_door)?;
         let verified = token::verify(self, token.expose_secret(), token::Door::Inbox, self.clock.now()).await.map_err(at_door)?;
+        let bound = verified.claims.bound.clone();
         let person = Person::of(verified).map_err(at_door)?;
+        let address = format!("{}{path}", self.settings.public_url);
+        self.check_possession(&presented, scheme, &token, bound.as_ref(), (&address, false)).map_err(at_door)?;
         let event = Event::FirstUse { human: person.human(), agent: None, client: Some(person.client()), sign_in: person.sign_in() };
         self.greet(fingerprint(token.expose_secret()), person.expires_at(), event).await.map_err(at_door)?;
         Ok(person)
@@ -294,16 +304,17 @@ impl Identity {
     /// The metadata of the agent's door as a protected resource (RFC 9728).
     #[must_use]
     pub fn metadata(&self) -> serde_json::Value {
-        self.describe(&self.settings.resource, "Countersign: tools for agents", &self.place("mcp").scopes(crate::operation::Risk::Read))
+        let scopes = self.place("mcp").scopes(crate::operation::Risk::Read);
+        self.describe(&self.settings.resource, "Countersign: tools for agents", &scopes, self.settings.bound_required)
     }
 
     /// The same of the human's door.
     #[must_use]
     pub fn inbox_metadata(&self) -> serde_json::Value {
-        self.describe(&self.settings.inbox_resource, "Countersign: approvals and audit for humans", &[])
+        self.describe(&self.settings.inbox_resource, "Countersign: approvals and audit for humans", &[], false)
     }
 
-    fn describe(&self, resource: &str, name: &str, scopes: &[String]) -> serde_json::Value {
+    fn describe(&self, resource: &str, name: &str, scopes: &[String], bound_required: bool) -> serde_json::Value {
         let issuers: Vec<&str> = self.settings.issuers.iter().map(|issuer| issuer.url.as_str()).collect();
         serde_json::json!({
             "resource": resource,
@@ -312,7 +323,7 @@ impl Identity {
             "scopes_supported": scopes,
             "bearer_methods_supported": ["header"],
             "dpop_signing_alg_values_supported": possession::algorithms(),
-            "dpop_bound_access_tokens_required": self.settings.bound_required,
+            "dpop_bound_access_tokens_required": bound_required,
         })
     }
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{StatusCode, header};
@@ -84,6 +84,7 @@ pub fn router(inbox: Arc<Inbox>) -> Router {
         .route("/whoami", get(whoami::show))
         .route_layer(from_fn_with_state(Arc::clone(&inbox), door::own_page))
         .route_layer(map_response(standing))
+        .route_layer(from_fn(door::came))
         .merge(login::routes())
         .route("/.well-known/oauth-protected-resource/inbox", get(metadata))
         .with_state(inbox)

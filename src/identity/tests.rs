@@ -68,7 +68,7 @@ impl World {
     }
 
     fn person(&self, headers: &HeaderMap) -> Result<Person, Challenge> {
-        block_on(self.identity.person(headers))
+        block_on(self.identity.person(headers, "/approvals"))
     }
 
     fn sign(&self, header: &Value, payload: &str) -> String {

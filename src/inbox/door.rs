@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, Method, header};
 use serde_json::{Map, Value};
 
-use crate::identity::{Person, Strength};
+use crate::identity::{ClientCertificate, Person, Presented, Strength};
 use crate::inbox::{Inbox, Problem};
 use crate::refusal::{Code, Refusal};
 use crate::session::{Session, Stopped};
@@ -55,6 +55,30 @@ impl Action {
     }
 }
 
+tokio::task_local! {
+    /// How the request that is being answered came. Handlers hand on headers, as they must; what a proof of possession speaks of beside them is here,
+    /// so that none can hand on another's. Where nothing is here, no proof holds.
+    static CAME: Came;
+}
+
+/// What a proof of possession is about.
+#[derive(Debug, Clone, Default)]
+struct Came {
+    method: Method,
+    path: String,
+    certificate: Option<ClientCertificate>,
+}
+
+/// The layer: remembers how a request came as long as it is answered.
+pub(super) async fn came(request: Request, next: Next) -> Response {
+    let came = Came {
+        method: request.method().clone(),
+        path: request.uri().path().to_owned(),
+        certificate: request.extensions().get::<ClientCertificate>().cloned(),
+    };
+    CAME.scope(came, next.run(request)).await
+}
+
 /// Who asks, and by which session, if it is one.
 pub(super) enum Caller {
     /// By a token.
@@ -72,7 +96,9 @@ pub(super) async fn caller(inbox: &Inbox, headers: &HeaderMap) -> Result<Caller,
     if is_session(inbox, headers) {
         return session(inbox, headers).await.map(Caller::Session);
     }
-    inbox.identity.person(headers).await.map(Caller::Token).map_err(|challenge| Problem::Challenge(Box::new(challenge)))
+    let came = CAME.try_with(Clone::clone).unwrap_or_default();
+    let presented = Presented { headers, method: came.method, certificate: came.certificate.as_ref() };
+    inbox.identity.person(presented, &came.path).await.map(Caller::Token).map_err(|challenge| Problem::Challenge(Box::new(challenge)))
 }
 
 pub(super) async fn session(inbox: &Inbox, headers: &HeaderMap) -> Result<Session, Problem> {

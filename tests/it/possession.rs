@@ -160,6 +160,55 @@ async fn a_token_bound_to_a_certificate_is_good_on_its_connections_alone() {
     world.verify();
 }
 
+/// The same at the human's door, for each address of it.
+#[tokio::test]
+async fn a_humans_bound_token_is_good_in_their_hands_alone() {
+    let provider = Provider::start(&json!({}));
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let settings = tls::Settings { clients: Some(authority.clients(dir.path(), false)), ..authority.settings(dir.path()) };
+    let world = world(&provider, server::Transport { tls: Some(settings), ..Wish::default().transport }).await;
+    let base = world.base.replace("http://", "https://");
+    let (client, thief, own) = (Client::new(), Client::new(), authority.client());
+    let token = async |cnf: Value| {
+        let claims = json!({"sub": "bob", "aud": format!("{}/inbox", world.base), "client_id": "cli", "groups": ["approvers"], "cnf": cnf});
+        provider.token(json!({"claims": claims})).await
+    };
+    let ask = async |http: reqwest::Client, scheme: &str, token: &str, path: &str, proof: Option<String>| {
+        let mut request = http.get(format!("{base}{path}")).header("authorization", format!("{scheme} {token}"));
+        if let Some(proof) = proof {
+            request = request.header("dpop", proof);
+        }
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap_or_default())
+    };
+    let by_key = token(json!({"jkt": client.thumbprint()})).await;
+    let get = |claims: &mut Value| claims["htm"] = json!("GET");
+    let proof = |of: &Client, path: &str| of.proof(&format!("{}{path}", world.base), &by_key, |_, claims| get(claims));
+    let good = proof(&client, "/approvals");
+    let plain = || authority.http(None);
+    assert_eq!(ask(plain(), "DPoP", &by_key, "/approvals", Some(good.clone())).await.0, 200);
+    assert_eq!(ask(plain(), "DPoP", &by_key, "/audit/entries?limit=1", Some(proof(&client, "/audit/entries"))).await.0, 200);
+    for (what, scheme, path, shown) in [
+        ("as a bearer token", "Bearer", "/approvals", None),
+        ("as a bearer token with a proof", "Bearer", "/approvals", Some(proof(&client, "/approvals"))),
+        ("without a proof", "DPoP", "/approvals", None),
+        ("with a proof that was used", "DPoP", "/approvals", Some(good)),
+        ("with another key", "DPoP", "/approvals", Some(proof(&thief, "/approvals"))),
+        ("for another address", "DPoP", "/approvals", Some(proof(&client, "/agents"))),
+        ("for another method", "DPoP", "/approvals", Some(client.proof(&format!("{}/approvals", world.base), &by_key, |_, _| {}))),
+    ] {
+        let (status, refused) = ask(plain(), scheme, &by_key, path, shown).await;
+        assert_eq!((status, code(&refused)), (401, "identity.invalid_proof"), "{what}: {refused}");
+    }
+    let by_certificate = token(json!({"x5t#S256": ClientCertificate::verified(&own.der()).thumbprint()})).await;
+    assert_eq!(ask(authority.http(Some(&own)), "Bearer", &by_certificate, "/approvals", None).await.0, 200);
+    assert_eq!(ask(authority.http(Some(&authority.client())), "Bearer", &by_certificate, "/approvals", None).await.0, 401);
+    assert_eq!(ask(plain(), "Bearer", &by_certificate, "/approvals", None).await.0, 401);
+    let metadata = plain().get(format!("{base}/.well-known/oauth-protected-resource/inbox")).send().await.unwrap();
+    assert_eq!(metadata.json::<Value>().await.unwrap()["dpop_bound_access_tokens_required"], false);
+    world.verify();
+}
+
 /// The official TypeScript client binds its token by itself, from the registration to the call.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_client_binds_its_token_to_its_key() {
