@@ -107,6 +107,7 @@ codes! {
     Draining = "server.draining", "the broker is shutting down", "try again shortly";
     RequestTimeout = "server.timeout", "the request took longer than the limit", "try again; ask for less in one call";
     ForeignOrigin = "server.foreign_origin", "the Host or Origin of the request is not one of this broker's", "use the broker's own address; the operator can add hosts and origins to [server]";
+    CannotRollBack = "target.cannot_roll_back", "a change there could not be taken back, so its bounds could not be kept", "change tables of an engine that rolls back (InnoDB); ask the target's owner about others";
     Unresolved = "target.unresolved", "the broker or its connection was lost while the call was open; whether the target did the work is not known", "look at the target before repeating the call";
 }
 

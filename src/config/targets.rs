@@ -67,10 +67,7 @@ fn postgres(
     default_issuer: &str,
     vault: bool,
 ) -> Option<(Endpoint, Access)> {
-    let (Some(host), Some(database)) = (&target.host, &target.database) else {
-        reader.problem(span.clone(), "a postgres target needs `host` and `database`");
-        return None;
-    };
+    let (host, database) = place(reader, span, target)?;
     let search_path = target.search_path.clone().unwrap_or_else(|| vec!["public".to_owned()]);
     if search_path.iter().any(|schema| schema.starts_with("pg_") || schema.contains('$')) {
         reader.problem(span.clone(), "`search_path` names schemas; the server's own come first without being named");
@@ -121,10 +118,7 @@ fn mysql(
     default_issuer: &str,
     vault: bool,
 ) -> Option<(Endpoint, Access)> {
-    let (Some(host), Some(database)) = (&target.host, &target.database) else {
-        reader.problem(span.clone(), "a mysql target needs `host` and `database`");
-        return None;
-    };
+    let (host, database) = place(reader, span, target)?;
     if SYSTEM_DATABASES.iter().any(|system| database.eq_ignore_ascii_case(system)) {
         reader.problem(span.clone(), format!("`{database}` is a database of the server's own"));
     }
@@ -150,6 +144,15 @@ fn mysql(
         Each::Listed(listed) => Access::Logins(logins(reader, span, target, listed, default_issuer, vault)?),
     };
     Some((endpoint, access))
+}
+
+/// Where a server's database is.
+fn place<'a>(reader: &mut Reader<'_>, span: &Range<usize>, target: &'a file::Target) -> Option<(&'a String, &'a String)> {
+    let place = target.host.as_ref().zip(target.database.as_ref());
+    if place.is_none() {
+        reader.problem(span.clone(), format!("a {} target needs `host` and `database`", target.engine));
+    }
+    place
 }
 
 /// The file of authorities to trust, which must be readable.

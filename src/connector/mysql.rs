@@ -110,7 +110,7 @@ impl MySql {
             .ssl_mode(if server.tls { MySqlSslMode::VerifyIdentity } else { MySqlSslMode::Preferred })
             // Tokens of clouds are passwords that the server must see; only a verified one does.
             .enable_cleartext_plugin(server.tls)
-            // All of these are set in one statement (`session::settle`).
+            // All of these `session::settle` sets.
             .pipes_as_concat(false)
             .no_engine_substitution(false)
             .timezone(None)

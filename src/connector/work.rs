@@ -5,6 +5,7 @@
 //! cannot be called back. It costs the agent nothing: an answer leaves the broker only when it is whole and recorded, and the call's limits on rows
 //! and bytes bound what is held.
 
+use futures::{Stream, TryStreamExt};
 use serde_json::Value;
 
 use crate::audit::Permit;
@@ -34,6 +35,28 @@ pub(super) trait Transaction {
 
     /// A look at the catalogue.
     async fn objects(&mut self, wanted: &Objects) -> Result<Value, Refusal>;
+}
+
+/// Reads what a statement gives: each row to `take` until that says no; how many rows were changed.
+pub(super) async fn drain<Q, R>(
+    mut steps: impl Stream<Item = sqlx::Result<sqlx::Either<Q, R>>> + Unpin,
+    changed: impl Fn(&Q) -> u64,
+    values: impl Fn(&R) -> Vec<Value>,
+    fail: impl Fn(&sqlx::Error) -> Refusal,
+    take: &mut (dyn FnMut(Vec<Value>) -> bool + Send),
+) -> Result<u64, Refusal> {
+    let mut affected = 0;
+    while let Some(step) = steps.try_next().await.map_err(|error| fail(&error))? {
+        match step {
+            sqlx::Either::Left(result) => affected += changed(&result),
+            sqlx::Either::Right(row) => {
+                if !take(values(&row)) {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(affected)
 }
 
 /// Whether a permit is for something that changes data.

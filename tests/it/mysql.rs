@@ -204,7 +204,7 @@ async fn changes_are_bounded_by_what_was_shown() {
     assert!(code(&twice) == "target.failed" && twice.to_string().contains("same key") && !twice.to_string().contains("person9"), "{twice}");
     // What cannot be taken back is not begun.
     let loose = approve(&world, &agent, "my", "UPDATE loose SET note = 'lost' WHERE id = 1").await;
-    assert!(code(&loose) == "target.refused" && loose.to_string().contains("MyISAM"), "{loose}");
+    assert!(code(&loose) == "target.cannot_roll_back" && loose.to_string().contains("MyISAM"), "{loose}");
     server
         .run(
             "CREATE VIEW shop.loosely AS SELECT * FROM shop.loose;\nCREATE TABLE shop.Audit2 (id int PRIMARY KEY) ENGINE = MyISAM;\nCREATE TABLE shop.Kept2 (id int PRIMARY KEY)",
@@ -216,7 +216,7 @@ async fn changes_are_bounded_by_what_was_shown() {
         ("INSERT INTO customers (id) SELECT id + 500 FROM loose", "MyISAM"),
     ] {
         let refused = approve(&world, &agent, "my", sql).await;
-        assert!(code(&refused) == "target.refused" && refused.to_string().contains(says), "{sql}: {refused}");
+        assert!(code(&refused) == "target.cannot_roll_back" && refused.to_string().contains(says), "{sql}: {refused}");
     }
     let kept = approve(&world, &agent, "my", "INSERT INTO Kept2 VALUES (1)").await;
     assert_eq!(kept["status"], "ok", "{kept}");

@@ -123,7 +123,7 @@ pub(super) async fn check_not_shadowed(connection: &mut MySqlConnection, stateme
 /// Refuses a change to a table whose engine would keep it whatever becomes of the transaction: its bounds could not be kept. A table of which
 /// nobody can say what keeps it is refused as well; views are followed to what they show.
 pub(super) async fn check_can_roll_back(connection: &mut MySqlConnection, statement: &Statement, database: &str) -> Result<(), Refusal> {
-    let refused = |why: String| Err(Refusal::new(Code::TargetRefused).detail(why));
+    let refused = |why: String| Err(Refusal::new(Code::CannotRollBack).detail(why));
     let mut gatherer = Gatherer::new(Engine::MySql, vec![database.to_owned()]);
     let mut wanted = gatherer.first(statement);
     while !wanted.is_empty() {

@@ -1,7 +1,7 @@
 //! MySQL's side of the work: what is checked before a statement runs, and how it runs.
 
-use futures::TryStreamExt;
 use serde_json::Value;
+use sqlx::mysql::{MySqlQueryResult, MySqlRow};
 use sqlx::{MySqlConnection, Row as _, Statement as _};
 
 use crate::connector::mysql::{catalogue, decode, encode, session, statement};
@@ -51,19 +51,9 @@ impl work::Transaction for Transaction<'_> {
         } else {
             failure::mysql
         };
-        let mut affected = 0;
-        let mut steps = sqlx::Executor::fetch_many(&mut *self.connection, prepared.query_with(arguments));
-        while let Some(step) = steps.try_next().await.map_err(|error| fail(&error))? {
-            match step {
-                sqlx::Either::Left(result) => affected += result.rows_affected(),
-                sqlx::Either::Right(row) => {
-                    if !take((0..row.len()).map(|index| decode::value(&row, index)).collect()) {
-                        break;
-                    }
-                }
-            }
-        }
-        Ok(affected)
+        let values = |row: &MySqlRow| (0..row.len()).map(|index| decode::value(row, index)).collect();
+        let steps = sqlx::Executor::fetch_many(&mut *self.connection, prepared.query_with(arguments));
+        work::drain(steps, MySqlQueryResult::rows_affected, values, fail, take).await
     }
 
     async fn lock(&mut self, statement: &Statement) -> Result<(), Refusal> {

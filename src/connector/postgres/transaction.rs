@@ -1,7 +1,7 @@
 //! PostgreSQL's side of the work: what is checked before a statement runs, and how it runs.
 
-use futures::TryStreamExt;
 use serde_json::Value;
+use sqlx::postgres::{PgQueryResult, PgRow};
 use sqlx::{PgConnection, Row as _, Statement as _};
 
 use crate::connector::postgres::session::Catalogue;
@@ -19,10 +19,6 @@ pub(super) struct Transaction<'a> {
     pub(super) catalogue: Catalogue<'a>,
     /// Whether humans share the login.
     pub(super) is_shared: bool,
-}
-
-fn fail(error: sqlx::Error) -> Refusal {
-    failure::postgres(&error)
 }
 
 impl work::Transaction for Transaction<'_> {
@@ -54,19 +50,9 @@ impl work::Transaction for Transaction<'_> {
         // The connection remembers what it has prepared.
         let prepared = statement::prepare(self.connection, &sql.statement, self.call).await?;
         let arguments = encode::arguments(&prepared, &sql.params)?;
-        let mut affected = 0;
-        let mut steps = sqlx::Executor::fetch_many(&mut *self.connection, prepared.query_with(arguments));
-        while let Some(step) = steps.try_next().await.map_err(fail)? {
-            match step {
-                sqlx::Either::Left(result) => affected += result.rows_affected(),
-                sqlx::Either::Right(row) => {
-                    if !take((0..row.len()).map(|index| decode::value(&row, index)).collect()) {
-                        break;
-                    }
-                }
-            }
-        }
-        Ok(affected)
+        let values = |row: &PgRow| (0..row.len()).map(|index| decode::value(row, index)).collect();
+        let steps = sqlx::Executor::fetch_many(&mut *self.connection, prepared.query_with(arguments));
+        work::drain(steps, PgQueryResult::rows_affected, values, failure::postgres, take).await
     }
 
     async fn lock(&mut self, statement: &Statement) -> Result<(), Refusal> {

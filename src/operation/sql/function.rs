@@ -102,18 +102,25 @@ pub(super) fn known(engine: Engine, name: &ObjectName) -> Option<String> {
 
 /// Functions of the server's own that are no mere reads, or too costly for one, and give back nothing of a table but what goes in: in a view they hide
 /// nothing.
-const HIDING_NOTHING: &str = "
-    repeat lpad rpad space format printf zeroblob randomblob uuid_generate_v4 gen_random_uuid current_setting pg_backend_pid pg_my_temp_schema
-    current_schemas txid_current nextval currval lastval changes last_insert_rowid total_changes last_insert_id found_rows row_count connection_id
-    pg_get_expr to_regclass has_table_privilege has_schema_privilege pg_column_size pg_table_is_visible pg_is_in_recovery inet_client_addr
-    inet_server_addr json_pretty";
+const fn hiding_nothing(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Sqlite => "format printf zeroblob randomblob changes last_insert_rowid total_changes",
+        Engine::Postgres => {
+            "repeat lpad rpad format gen_random_uuid current_setting pg_backend_pid pg_my_temp_schema current_schemas txid_current nextval currval
+            lastval pg_get_expr to_regclass has_table_privilege has_schema_privilege pg_column_size pg_table_is_visible pg_is_in_recovery
+            inet_client_addr inet_server_addr"
+        }
+        Engine::MySql => "repeat lpad rpad space last_insert_id found_rows row_count connection_id",
+    }
+}
 
 /// Whether a function's result is made of its arguments alone.
 pub(super) fn hides_nothing(engine: Engine, name: &ObjectName) -> bool {
+    let listed = |name: &String| hiding_nothing(engine).split_ascii_whitespace().any(|known| known == name);
     known(engine, name).is_some()
         || folded(engine, name).is_some_and(|path| match path.as_slice() {
-            [name] => HIDING_NOTHING.split_ascii_whitespace().any(|known| known == name),
-            [schema, name] => schema == "pg_catalog" && HIDING_NOTHING.split_ascii_whitespace().any(|known| known == name),
+            [name] => listed(name),
+            [schema, name] => engine == Engine::Postgres && schema == "pg_catalog" && listed(name),
             _ => false,
         })
 }

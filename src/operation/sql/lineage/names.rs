@@ -173,7 +173,9 @@ impl Tracer<'_> {
         let (mut is_certain, mut is_settled, mut places) = (true, true, 0);
         let mut place = Some(scope);
         while let Some(here) = place {
-            places += usize::from(!here.relations.is_empty() || !here.aliases.is_empty());
+            // The list that the name itself stands in gives it nothing: only a subquery in it may speak of what it names.
+            let aliases = if std::ptr::eq(here, scope) { &[] } else { here.aliases.as_slice() };
+            places += usize::from(!here.relations.is_empty() || !aliases.is_empty());
             for named in here.relations.iter().filter(|named| relation.is_none_or(|relation| plain(&named.name) == plain(relation))) {
                 let has = named.has(self.engine, column);
                 is_certain &= has.is_certain;
@@ -186,7 +188,7 @@ impl Tracer<'_> {
                 }
             }
             if relation.is_none() {
-                exact.extend(here.aliases.iter().filter(|(name, _)| plain(name) == plain(column)).map(|(_, lineage)| lineage.clone()));
+                exact.extend(aliases.iter().filter(|(name, _)| plain(name) == plain(column)).map(|(_, lineage)| lineage.clone()));
             }
             place = here.outer;
         }

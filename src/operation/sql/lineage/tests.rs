@@ -65,6 +65,7 @@ fn lineage_over_every_branch() {
             ("SELECT id, email FROM c", "-E"),
             ("SELECT email AS x, c.email, main_c.email FROM c, c AS main_c", "eEE"),
             ("SELECT * FROM c", "--E"),
+            ("SELECT name AS x, email, c.email AS y, id AS email FROM c", "-EE-"),
             ("SELECT c.*, 1 FROM c", "--E-"),
             ("SELECT upper(email), email || '', substr(email, 1, 2), CAST(email AS text) FROM c", "eeee"),
             ("SELECT max(email), count(email), count(*), min(id) FROM c", "e---"),
