@@ -51,7 +51,6 @@ type Scope = Vec<Vec<String>>;
 pub(super) struct Classifier {
     engine: Engine,
     found: Findings,
-    growth: usize,
     /// The names that WITHs give, as they are spelt.
     spelt: BTreeSet<String>,
 }
@@ -79,7 +78,7 @@ impl Visitor for Census {
 
 /// Classifies a query, an insert, an update or a delete.
 pub(super) fn classify(engine: Engine, ast: &Ast) -> Findings {
-    let mut classifier = Classifier { engine, found: Findings::default(), growth: 0, spelt: BTreeSet::new() };
+    let mut classifier = Classifier { engine, found: Findings::default(), spelt: BTreeSet::new() };
     if let Err(Unknown(what)) = classifier.statement(ast, &Scope::new()) {
         classifier.impure(what);
     }

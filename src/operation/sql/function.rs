@@ -54,12 +54,6 @@ const MYSQL: &str = "
     time_to_sec timediff timestamp timestampadd timestampdiff to_base64 to_days to_seconds trim truncate ucase unhex unix_timestamp upper user
     utc_date utc_time utc_timestamp uuid var_pop var_samp variance version week weekday weekofyear weight_string year yearweek";
 
-/// Functions whose result can be much longer than what goes in; nested calls multiply.
-const GROWING: [&str; 5] = ["replace", "regexp_replace", "overlay", "insert", "export_set"];
-/// Nested growing functions that are accepted.
-pub(super) const GROWTH_DEPTH_MAX: usize = 3;
-/// Bytes of a literal inside a growing function.
-pub(super) const GROWTH_LITERAL_MAX: usize = 256;
 /// The largest literal bound of `generate_series`.
 pub(super) const SERIES_MAX: i64 = 100_000;
 
@@ -123,11 +117,6 @@ pub(super) fn hides_nothing(engine: Engine, name: &ObjectName) -> bool {
             [schema, name] => engine == Engine::Postgres && schema == "pg_catalog" && listed(name),
             _ => false,
         })
-}
-
-/// Whether a function's result can be much longer than its arguments.
-pub(super) fn grows(name: &str) -> bool {
-    GROWING.contains(&name)
 }
 
 /// Whether an operator is one of the engine's own. A custom one calls a function that nobody here has judged.

@@ -11,7 +11,6 @@ use crate::operation::sql::function as known;
 impl Classifier {
     pub(super) fn expr(&mut self, expr: &Expr, scope: &Scope) -> Result<(), Unknown> {
         self.found.exprs += 1;
-        let mut growing = false;
         self.found.fields.extend(field_names(self.engine, expr));
         match expr {
             Expr::Function(call) => {
@@ -23,12 +22,10 @@ impl Classifier {
                     // In quotes it is never the server's own.
                     self.impure("a function whose name stands in quotes");
                 }
-                growing = known::known(self.engine, &call.name).is_some_and(|name| known::grows(&name));
                 if matches!(call.args, FunctionArguments::None) && !parts.is_empty() {
                     return Err(Unknown("a function call of a form that is not known"));
                 }
             }
-            Expr::Overlay { .. } => growing = true,
             Expr::BinaryOp { op, .. } | Expr::AnyOp { compare_op: op, .. } | Expr::AllOp { compare_op: op, .. }
                 if !known::known_binary(op) =>
             {
@@ -37,22 +34,9 @@ impl Classifier {
             Expr::UnaryOp { op, .. } if !known::known_unary(*op) => self.impure(format!("the operator `{op}` is not known to only read")),
             Expr::Cast { data_type, .. } if !known::known_type(data_type) => self.impure("a cast to a type that is not known"),
             Expr::TypedString(typed) if !known::known_type(&typed.data_type) => self.impure("a literal of a type that is not known"),
-            Expr::Value(value) if self.growth > 0 => {
-                if let Value::SingleQuotedString(text) = &value.value
-                    && text.len() > known::GROWTH_LITERAL_MAX
-                {
-                    self.raise(Risk::Admin, format!("a literal of more than {} bytes inside a replacement", known::GROWTH_LITERAL_MAX));
-                }
-            }
             _ => {}
         }
-        self.growth += usize::from(growing);
-        if self.growth > known::GROWTH_DEPTH_MAX {
-            self.raise(Risk::Admin, "replacements nested too deep");
-        }
-        let outcome = parts(expr).and_then(|parts| self.parts(parts, scope));
-        self.growth -= usize::from(growing);
-        outcome
+        parts(expr).and_then(|parts| self.parts(parts, scope))
     }
 
     pub(super) fn call(&mut self, name: &ObjectName, parts: &[Part<'_>]) {

@@ -15,7 +15,7 @@ use crate::operation::sql::expr::{Part, arguments, function, parts};
 use crate::operation::sql::function::{fold, known};
 
 /// The longest value that is accepted, in values of a table.
-const VALUE_MAX: u64 = 256;
+const VALUE_MAX: u64 = 255;
 /// All values that one SELECT makes for a row, those on the way among them.
 const WORK_MAX: u64 = 1_024;
 /// Expressions, copies counted.
@@ -355,7 +355,7 @@ fn replaced(name: &str, call: &Function, sizes: &[Size]) -> u64 {
         })
         .collect();
     match (name, texts.as_slice()) {
-        ("replace", [_, Some(pattern), Some(text)]) => text.div_ceil((*pattern).max(1)).max(2),
+        ("replace", [_, Some(pattern), Some(text)]) => text.div_ceil((*pattern).max(1)).max(4),
         (_, [_, rest @ ..]) => rest
             .iter()
             .zip(sizes.iter().skip(1))
