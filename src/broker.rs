@@ -13,8 +13,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::approval::{self, Desk};
 use crate::audit::{Audit, Failures};
-use crate::call::TargetFacts;
-use crate::catalog::{self, Catalog, DeclaredFile};
+use crate::call::{KUBERNETES, TargetFacts};
+use crate::catalog::{self, Catalog, DeclaredFile, TargetOf};
 use crate::clock::{Clock, Timestamp};
 use crate::connector::{Connectors, Endpoint, Locals, TargetSettings};
 use crate::credential;
@@ -111,16 +111,16 @@ fn lines<T: fmt::Display>(problems: Vec<T>) -> StartError {
 
 /// What a target is to the catalogue, to policies and to records.
 #[must_use]
-pub fn target_facts(target: &Target) -> (TargetFacts, Engine) {
-    let (engine, search_path) = match &target.settings.endpoint {
-        Endpoint::Sqlite { .. } => (Engine::Sqlite, vec!["main".to_owned()]),
-        Endpoint::Postgres { search_path, .. } => (Engine::Postgres, search_path.clone()),
-        Endpoint::MySql { database, .. } => (Engine::MySql, vec![database.to_lowercase()]),
+pub fn known_target(target: &Target) -> catalog::Target {
+    let sql = |engine| TargetOf::Sql { engine, is_shared: target.settings.access.is_shared() };
+    let (of, engine, search_path) = match &target.settings.endpoint {
+        Endpoint::Sqlite { .. } => (sql(Engine::Sqlite), Engine::Sqlite.as_str(), vec!["main".to_owned()]),
+        Endpoint::Postgres { search_path, .. } => (sql(Engine::Postgres), Engine::Postgres.as_str(), search_path.clone()),
+        Endpoint::MySql { database, .. } => (sql(Engine::MySql), Engine::MySql.as_str(), vec![database.to_lowercase()]),
+        Endpoint::Kubernetes { debug_images, .. } => (TargetOf::Kube { debug_images: debug_images.clone() }, KUBERNETES, Vec::new()),
     };
-    (
-        TargetFacts { name: target.settings.name.clone(), engine: engine.as_str(), environment: target.environment.clone(), search_path },
-        engine,
-    )
+    let facts = TargetFacts { name: target.settings.name.clone(), engine, environment: target.environment.clone(), search_path };
+    catalog::Target { facts, of }
 }
 
 /// The policy's settings.
@@ -147,11 +147,7 @@ pub fn policy_settings(settings: &Settings) -> policy::Settings {
 /// # Errors
 /// What is wrong with the declared tools.
 pub fn catalog(settings: &Settings) -> Result<Catalog, Vec<catalog::Problem>> {
-    let of = |target: &Target| {
-        let (facts, engine) = target_facts(target);
-        catalog::Target { facts, engine, is_shared: target.settings.access.is_shared() }
-    };
-    let targets = settings.targets.iter().map(of).collect();
+    let targets = settings.targets.iter().map(known_target).collect();
     Catalog::new(targets, &settings.tools, settings.bounds)
 }
 
@@ -232,7 +228,7 @@ impl Broker {
             &settings.identity.public_url,
         );
         let desk = Desk::new(ledger, recorder, clock.clone(), settings.approval.clone());
-        let facts: Vec<TargetFacts> = settings.targets.iter().map(|target| target_facts(target).0).collect();
+        let facts: Vec<TargetFacts> = settings.targets.iter().map(|target| known_target(target).facts).collect();
         let locals = Locals { policy: Arc::clone(&policy), desk: desk.clone(), targets: facts, clock: clock.clone() };
         let connectors =
             Connectors::new(settings.targets.into_iter().map(|target| target.settings).collect(), &ruled, settings.credentials, locals);

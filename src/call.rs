@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -133,12 +134,15 @@ pub struct ToolFacts {
     pub mildest: (&'static str, Risk),
 }
 
+/// The engine of a target that is a cluster.
+pub const KUBERNETES: &str = "kubernetes";
+
 /// The target of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetFacts {
     /// Its name in the configuration.
     pub name: String,
-    /// `sqlite`, `postgres`.
+    /// `sqlite`, `postgres`, `mysql`, `kubernetes`.
     pub engine: &'static str,
     /// Its environment label, such as `production`.
     pub environment: String,
@@ -149,12 +153,32 @@ pub struct TargetFacts {
 /// The credential that a call used on its target, as it is recorded: never the secret, only where it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialFacts {
-    /// `login` (the human's own), `role` (a shared login that became the human's role), `file`.
+    /// `login` (the human's own), `role` (a shared login that became the human's role), `impersonation`, `file`.
     pub form: &'static str,
     /// Where the secret is kept, as it is configured; none for a file.
     pub reference: Option<String>,
     /// Whether the reference is one human's own, so that it may hold a name.
     pub is_personal: bool,
+}
+
+/// What an approver was shown of an effect, in so far as it binds the call: more rows are rolled back, other objects are left alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bound {
+    /// Rows that the call would touch.
+    pub rows: Option<u64>,
+    /// Objects that it would touch, as they were.
+    pub objects: Vec<Seen>,
+}
+
+/// An object as an approver saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Which: kind, namespace, name.
+    pub object: String,
+    /// Its id; none where there was no such object.
+    pub uid: Option<String>,
+    /// Its version, likewise.
+    pub version: Option<String>,
 }
 
 /// Bounds on one call.
@@ -196,6 +220,15 @@ impl Call {
     #[must_use]
     pub fn risk(&self) -> Risk {
         self.raised_risk.map_or_else(|| self.operation.risk(), |raised| raised.max(self.operation.risk()))
+    }
+
+    /// The operation as a human is to read it, where it may hold secrets and has to be masked first.
+    #[must_use]
+    pub fn shown(&self) -> Option<Value> {
+        match &self.operation {
+            Operation::Kube(kube) => Some(kube.show()),
+            _ => None,
+        }
     }
 
     /// The call that shows an approver what this one would do: a read-only operation of its own, with its own id.

@@ -6,6 +6,7 @@
 pub mod arguments;
 mod builtin;
 pub mod definition;
+pub mod kube;
 mod parse;
 mod schema;
 #[cfg(test)]
@@ -28,10 +29,36 @@ pub use definition::{Declared, DeclaredFile, Problem};
 pub struct Target {
     /// What records and policies know of it.
     pub facts: TargetFacts,
-    /// Its dialect.
-    pub engine: Engine,
-    /// Whether humans share its login: then a statement may call only what is known to only read.
-    pub is_shared: bool,
+    /// What tools need to know of it.
+    pub of: TargetOf,
+}
+
+/// What tools need to know of a target of each kind.
+#[derive(Debug, Clone)]
+pub enum TargetOf {
+    /// A database.
+    Sql {
+        /// Its dialect.
+        engine: Engine,
+        /// Whether humans share its login: then a statement may call only what is known to only read.
+        is_shared: bool,
+    },
+    /// A cluster.
+    Kube {
+        /// Images that `k8s_debug` may put beside a pod's containers; one that ends in `*` stands for all that begin so.
+        debug_images: Vec<String>,
+    },
+}
+
+impl TargetOf {
+    /// `sql` or `kube`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Sql { .. } => "sql",
+            Self::Kube { .. } => "kube",
+        }
+    }
 }
 
 /// Defaults and most of what a caller may ask for.
@@ -70,7 +97,7 @@ pub struct Listing {
     pub min_risk: Risk,
     /// The verb of that call.
     pub verb: &'static str,
-    /// `local` or `sql`.
+    /// `local`, `sql` or `kube`.
     pub kind: &'static str,
     /// Targets that it can be used on; none for the broker's own.
     pub targets: Vec<TargetFacts>,
@@ -105,10 +132,9 @@ impl Catalog {
     pub fn new(targets: Vec<Target>, declared: &[DeclaredFile], bounds: Bounds) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let targets: BTreeMap<String, Target> = targets.into_iter().map(|target| (target.facts.name.clone(), target)).collect();
-        let all: Vec<TargetFacts> = targets.values().map(|target| target.facts.clone()).collect();
         let mut tools = BTreeMap::new();
-        for builtin in builtin::ALL {
-            let listing = builtin.listing(&all);
+        for builtin in builtin::all() {
+            let listing = builtin.listing(targets.values());
             match Tool::new(listing, Action::Builtin(builtin), "") {
                 Ok(tool) => drop(tools.insert(tool.listing.name.clone(), tool)),
                 Err(why) => problems.push(Problem { file: "built-in".to_owned(), line: 1, message: why }),

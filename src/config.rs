@@ -2,6 +2,7 @@
 //!
 //! What users write stays in this room: the rest of the broker sees its own settings types. Paths are relative to the configuration's folder.
 
+mod clusters;
 mod credentials;
 mod file;
 mod humans;

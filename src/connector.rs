@@ -4,6 +4,7 @@
 //! how it ended. Nothing here logs: what a target says leaves through the masks or not at all.
 
 mod failure;
+mod kube;
 mod local;
 mod mysql;
 mod objects;
@@ -27,6 +28,7 @@ use crate::mask::{Done, Piece, Unmasked};
 use crate::operation::Operation;
 use crate::refusal::{Code, Refusal};
 
+pub use kube::{Cluster, check_cluster};
 pub use local::Locals;
 
 /// How a target is reached.
@@ -67,6 +69,13 @@ pub enum Endpoint {
         /// Authorities (PEM) to trust beside the public ones.
         ca: Option<PathBuf>,
     },
+    /// A Kubernetes cluster.
+    Kubernetes {
+        /// The way to its API server.
+        cluster: Cluster,
+        /// Images that may be put beside a pod's containers to debug it; one that ends in `*` stands for all that begin so.
+        debug_images: Vec<String>,
+    },
 }
 
 /// A target.
@@ -89,6 +98,7 @@ enum Target {
     Sqlite(sqlite::Sqlite),
     Postgres(Box<postgres::Postgres>),
     MySql(mysql::MySql),
+    Kube(Box<kube::Target>),
 }
 
 struct Slot {
@@ -143,6 +153,9 @@ impl Connectors {
                     let connect_timeout = settings.connect_timeout;
                     Target::MySql(mysql::MySql::new(mysql::Server { host, port, database, tls, ca, connect_timeout }))
                 }
+                Endpoint::Kubernetes { cluster, .. } => {
+                    Target::Kube(Box::new(kube::Target::new(cluster, settings.connect_timeout, locals.clock.clone())))
+                }
             };
             slots.insert(settings.name, Slot { target, turns: Semaphore::new(settings.concurrency), patience: settings.connect_timeout });
         }
@@ -183,6 +196,7 @@ impl Connectors {
             Target::Sqlite(sqlite) => sqlite.run(permit, out).await,
             Target::Postgres(postgres) => postgres.run(permit, &credential, out).await,
             Target::MySql(mysql) => mysql.run(permit, &credential, out).await,
+            Target::Kube(cluster) => cluster.run(permit, &credential, out).await,
         };
         self.forget_if_refused(&outcome, &credential).await;
         outcome

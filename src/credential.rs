@@ -1,10 +1,12 @@
 //! Credentials of a human on a target: issued for one permit, and for nothing else.
 //!
-//! Two forms. `login`: the human's own database login, the strong form, where the database itself authenticates who it is. `role`: the target's
+//! Three forms. `login`: the human's own database login, the strong form, where the database itself authenticates who it is. `role`: the target's
 //! shared login, which becomes the human's mapped role for the one transaction; the database trusts the broker's word. A human with neither is
-//! refused: there is no fallback to the shared login itself.
+//! refused: there is no fallback to the shared login itself. `impersonation`: the broker's own account in a cluster, whose only right is to be somebody
+//! else; every request says who.
 
 pub mod access;
+pub mod impersonation;
 pub mod name;
 pub mod secret;
 pub mod vault;
@@ -18,6 +20,7 @@ use crate::call::CredentialFacts;
 use crate::refusal::{Code, Refusal};
 
 pub use access::{Access, Source};
+pub use impersonation::Impersonation;
 
 use name::Humans;
 use secret::{Reference, Secrets};
@@ -53,6 +56,8 @@ impl Login {
 pub struct Credential {
     login: Option<Login>,
     role: Option<String>,
+    bearer: Option<SecretString>,
+    impersonation: Option<Impersonation>,
     facts: CredentialFacts,
     /// Where the login came from: what is forgotten if the target does not take it.
     from: Option<(Reference, Option<String>)>,
@@ -69,6 +74,18 @@ impl Credential {
     #[must_use]
     pub fn role(&self) -> Option<&str> {
         self.role.as_deref()
+    }
+
+    /// The token of the broker's own account in a cluster, where it is kept apart from the way there.
+    #[must_use]
+    pub const fn bearer(&self) -> Option<&SecretString> {
+        self.bearer.as_ref()
+    }
+
+    /// Whom to be in a cluster.
+    #[must_use]
+    pub const fn impersonation(&self) -> Option<&Impersonation> {
+        self.impersonation.as_ref()
     }
 
     /// What records say of it.
@@ -118,7 +135,18 @@ impl Credentials {
         let (source, role, form, is_personal) = match target {
             Access::File => {
                 let facts = CredentialFacts { form: "file", reference: None, is_personal: false };
-                return Ok(Credential { login: None, role: None, facts, from: None });
+                return Ok(Credential { login: None, role: None, bearer: None, impersonation: None, facts, from: None });
+            }
+            Access::Impersonate { token, whom } => {
+                let impersonation = Some(whom.of(permit, &self.humans)?);
+                let bearer = match token {
+                    Some(token) => Some(self.secrets.text(token, None).await?),
+                    None => None,
+                };
+                let reference = token.as_ref().map(|token| token.text().to_owned());
+                let facts = CredentialFacts { form: "impersonation", reference, is_personal: false };
+                let from = token.clone().map(|token| (token, None));
+                return Ok(Credential { login: None, role: None, bearer, impersonation, facts, from });
             }
             Access::Logins(logins) => {
                 let source = logins.get(&(human.issuer.clone(), human.subject.clone()));
@@ -136,7 +164,7 @@ impl Credentials {
         let reference = source.references().next().cloned();
         let facts = CredentialFacts { form, reference: reference.as_ref().map(|reference| reference.text().to_owned()), is_personal };
         let from = reference.map(|reference| (reference, filled.map(ToOwned::to_owned)));
-        Ok(Credential { login: Some(login), role, facts, from })
+        Ok(Credential { login: Some(login), role, bearer: None, impersonation: None, facts, from })
     }
 
     /// Forgets what is remembered of a credential that the target did not take, so that the next call reads it anew.

@@ -5,7 +5,12 @@
 
 pub mod apply;
 pub mod detect;
+mod keys;
+mod kube;
+mod lines;
 mod names;
+mod packed;
+mod part;
 mod report;
 pub mod rules;
 mod shadow;

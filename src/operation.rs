@@ -1,8 +1,9 @@
 //! What a call would do, as types: parsed, never a string, and judged for risk from what was parsed.
 //!
 //! This room is pure: no I/O, no clock, no configuration. What it cannot understand it refuses or calls the highest risk. `risk()` is computed
-//! from the operation, so no caller can state a lower one. Each kind of target has one file here: `local` (the broker's own tools), `sql`.
+//! from the operation, so no caller can state a lower one. Each kind of target has one file here: `local` (the broker's own tools), `sql`, `kube`.
 
+pub mod kube;
 pub mod local;
 pub mod sql;
 
@@ -52,12 +53,52 @@ impl fmt::Display for Risk {
     }
 }
 
+/// What a touch falls on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// The target as a whole, or the broker.
+    Target,
+    /// A table or view, from the target down: `["public", "customers"]`; never empty.
+    Table(Vec<String>),
+    /// Objects of a cluster.
+    Object(kube::Reach),
+}
+
+impl Place {
+    /// A table by its path; the target itself where that is empty.
+    #[must_use]
+    pub fn table(path: Vec<String>) -> Self {
+        if path.is_empty() { Self::Target } else { Self::Table(path) }
+    }
+
+    /// The subresource of an object; empty for anything else.
+    #[must_use]
+    pub const fn subresource(&self) -> &'static str {
+        match self {
+            Self::Object(reach) => reach.subresource,
+            Self::Target | Self::Table(_) => "",
+        }
+    }
+}
+
+/// `public.customers`, `apps/Deployment shop/web`; nothing for the target itself.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Target => Ok(()),
+            Self::Table(path) => f.write_str(&path.join(".")),
+            Self::Object(reach) => reach.fmt(f),
+        }
+    }
+}
+
 /// One thing that an operation touches, with the verb and risk of that touch alone (INSERT … SELECT reads one table and writes another).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Touch {
-    /// From the target down: `["public", "customers"]` for a table; empty for the target itself.
-    pub path: Vec<String>,
-    /// `select`, `insert`, `update`, `delete`, `create`, `alter`, `drop`, `truncate`, `grant`, `describe`, `call`.
+    /// What it falls on.
+    pub on: Place,
+    /// Of SQL `select`, `insert`, `update`, `delete`, `create`, `alter`, `drop`, `truncate`, `grant`, `describe`, `call`; of Kubernetes the verbs of
+    /// RBAC: `get`, `list`, `create`, `patch`, `delete`, and `discover` for the cluster's own description.
     pub verb: &'static str,
     /// The risk of this touch.
     pub risk: Risk,
@@ -75,14 +116,19 @@ pub enum Operation {
     SqlPreview(sql::Preview),
     /// A look at a database's catalogue.
     SqlObjects(sql::Objects),
+    /// Something read or done on a cluster.
+    Kube(kube::Kube),
+    /// What an approver is shown of it: the server's own dry run, and nothing changed.
+    KubePreview(kube::Kube),
 }
 
 impl Operation {
-    /// `local` or `sql`.
+    /// `local`, `sql` or `kube`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Local(_) => "local",
+            Self::Kube(_) | Self::KubePreview(_) => "kube",
             Self::Sql(_) | Self::SqlPreview(_) | Self::SqlObjects(_) => "sql",
         }
     }
@@ -95,6 +141,7 @@ impl Operation {
             Self::Sql(sql) => sql.statement.verb(),
             Self::SqlPreview(_) => "select",
             Self::SqlObjects(_) => "describe",
+            Self::Kube(kube) | Self::KubePreview(kube) => kube.verb(),
         }
     }
 
@@ -102,8 +149,9 @@ impl Operation {
     #[must_use]
     pub fn risk(&self) -> Risk {
         match self {
-            Self::Local(_) | Self::SqlPreview(_) | Self::SqlObjects(_) => Risk::Read,
+            Self::Local(_) | Self::SqlPreview(_) | Self::SqlObjects(_) | Self::KubePreview(_) => Risk::Read,
             Self::Sql(sql) => sql.statement.risk(),
+            Self::Kube(kube) => kube.risk(),
         }
     }
 
@@ -114,7 +162,9 @@ impl Operation {
             Self::Local(_) => Vec::new(),
             Self::Sql(sql) => sql.statement.touches().to_vec(),
             Self::SqlPreview(preview) => preview.touches.clone(),
-            Self::SqlObjects(_) => vec![Touch { path: Vec::new(), verb: "describe", risk: Risk::Read }],
+            Self::SqlObjects(_) => vec![Touch { on: Place::Target, verb: "describe", risk: Risk::Read }],
+            Self::Kube(kube) => kube.touches(),
+            Self::KubePreview(kube) => kube.touches().into_iter().map(|touch| Touch { risk: Risk::Read, ..touch }).collect(),
         }
     }
 
@@ -123,7 +173,8 @@ impl Operation {
     pub fn preview(&self) -> Option<Self> {
         match self {
             Self::Sql(sql) => sql.preview().map(Self::SqlPreview),
-            Self::Local(_) | Self::SqlPreview(_) | Self::SqlObjects(_) => None,
+            Self::Kube(kube) => kube.has_preview().then(|| Self::KubePreview(kube.clone())),
+            Self::Local(_) | Self::SqlPreview(_) | Self::SqlObjects(_) | Self::KubePreview(_) => None,
         }
     }
 }

@@ -10,13 +10,13 @@ pub mod rule;
 
 use std::collections::BTreeMap;
 
-use cedar_policy::{Authorizer, Decision as CedarDecision, Entities, EntityUid, PolicySet, Request, Schema};
+use cedar_policy::{Authorizer, Decision as CedarDecision, Entities, PolicySet, Request, Schema};
 
 use crate::approval::{Electorate, Subject, Terms};
 use crate::call::{Judgement, TargetFacts};
 use crate::clock::Clock;
 use crate::identity::{Agent, Delegation, Human};
-use crate::operation::{Risk, Touch};
+use crate::operation::{Place, Risk, Touch};
 use crate::refusal::{Code, Refusal};
 use crate::registry::Stewards;
 
@@ -33,8 +33,8 @@ pub struct Policy {
     terms: BTreeMap<String, Terms>,
     /// Who answers for agents that work alone, by policy.
     owners: BTreeMap<String, String>,
-    /// Resources below each target that some policy names, by target.
-    named: BTreeMap<String, Vec<EntityUid>>,
+    /// What some policy names below a target, or of whichever target.
+    named: entities::Named,
     names: entities::Names,
     clock: Clock,
 }
@@ -55,7 +55,7 @@ struct Broken(String);
 pub struct ToolAtLeast<'a> {
     /// Its name.
     pub name: &'a str,
-    /// `local` or `sql`.
+    /// `local`, `sql` or `kube`.
     pub kind: &'static str,
     /// The verb of its mildest call.
     pub verb: &'static str,
@@ -85,13 +85,10 @@ impl Policy {
     /// The same, whatever the token's scope reaches: a scope can be stepped up, a policy cannot.
     #[must_use]
     pub fn could_see(&self, delegation: &Delegation, tool: ToolAtLeast<'_>, target: Option<&TargetFacts>) -> bool {
-        let touch = Touch { path: Vec::new(), verb: tool.verb, risk: tool.risk };
-        let mut resources = vec![self.names.resource(target, &touch, &[])];
-        if let Some(target) = target {
-            resources.extend(self.named.get(&target.name).into_iter().flatten().cloned().map(Some));
-        }
-        resources.iter().any(|resource| {
-            let verdict = self.judge(delegation, tool.name, tool.kind, &touch, target, resource);
+        let places = self.named.below(target, tool.kind);
+        std::iter::once(Place::Target).chain(places).any(|on| {
+            let touch = Touch { on, verb: tool.verb, risk: tool.risk };
+            let verdict = self.judge(delegation, tool.name, tool.kind, &touch, target);
             if let Err(broken) = &verdict {
                 tracing::error!(tool = tool.name, cause = broken.0, "a policy could not be evaluated, so the tool is hidden");
             }
@@ -138,12 +135,11 @@ impl Policy {
         kind: &str,
         touch: &Touch,
         target: Option<&TargetFacts>,
-        resource: &Option<EntityUid>,
     ) -> Result<Verdict, Broken> {
         let broken = |what: &str| Broken(format!("failed to build {what}"));
-        let resource = resource.clone().ok_or_else(|| broken("the resource's id"))?;
         let (principal, mut known) = self.names.delegation_entities(delegation).ok_or_else(|| broken("the principal"))?;
-        known.extend(self.names.resource_entities(&resource, target).ok_or_else(|| broken("the resource"))?);
+        let (resource, of_resource) = entities::resource(target, &touch.on).ok_or_else(|| broken("the resource"))?;
+        known.extend(of_resource);
         let entities = Entities::from_entities(known, Some(&self.schema)).map_err(|error| Broken(error.to_string()))?;
         let context = entities::touch_context(tool, kind, touch).ok_or_else(|| broken("the context"))?;
         let decide = |action: &str| {

@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::approval::{Asking, Subject, Terms};
-use crate::call::TargetFacts;
+use crate::approval::{Asking, Shown, Subject, Terms};
+use crate::call::{Seen, TargetFacts};
 use crate::clock::{Timestamp, rfc3339};
 use crate::identity::{Agent, Human};
 use crate::ledger::Row;
@@ -104,6 +104,9 @@ pub struct Filed {
     pub shown: Value,
     /// More rows than this roll back.
     pub max_rows: Option<u64>,
+    /// The objects that the approver was shown; others are left alone.
+    #[serde(default)]
+    pub objects: Vec<Seen>,
     /// The agent's own reason, untrusted.
     pub reason: Option<String>,
     /// The policies that asked.
@@ -187,11 +190,7 @@ impl Filed {
             agent: Agent { issuer: self.agent.issuer.clone(), id: self.agent.id.clone(), chain: Vec::new() },
             target: self.target.as_ref().map(|(name, engine, environment)| TargetFacts {
                 name: name.clone(),
-                engine: [Engine::Postgres, Engine::MySql]
-                    .into_iter()
-                    .find(|known| known.as_str() == engine)
-                    .unwrap_or(Engine::Sqlite)
-                    .as_str(),
+                engine: engine_named(engine),
                 environment: environment.clone(),
                 search_path: Vec::new(),
             }),
@@ -203,14 +202,7 @@ impl Filed {
     }
 
     /// A new request, without digest and salt yet.
-    pub(super) fn new(
-        id: &str,
-        asking: Asking<'_>,
-        shown: Value,
-        max_rows: Option<u64>,
-        asked_at: Timestamp,
-        expires_at: Timestamp,
-    ) -> Self {
+    pub(super) fn new(id: &str, asking: Asking<'_>, shown: Shown, asked_at: Timestamp, expires_at: Timestamp) -> Self {
         let Asking { call, judgement, terms } = asking;
         let delegation = &call.facts.delegation;
         let (human, agent) = (delegation.human(), delegation.agent());
@@ -225,10 +217,11 @@ impl Filed {
             target: call.target.as_ref().map(|target| (target.name.clone(), target.engine.to_owned(), target.environment.clone())),
             verb: call.operation.verb().to_owned(),
             risk: judgement.risk.level(),
-            touches: call.operation.touches().iter().map(|touch| format!("{} {}", touch.verb, touch.path.join("."))).collect(),
-            operation: render(&call.operation),
-            shown,
-            max_rows,
+            touches: call.operation.touches().iter().map(|touch| format!("{} {}", touch.verb, touch.on)).collect(),
+            operation: shown.operation.unwrap_or_else(|| render(&call.operation)),
+            shown: shown.effect,
+            max_rows: shown.bound.rows,
+            objects: shown.bound.objects,
             reason: call.reason.clone(),
             policies: judgement.ids.clone(),
             quorum,
@@ -247,6 +240,12 @@ impl Filed {
     }
 }
 
+/// The engine by its name, as targets have it.
+fn engine_named(name: &str) -> &'static str {
+    let known = [Engine::Sqlite.as_str(), Engine::Postgres.as_str(), Engine::MySql.as_str(), crate::call::KUBERNETES];
+    known.into_iter().find(|known| *known == name).unwrap_or("unknown")
+}
+
 /// The exact operation, for a human's eyes.
 fn render(operation: &Operation) -> Value {
     match operation {
@@ -256,7 +255,8 @@ fn render(operation: &Operation) -> Value {
             "expect_max_rows": sql.expect_max_rows,
         }),
         Operation::Local(local) => json!({ "tool": local.verb() }),
-        Operation::SqlPreview(_) | Operation::SqlObjects(_) => json!({ "verb": operation.verb() }),
+        Operation::Kube(kube) => kube.show(),
+        Operation::SqlPreview(_) | Operation::SqlObjects(_) | Operation::KubePreview(_) => json!({ "verb": operation.verb() }),
     }
 }
 
@@ -322,6 +322,7 @@ impl View {
             "operation": filed.operation,
             "preview": filed.shown,
             "max_rows": filed.max_rows,
+            "bound_to": filed.objects,
             "reason_of_the_agent_unverified": filed.reason,
             "policies": filed.policies,
             "quorum": filed.quorum,

@@ -5,6 +5,7 @@ use aws_lc_rs::digest;
 use serde_json::{Value, json};
 
 use crate::approval::{Asking, Desk, Filed};
+use crate::call::Bound;
 use crate::clock::rfc3339;
 use crate::id::{ApprovalId, CallId};
 use crate::ledger::{Write, canonical};
@@ -16,7 +17,7 @@ pub struct Approval {
     id: ApprovalId,
     call: CallId,
     commit: String,
-    max_rows: Option<u64>,
+    bound: Bound,
     spent: Filed,
 }
 
@@ -39,10 +40,10 @@ impl Approval {
         &self.commit
     }
 
-    /// The rows that the approver was shown the call would touch; more must be rolled back.
+    /// What the approver was shown the call would touch. Consumes the proof: it is spent by then.
     #[must_use]
-    pub const fn max_rows(&self) -> Option<u64> {
-        self.max_rows
+    pub fn into_bound(self) -> Bound {
+        self.bound
     }
 
     /// The write that spends it: approved → spent, or the whole change is refused.
@@ -79,15 +80,23 @@ impl Desk {
         Ok(hex::encode(self.ledger.keys().digest(&bytes)))
     }
 
-    /// The commitment that leaves carry: SHA-256("approval/v1" ‖ salt ‖ digest ‖ bounds ‖ expiry).
-    pub(super) fn commitment(salt: &[u8; 32], digest_hex: &str, max_rows: Option<u64>, expires_at: crate::clock::Timestamp) -> String {
+    /// The commitment that leaves carry: SHA-256("approval/v1" ‖ salt ‖ digest ‖ rows ‖ objects ‖ expiry).
+    pub(super) fn commitment(salt: &[u8; 32], digest_hex: &str, filed: &Filed) -> String {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(b"approval/v1");
         context.update(salt);
         context.update(digest_hex.as_bytes());
-        context.update(max_rows.map_or_else(|| "-".to_owned(), |rows| rows.to_string()).as_bytes());
+        context.update(filed.max_rows.map_or_else(|| "-".to_owned(), |rows| rows.to_string()).as_bytes());
+        for seen in &filed.objects {
+            let none = || "-".to_owned();
+            for part in [seen.object.clone(), seen.uid.clone().unwrap_or_else(none), seen.version.clone().unwrap_or_else(none)] {
+                // Lengths keep ("ab", "c") apart from ("a", "bc").
+                context.update(&(part.len() as u64).to_be_bytes());
+                context.update(part.as_bytes());
+            }
+        }
         context.update(b"|");
-        context.update(rfc3339(expires_at).as_bytes());
+        context.update(rfc3339(filed.expires_at()).as_bytes());
         hex::encode(context.finish())
     }
 
@@ -97,7 +106,7 @@ impl Desk {
         let digest = self.digest(asking)?;
         let salt: [u8; 32] = hex::decode(&filed.salt).ok().and_then(|salt| salt.try_into().ok()).ok_or_else(unknown)?;
         // Opened against the arguments that are about to run, not against what the row says they were.
-        if Self::commitment(&salt, &digest, filed.max_rows, filed.expires_at()) != filed.commit {
+        if Self::commitment(&salt, &digest, filed) != filed.commit {
             return Err(unknown());
         }
         let mut spent = filed.clone();
@@ -106,7 +115,7 @@ impl Desk {
             id: ApprovalId::parse(&filed.id).map_err(|_| unknown())?,
             call: asking.call.facts.id.clone(),
             commit: filed.commit.clone(),
-            max_rows: filed.max_rows,
+            bound: Bound { rows: filed.max_rows, objects: filed.objects.clone() },
             spent,
         })
     }

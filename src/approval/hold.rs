@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use crate::approval::{Approval, Asking, Desk, Filed, State, View};
-use crate::call::{Answer, Line, Progress, Waiting};
+use crate::call::{Answer, Bound, Line, Progress, Waiting};
 use crate::clock::rfc3339;
 use crate::id::ApprovalId;
 use crate::identity::{Agent, Human, Reach};
@@ -36,8 +36,10 @@ pub enum Found {
 pub struct Shown {
     /// The masked preview, as the approver sees it; null where nothing can be shown.
     pub effect: Value,
-    /// Rows that the call would touch.
-    pub rows: Option<u64>,
+    /// What the call would touch, and nothing else once it is approved.
+    pub bound: Bound,
+    /// The operation as a human may read it, masked; the plain one otherwise.
+    pub operation: Option<Value>,
 }
 
 /// How a wait ended.
@@ -106,10 +108,10 @@ impl Desk {
         let now = self.clock.now();
         let ttl = asking.terms.ttl.unwrap_or(self.settings.ttl);
         let expires_at = now + TimeDelta::from_std(ttl).unwrap_or_default();
-        let mut filed = Filed::new(id.as_str(), asking, shown.effect, shown.rows, now, expires_at);
+        let mut filed = Filed::new(id.as_str(), asking, shown, now, expires_at);
         let salt = crate::ledger::salt().map_err(Unavailable::because)?;
         filed.salt = hex::encode(salt);
-        filed.commit = Self::commitment(&salt, &digest, filed.max_rows, filed.expires_at());
+        filed.commit = Self::commitment(&salt, &digest, &filed);
 
         let facts = &asking.call.facts;
         let agent_key = format!("{}:{}", self.recorder.human(facts.delegation.human()), self.recorder.agent(facts.delegation.agent()));

@@ -96,8 +96,8 @@ impl Audit {
         let change = Change { leaves: vec![leaf], writes, payloads };
         let committed = self.ledger.commit(change).instrument(debug_span!("outcome")).await.inspect_err(|_| self.recorder.forget())?;
         let receipt = reply::receipt(self.ledger.origin(), committed.receipts.first());
-        let preview_rows = drained.outcome.as_ref().ok().and_then(|done| done.preview_rows);
-        Ok(Reply::mint(envelope, drained.outcome.as_ref().err(), Some(entry.risk), preview_rows, receipt))
+        let preview = drained.outcome.as_ref().ok().and_then(|done| done.preview.clone());
+        Ok(Reply::mint(envelope, drained.outcome.as_ref().err(), Some(entry.risk), preview, receipt))
     }
 }
 
@@ -126,7 +126,7 @@ async fn drain(mut masked: Masked, bytes_max: u64) -> Drained {
             }
             MaskedPiece::Document(value) => {
                 bytes = bytes.saturating_add(value.to_string().len() as u64);
-                document = Some(value).filter(|_| bytes <= bytes_max);
+                document = Some(merged(document, value)).filter(|_| bytes <= bytes_max);
             }
             MaskedPiece::Done(done) => outcome = Ok(done),
             MaskedPiece::Failed { refusal, stopped: confirmed } => {
@@ -141,8 +141,24 @@ async fn drain(mut masked: Masked, bytes_max: u64) -> Drained {
             false => Ok(Done { truncated: true, ..done }),
         });
     }
-    let result = document.unwrap_or_else(|| table(columns.as_deref(), rows, outcome.as_ref().ok()));
+    let result = match (columns, document) {
+        (None, Some(document)) => document,
+        // What is said beside rows is about them.
+        (columns, more) => merged(Some(table(columns.as_deref(), rows, outcome.as_ref().ok())), more.unwrap_or_default()),
+    };
     Drained { result, outcome, stopped, rows: row_count, credential, report: masked.report() }
+}
+
+/// Two documents as one.
+fn merged(document: Option<Value>, more: Value) -> Value {
+    match (document, more) {
+        (Some(Value::Object(mut members)), Value::Object(more)) => {
+            members.extend(more);
+            Value::Object(members)
+        }
+        (Some(document), Value::Null) => document,
+        (_, more) => more,
+    }
 }
 
 /// Rows as the agent reads them.
@@ -160,7 +176,7 @@ fn table(columns: Option<&[MaskedColumn]>, rows: Vec<Value>, done: Option<&Done>
         if let Some(affected) = done.affected_rows {
             result.insert("affected_rows".to_owned(), Value::from(affected));
         }
-        if let Some(preview) = done.preview_rows {
+        if let Some(preview) = done.preview.as_ref().and_then(|preview| preview.rows) {
             result.insert("would_touch_rows".to_owned(), Value::from(preview));
         }
     }

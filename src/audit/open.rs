@@ -5,7 +5,8 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 
 use crate::audit::{Audit, OPEN_CALL, Unavailable, references};
-use crate::call::{Answer, Call, Facts, Stop, TargetFacts, ToolFacts};
+use crate::call::{Answer, Bound, Call, Facts, Stop, TargetFacts, ToolFacts};
+use crate::id::DelegationId;
 use crate::ledger::{Change, CommitError, Row, Write};
 use crate::operation::Risk;
 use crate::policy::Authorized;
@@ -17,7 +18,8 @@ use crate::registry::Registry;
 #[derive(Debug)]
 pub struct Permit {
     call: Call,
-    max_affected: Option<u64>,
+    bound: Option<Bound>,
+    lent: Option<DelegationId>,
 }
 
 impl Permit {
@@ -27,10 +29,22 @@ impl Permit {
         &self.call
     }
 
+    /// What an approver was shown the call would touch, if one was asked: the call may touch nothing else.
+    #[must_use]
+    pub const fn bound(&self) -> Option<&Bound> {
+        self.bound.as_ref()
+    }
+
     /// Rows that an approver was shown the call would touch; more must be rolled back.
     #[must_use]
-    pub const fn max_affected(&self) -> Option<u64> {
-        self.max_affected
+    pub fn max_affected(&self) -> Option<u64> {
+        self.bound.as_ref().and_then(|bound| bound.rows)
+    }
+
+    /// The registered delegation that covers the call, where there is one.
+    #[must_use]
+    pub const fn lent(&self) -> Option<&DelegationId> {
+        self.lent.as_ref()
     }
 }
 
@@ -95,8 +109,8 @@ impl Audit {
                     parent,
                     began: Instant::now(),
                 };
-                let max_affected = approval.as_ref().and_then(crate::approval::Approval::max_rows);
-                Ok(Ok((Permit { call, max_affected }, entry)))
+                let bound = approval.map(crate::approval::Approval::into_bound);
+                Ok(Ok((Permit { call, bound, lent: judgement.covered_by }, entry)))
             }
             Err(CommitError::Conflict { write }) => {
                 self.recorder.forget();

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::call::{Facts, Waiting};
+use crate::call::{Bound, Facts, Waiting};
 use crate::clock::rfc3339;
 use crate::ledger::Receipt;
 use crate::operation::Risk;
@@ -14,7 +14,7 @@ pub struct Reply {
     envelope: Map<String, Value>,
     code: Option<Code>,
     needed: Option<Risk>,
-    preview_rows: Option<u64>,
+    preview: Option<Bound>,
     receipt: Value,
 }
 
@@ -43,10 +43,10 @@ impl Reply {
         self.needed
     }
 
-    /// Rows that a previewed change would touch.
+    /// What a previewed change would touch.
     #[must_use]
-    pub const fn preview_rows(&self) -> Option<u64> {
-        self.preview_rows
+    pub const fn preview(&self) -> Option<&Bound> {
+        self.preview.as_ref()
     }
 
     /// Where the outcome stands in the ledger: `origin`, `index`, `leaf_hash`.
@@ -59,12 +59,12 @@ impl Reply {
         envelope: Map<String, Value>,
         refusal: Option<&Refusal>,
         needed: Option<Risk>,
-        preview_rows: Option<u64>,
+        preview: Option<Bound>,
         receipt: Value,
     ) -> Self {
         let code = refusal.map(Refusal::code);
         let needed = needed.filter(|_| code == Some(Code::InsufficientScope));
-        Self { envelope, code, needed, preview_rows, receipt }
+        Self { envelope, code, needed, preview, receipt }
     }
 }
 

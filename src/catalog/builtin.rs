@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::call::TargetFacts;
-use crate::catalog::{Listing, arguments, schema};
+use crate::catalog::{Listing, Target, arguments, kube, schema};
 use crate::operation::Risk;
 
 /// Which.
@@ -19,9 +18,10 @@ pub(super) enum Builtin {
     DbDescribe,
     ApprovalStatus,
     ApprovalWait,
+    Kube(kube::Tool),
 }
 
-pub(super) const ALL: [Builtin; 8] = [
+const OWN: [Builtin; 8] = [
     Builtin::ListTargets,
     Builtin::Whoami,
     Builtin::DbQuery,
@@ -31,6 +31,11 @@ pub(super) const ALL: [Builtin; 8] = [
     Builtin::ApprovalStatus,
     Builtin::ApprovalWait,
 ];
+
+/// All of them.
+pub(super) fn all() -> impl Iterator<Item = Builtin> {
+    OWN.into_iter().chain(kube::ALL.map(Builtin::Kube))
+}
 
 impl Builtin {
     const fn name(self) -> &'static str {
@@ -43,6 +48,7 @@ impl Builtin {
             Self::DbDescribe => "db_describe",
             Self::ApprovalStatus => "approval_status",
             Self::ApprovalWait => "approval_wait",
+            Self::Kube(tool) => tool.name(),
         }
     }
 
@@ -56,13 +62,15 @@ impl Builtin {
             Self::DbDescribe => "Describe a table or view",
             Self::ApprovalStatus => "Look at an approval",
             Self::ApprovalWait => "Wait for an approval",
+            Self::Kube(tool) => tool.title(),
         }
     }
 
-    const fn description(self) -> &'static str {
-        match self {
+    fn description(self) -> String {
+        let told = match self {
+            Self::Kube(tool) => return tool.description(),
             Self::ListTargets => {
-                "Lists the databases that you may use, with their engine and environment, and whether you may read or write there. Call it first."
+                "Lists the databases and clusters that you may use, with their engine and environment, and whether you may read or write there. Call it first."
             }
             Self::Whoami => "Says in whose name you act: the human, the agent, the scopes, and until when.",
             Self::DbQuery => {
@@ -81,7 +89,8 @@ impl Builtin {
             Self::ApprovalWait => {
                 "Waits until a human has decided an approval, or until max_wait_s, and says how it stands. When it says approved, repeat the exact same call as before; this tool does not execute it."
             }
-        }
+        };
+        told.to_owned()
     }
 
     const fn mildest(self) -> (&'static str, &'static str, Risk) {
@@ -90,6 +99,10 @@ impl Builtin {
             Self::DbQuery => ("sql", "select", Risk::Read),
             Self::DbExecute => ("sql", "update", Risk::Write),
             Self::DbSearchObjects | Self::DbDescribe => ("sql", "describe", Risk::Read),
+            Self::Kube(tool) => {
+                let (verb, risk) = tool.mildest();
+                ("kube", verb, risk)
+            }
         }
     }
 
@@ -102,30 +115,42 @@ impl Builtin {
             Self::DbDescribe => schema::input::<arguments::Describe>(),
             Self::ApprovalStatus => schema::input::<arguments::ApprovalStatus>(),
             Self::ApprovalWait => schema::input::<arguments::ApprovalWait>(),
+            Self::Kube(tool) => tool.input(),
         }
     }
 
     fn result(self) -> Value {
         match self {
             Self::DbQuery | Self::DbExecute => schema::rows(),
+            Self::Kube(tool) => tool.result(),
             _ => json!({ "type": "object" }),
         }
     }
 
-    pub(super) fn listing(self, targets: &[TargetFacts]) -> Listing {
+    fn annotations(self) -> [bool; 4] {
+        match self {
+            Self::Kube(tool) => tool.annotations(),
+            _ => {
+                let reads = self.mildest().2 == Risk::Read;
+                [reads, !reads, reads, false]
+            }
+        }
+    }
+
+    /// How it is listed, for the targets of its kind among these.
+    pub(super) fn listing<'a>(self, targets: impl Iterator<Item = &'a Target>) -> Listing {
         let (kind, verb, min_risk) = self.mildest();
-        let reads = min_risk == Risk::Read;
         Listing {
             name: self.name().to_owned(),
             title: self.title().to_owned(),
-            description: self.description().to_owned(),
+            description: self.description(),
             input_schema: self.input(),
             output_schema: schema::output(&self.result()),
-            annotations: [reads, !reads, reads, false],
+            annotations: self.annotations(),
             min_risk,
             verb,
             kind,
-            targets: if kind == "local" { Vec::new() } else { targets.to_vec() },
+            targets: targets.filter(|target| target.of.kind() == kind).map(|target| target.facts.clone()).collect(),
         }
     }
 }

@@ -1,7 +1,11 @@
-//! Declared tools: one target, one fixed statement, typed parameters, from `tools/sql/*.toml`. Checked when they are loaded.
+//! Declared tools: one target, one fixed statement or one call of a built-in tool, typed parameters. Checked when they are loaded.
 //!
-//! The statement is parsed like any statement, so its risk is what the parser finds; a declaration may raise it and never lower it. Values are
-//! bound as parameters, never written into the text.
+//! What a declared tool does is parsed like any statement or call, so its risk is what the parser finds; a declaration may raise it and never lower
+//! it. Values are bound as parameters of a statement, never written into its text; into the arguments of a call they go as they are, and are checked
+//! there like an agent's own.
+
+pub(super) mod fixed;
+mod parameter;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,9 +18,13 @@ use serde_json::{Map, Value, json};
 use toml::Spanned;
 
 use crate::catalog::arguments::ROWS_MAX;
-use crate::catalog::{Listing, Target, schema};
+use crate::catalog::definition::fixed::Fixed;
+use crate::catalog::definition::parameter::RawParameter;
+use crate::catalog::{Listing, Target, TargetOf, schema};
 use crate::operation::Risk;
 use crate::operation::sql::Statement;
+
+pub use parameter::Parameter;
 
 /// A file of `tools/`.
 #[derive(Debug, Clone)]
@@ -48,8 +56,6 @@ impl fmt::Display for Problem {
 const FILE_MAX_BYTES: u64 = 256 * 1024;
 /// Files that a folder may hold.
 const FILES_MAX: usize = 1_000;
-/// The longest pattern, in bytes.
-const PATTERN_MAX: usize = 500;
 
 /// Reads every `*.toml` of a folder, by name.
 ///
@@ -86,43 +92,30 @@ struct File {
     title: Option<String>,
     description: Spanned<String>,
     target: Spanned<String>,
-    statement: Spanned<String>,
-    row_limit: Spanned<u32>,
+    statement: Option<Spanned<String>>,
+    row_limit: Option<Spanned<u32>>,
+    call: Option<Spanned<String>>,
+    #[serde(default)]
+    arguments: toml::Table,
     risk: Option<Spanned<String>>,
     #[serde(default)]
     parameter: Vec<Spanned<RawParameter>>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawParameter {
-    name: String,
-    #[serde(rename = "type")]
-    kind: String,
-    description: String,
-    #[serde(default = "yes")]
-    required: bool,
-    default: Option<toml::Value>,
-    min: Option<f64>,
-    max: Option<f64>,
-    pattern: Option<String>,
-    max_length: Option<u32>,
-    values: Option<Vec<String>>,
-}
-
-const fn yes() -> bool {
-    true
-}
-
-/// A parameter of a declared tool.
+/// What a declared tool does.
 #[derive(Debug, Clone)]
-pub struct Parameter {
-    /// Its name.
-    pub name: String,
-    /// Its JSON Schema.
-    pub schema: Value,
-    /// Must be given.
-    pub required: bool,
+pub(super) enum Does {
+    /// A statement.
+    Sql {
+        /// Which.
+        statement: Box<Statement>,
+        /// Whether humans share the target's login.
+        is_shared: bool,
+        /// Rows that come back at most.
+        row_limit: u32,
+    },
+    /// A call of one of the Kubernetes tools.
+    Kube(Fixed),
 }
 
 /// A declared tool.
@@ -134,10 +127,8 @@ pub struct Declared {
     description: String,
     /// Its target.
     pub target: Target,
-    /// Its statement.
-    pub statement: Statement,
-    /// Rows that come back at most.
-    pub row_limit: u32,
+    /// What it does there.
+    pub(super) does: Does,
     /// The declared risk, where it is above what the parser finds.
     pub raised: Option<Risk>,
     /// Its parameters, in the order of the placeholders.
@@ -168,9 +159,6 @@ impl Declared {
                 "the description must tell an agent what the tool is for, in 10 to 1024 bytes".to_owned(),
             ));
         }
-        if !(1..=ROWS_MAX).contains(raw.row_limit.get_ref()) {
-            problems.push(problem(raw.row_limit.span(), format!("`row_limit` must be 1 to {ROWS_MAX}")));
-        }
         let mut parameters = Vec::new();
         for parameter in &raw.parameter {
             let span = parameter.span();
@@ -186,61 +174,48 @@ impl Declared {
             problems.push(problem(raw.target.span(), format!("there is no target `{}` in the configuration", raw.target.get_ref())));
             return Err(problems);
         };
-        let statement = match Statement::parse(target.engine, raw.statement.get_ref()) {
-            Ok(statement) => statement,
-            Err(refusal) => {
-                problems.push(problem(raw.statement.span(), refusal.message()));
+        let does = match does(&raw, target, &parameters) {
+            Ok(does) => does,
+            Err((span, message)) => {
+                problems.push(problem(span.unwrap_or_else(|| raw.name.span()), message));
                 return Err(problems);
             }
         };
-        if statement.placeholders() != parameters.len() {
-            problems.push(problem(
-                raw.statement.span(),
-                format!("the statement has {} placeholders and the tool {} parameters", statement.placeholders(), parameters.len()),
-            ));
-        }
+        let found = does.risk();
         let raised = match raw.risk.as_ref().map(|risk| (risk.span(), Risk::parse(risk.get_ref()))) {
             None => None,
             Some((span, None)) => {
                 problems.push(problem(span, "`risk` must be read, write, destructive or admin".to_owned()));
                 None
             }
-            Some((span, Some(risk))) if risk < statement.risk() => {
+            Some((span, Some(risk))) if risk < found => {
                 problems.push(problem(
                     span,
-                    format!(
-                        "`risk` is {risk}, and the statement is {}: a declaration can raise the risk, never lower it",
-                        statement.risk()
-                    ),
+                    format!("`risk` is {risk}, and what it does is {found}: a declaration can raise the risk, never lower it"),
                 ));
                 None
             }
-            Some((_, Some(risk))) => Some(risk).filter(|risk| *risk > statement.risk()),
+            Some((_, Some(risk))) => Some(risk).filter(|risk| *risk > found),
         };
         if !problems.is_empty() {
             return Err(problems);
         }
         let title = raw.title.unwrap_or_else(|| name.replace('_', " "));
-        Ok(Self {
-            name,
-            title,
-            description: raw.description.into_inner(),
-            target: target.clone(),
-            statement,
-            row_limit: raw.row_limit.into_inner(),
-            raised,
-            parameters,
-        })
+        Ok(Self { name, title, description: raw.description.into_inner(), target: target.clone(), does, raised, parameters })
     }
 
     /// The risk of its calls.
     pub(super) fn risk(&self) -> Risk {
-        self.raised.unwrap_or(Risk::Read).max(self.statement.risk())
+        self.raised.unwrap_or(Risk::Read).max(self.does.risk())
     }
 
     /// What its hash is over, beside the listing.
     pub(super) fn definition(&self) -> String {
-        format!("{} {} {} {}", self.target.facts.name, self.statement.text(), self.row_limit, self.risk())
+        let does = match &self.does {
+            Does::Sql { statement, row_limit, .. } => format!("{} {row_limit}", statement.text()),
+            Does::Kube(fixed) => fixed.definition(),
+        };
+        format!("{} {does} {}", self.target.facts.name, self.risk())
     }
 
     pub(super) fn listing(&self) -> Listing {
@@ -257,7 +232,11 @@ impl Declared {
             ("required".to_owned(), json!(required)),
             ("additionalProperties".to_owned(), json!(false)),
         ]);
-        let reads = self.statement.is_read();
+        let (verb, result) = match &self.does {
+            Does::Sql { statement, .. } => (statement.verb(), schema::rows()),
+            Does::Kube(fixed) => (fixed.tool.mildest().0, fixed.tool.result()),
+        };
+        let reads = self.does.reads();
         let note = if reads {
             "Personal data comes back masked."
         } else {
@@ -268,106 +247,76 @@ impl Declared {
             title: self.title.clone(),
             description: format!("{} {note}", self.description.trim()),
             input_schema: Arc::new(input),
-            output_schema: schema::output(&schema::rows()),
-            annotations: [reads, self.risk() >= Risk::Destructive, reads, false],
+            output_schema: schema::output(&result),
+            annotations: [reads, self.may_destroy(), reads, false],
             min_risk: self.risk(),
-            verb: self.statement.verb(),
-            kind: "sql",
+            verb,
+            kind: self.target.of.kind(),
             targets: vec![self.target.facts.clone()],
         }
     }
 }
 
-impl RawParameter {
-    fn check(&self, well_named: &dyn Fn(&str) -> bool) -> Result<Parameter, String> {
-        let name = &self.name;
-        let at = |why: &str| format!("the parameter `{name}`: {why}");
-        if !well_named(name) || name == "reason" || name == "timeout_ms" {
-            return Err(at("its name must be lower-case letters, digits and `_`, and not `reason` or `timeout_ms`"));
+impl Does {
+    /// The risk of its mildest call.
+    fn risk(&self) -> Risk {
+        match self {
+            Self::Sql { statement, .. } => statement.risk(),
+            Self::Kube(fixed) => fixed.tool.mildest().1,
         }
-        let mut schema = Map::from_iter([("description".to_owned(), json!(self.description))]);
-        let numeric = matches!(self.kind.as_str(), "integer" | "number");
-        match (self.kind.as_str(), &self.values) {
-            ("string" | "integer" | "number" | "boolean", None) => drop(schema.insert("type".to_owned(), json!(self.kind))),
-            ("enum", Some(values)) if !values.is_empty() => {
-                schema.insert("type".to_owned(), json!("string"));
-                schema.insert("enum".to_owned(), json!(values));
-            }
-            ("enum", _) => return Err(at("an enum needs `values`")),
-            ("string" | "integer" | "number" | "boolean", Some(_)) => return Err(at("`values` go with the type enum alone")),
-            _ => return Err(at("its type must be string, integer, number, boolean or enum")),
+    }
+
+    fn reads(&self) -> bool {
+        match self {
+            Self::Sql { statement, .. } => statement.is_read(),
+            Self::Kube(fixed) => fixed.tool.annotations()[0],
         }
-        if !numeric && (self.min.is_some() || self.max.is_some()) {
-            return Err(at("`min` and `max` go with numbers alone"));
-        }
-        for (key, bound) in [("minimum", self.min), ("maximum", self.max)] {
-            if let Some(bound) = bound {
-                schema.insert(key.to_owned(), if bound.fract() == 0.0 { json!(whole(bound)) } else { json!(bound) });
-            }
-        }
-        if self.kind == "string" {
-            schema.insert("maxLength".to_owned(), json!(self.max_length.unwrap_or(1_000)));
-            if let Some(pattern) = &self.pattern {
-                if pattern.len() > PATTERN_MAX || !is_anchored(pattern) {
-                    return Err(at(
-                        "a `pattern` must begin with ^ and end with $, in at most 500 bytes, with alternatives in a group and without flags: ^(a|b)$",
-                    ));
-                }
-                schema.insert("pattern".to_owned(), json!(pattern));
-            }
-        } else if self.pattern.is_some() || self.max_length.is_some() {
-            return Err(at("`pattern` and `max_length` go with strings alone"));
-        }
-        if let Some(default) = &self.default {
-            let default = serde_json::to_value(default).map_err(|error| at(&error.to_string()))?;
-            schema.insert("default".to_owned(), default);
-        }
-        if self.required && self.default.is_some() {
-            return Err(at("a parameter with a default is not required"));
-        }
-        let schema = Value::Object(schema);
-        let validator =
-            jsonschema::draft202012::options().build(&schema).map_err(|error| at(&format!("its schema is not valid: {error}")))?;
-        // What is bound where nothing is given must be what could have been given.
-        if let Some(error) = schema.get("default").and_then(|default| validator.iter_errors(default).next()) {
-            return Err(at(&format!("its default is none of its values: {error}")));
-        }
-        Ok(Parameter { name: name.clone(), schema, required: self.required })
     }
 }
 
-/// Whether a pattern speaks of the whole text: `^` and `$` at its ends, and nothing between them that takes either back (`^a|b$` lets
-/// anything through that ends in b, `^a\$` anything that begins with a$, and with the flag m each line stands for the text).
-fn is_anchored(pattern: &str) -> bool {
-    let Some(inner) = pattern.strip_prefix('^').and_then(|rest| rest.strip_suffix('$')) else { return false };
-    let (mut depth, mut in_class) = (0_u32, false);
-    let mut chars = inner.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            // Nothing follows: it takes the `$` at the end.
-            '\\' if chars.next().is_none() => return false,
-            // Engines differ on what a bare `[` within a class opens.
-            '[' if in_class => return false,
-            '[' => in_class = true,
-            ']' => in_class = false,
-            _ if in_class => {}
-            '(' => {
-                depth += 1;
-                let flags = chars.next_if_eq(&'?').is_some() && chars.peek().is_some_and(|c| !matches!(c, ':' | '=' | '!' | '<' | 'P'));
-                if flags {
-                    return false;
-                }
-            }
-            ')' => depth = depth.saturating_sub(1),
-            '|' if depth == 0 => return false,
-            _ => {}
-        }
+impl Declared {
+    fn may_destroy(&self) -> bool {
+        let of_tool = matches!(&self.does, Does::Kube(fixed) if fixed.tool.annotations()[1]);
+        of_tool || self.risk() >= Risk::Destructive
     }
-    depth == 0 && !in_class
 }
 
-/// A whole number without its point, as integers are compared in a schema.
-#[expect(clippy::cast_possible_truncation, reason = "the fraction is known to be zero, and a bound beyond i64 saturates")]
-fn whole(bound: f64) -> i64 {
-    bound as i64
+/// What a declaration says that the tool does; else where it is wrong, and why.
+fn does(raw: &File, target: &Target, parameters: &[Parameter]) -> Result<Does, (Option<Range<usize>>, String)> {
+    match (&raw.statement, &raw.call, &target.of) {
+        (Some(statement), None, TargetOf::Sql { engine, is_shared }) => {
+            let Some(row_limit) = &raw.row_limit else { return Err((Some(statement.span()), "`row_limit` is missing".to_owned())) };
+            if !(1..=ROWS_MAX).contains(row_limit.get_ref()) {
+                return Err((Some(row_limit.span()), format!("`row_limit` must be 1 to {ROWS_MAX}")));
+            }
+            if !raw.arguments.is_empty() {
+                return Err((Some(statement.span()), "`arguments` go with a `call`".to_owned()));
+            }
+            let at = |message: String| (Some(statement.span()), message);
+            let parsed = Statement::parse(*engine, statement.get_ref()).map_err(|refusal| at(refusal.message()))?;
+            if parsed.placeholders() != parameters.len() {
+                let (holes, given) = (parsed.placeholders(), parameters.len());
+                return Err(at(format!("the statement has {holes} placeholders and the tool {given} parameters")));
+            }
+            Ok(Does::Sql { statement: Box::new(parsed), is_shared: *is_shared, row_limit: *row_limit.get_ref() })
+        }
+        (None, Some(call), TargetOf::Kube { .. }) => {
+            if let Some(limit) = &raw.row_limit {
+                return Err((
+                    Some(limit.span()),
+                    "`row_limit` goes with a `statement`; a call has its own limits among its arguments".to_owned(),
+                ));
+            }
+            Fixed::new(call.get_ref(), &raw.arguments, parameters).map(Does::Kube).map_err(|message| (Some(call.span()), message))
+        }
+        (Some(statement), None, TargetOf::Kube { .. }) => Err((
+            Some(statement.span()),
+            "a `statement` is for a database; on a cluster a tool has a `call` and its `arguments`".to_owned(),
+        )),
+        (None, Some(call), TargetOf::Sql { .. }) => {
+            Err((Some(call.span()), "a `call` is for a cluster; on a database a tool has a `statement`".to_owned()))
+        }
+        (Some(_), Some(call), _) => Err((Some(call.span()), "a tool has either a `statement` or a `call`".to_owned())),
+        (None, None, _) => Err((None, "it has neither a `statement` (for a database) nor a `call` (for a cluster)".to_owned())),
+    }
 }

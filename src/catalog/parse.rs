@@ -9,15 +9,21 @@ use serde_json::{Map, Value};
 use crate::call::{Answer, Call, Facts, Limits, Line, Request, Stop, TargetFacts, ToolFacts};
 use crate::catalog::arguments::{self, ApprovalStatus, ApprovalWait, BYTES_MAX, Describe, Execute, Nothing, Query, SearchObjects};
 use crate::catalog::builtin::Builtin;
-use crate::catalog::{Action, Catalog, Declared, Target, Tool};
+use crate::catalog::definition::{Does, Parameter};
+use crate::catalog::kube;
+use crate::catalog::{Action, Catalog, Declared, Target, TargetOf, Tool};
 use crate::id::ApprovalId;
+use crate::operation::kube::Kube;
 use crate::operation::local::Local;
-use crate::operation::sql::{Detail, Mode, ObjectType, Objects, Param, Sql, Statement};
+use crate::operation::sql::{Detail, Engine, Mode, ObjectType, Objects, Param, Sql, Statement};
 use crate::operation::{Operation, Risk};
 use crate::refusal::{Code, Refusal};
 
 /// Bytes of all arguments.
 const ARGUMENTS_MAX_BYTES: usize = 256 * 1024;
+
+/// Rows of an answer from a cluster whose call does not say how many.
+const KUBE_ROWS: u32 = 5_000;
 
 /// What the arguments came to.
 struct Parsed {
@@ -30,7 +36,7 @@ struct Parsed {
 }
 
 /// A refusal, with the target if it was found.
-type Refused = (Refusal, Option<TargetFacts>);
+pub(super) type Refused = (Refusal, Option<TargetFacts>);
 
 impl Catalog {
     /// Parses a request into a call.
@@ -65,7 +71,7 @@ impl Catalog {
         }
         match &tool.action {
             Action::Builtin(builtin) => self.builtin(*builtin, value),
-            Action::Declared(declared) => self.declared(declared, arguments, value),
+            Action::Declared(declared) => self.declared(declared, arguments, &value),
         }
     }
 
@@ -92,9 +98,10 @@ impl Catalog {
             }
             Builtin::DbQuery => self.query(read(value)?),
             Builtin::DbExecute => self.execute(read(value)?),
+            Builtin::Kube(tool) => self.kube(tool, value),
             Builtin::DbSearchObjects => {
                 let (search, arguments): (SearchObjects, Value) = read(value)?;
-                let target = self.target(&search.target)?;
+                let (target, _) = self.database(&search.target, "db_search_objects")?;
                 let operation = Operation::SqlObjects(Objects::Search {
                     object: match search.object_type {
                         arguments::ObjectType::Schema => ObjectType::Schema,
@@ -124,7 +131,7 @@ impl Catalog {
             }
             Builtin::DbDescribe => {
                 let (describe, arguments): (Describe, Value) = read(value)?;
-                let target = self.target(&describe.target)?;
+                let (target, _) = self.database(&describe.target, "db_describe")?;
                 let operation = Operation::SqlObjects(Objects::Describe { schema: describe.schema, name: describe.name });
                 Ok(Parsed {
                     target: Some(target),
@@ -138,15 +145,34 @@ impl Catalog {
         }
     }
 
+    fn kube(&self, tool: kube::Tool, value: Value) -> Result<Parsed, Refused> {
+        let asked = kube::parse(tool, value)?;
+        let target = self.target(&asked.target)?;
+        let refuse = |refusal| (refusal, Some(target.facts.clone()));
+        let TargetOf::Kube { debug_images } = &target.of else { return Err(refuse(other_kind(&target, tool.name()))) };
+        if let Kube::Debug(debug) = &asked.operation {
+            image_allowed(debug_images, &debug.image).map_err(refuse)?;
+        }
+        let limits = self.limits(asked.timeout_ms, asked.rows.unwrap_or(KUBE_ROWS), asked.bytes);
+        Ok(Parsed {
+            operation: Operation::Kube(asked.operation),
+            raised: None,
+            arguments: asked.arguments,
+            reason: asked.reason,
+            limits,
+            target: Some(target),
+        })
+    }
+
     fn local(&self, local: Local, (read, arguments): (Nothing, Value), wait: Duration) -> Result<Parsed, Refused> {
         let limits = Limits { timeout: self.bounds.timeout.max(wait), rows: 1, bytes: self.bounds.bytes };
         Ok(Parsed { target: None, operation: Operation::Local(local), raised: None, arguments, reason: read.reason, limits })
     }
 
     fn query(&self, (query, arguments): (Query, Value)) -> Result<Parsed, Refused> {
-        let target = self.target(&query.target)?;
+        let (target, (engine, _)) = self.database(&query.target, "db_query")?;
         let refuse = |refusal| (refusal, Some(target.facts.clone()));
-        let statement = Statement::parse(target.engine, &query.sql).map_err(refuse)?;
+        let statement = Statement::parse(engine, &query.sql).map_err(refuse)?;
         if !statement.is_read() {
             let why = statement.why_not_read().unwrap_or("it is no query");
             return Err(refuse(Refusal::new(Code::NotRead).detail(why)));
@@ -158,10 +184,10 @@ impl Catalog {
     }
 
     fn execute(&self, (execute, arguments): (Execute, Value)) -> Result<Parsed, Refused> {
-        let target = self.target(&execute.target)?;
+        let (target, (engine, is_shared)) = self.database(&execute.target, "db_execute")?;
         let refuse = |refusal| (refusal, Some(target.facts.clone()));
-        let statement = Statement::parse(target.engine, &execute.sql).map_err(refuse)?;
-        pure_if_shared(&target, &statement).map_err(refuse)?;
+        let statement = Statement::parse(engine, &execute.sql).map_err(refuse)?;
+        pure_if_shared(is_shared, &statement).map_err(refuse)?;
         if statement.is_read() {
             return Err(refuse(Refusal::new(Code::InvalidArguments).detail("`sql` only reads: use db_query for it")));
         }
@@ -177,30 +203,57 @@ impl Catalog {
         Ok(Parsed { target: Some(target), operation, raised: None, arguments, reason: execute.reason, limits })
     }
 
-    fn declared(&self, declared: &Declared, given: &Map<String, Value>, value: Value) -> Result<Parsed, Refused> {
-        pure_if_shared(&declared.target, &declared.statement).map_err(|refusal| (refusal, Some(declared.target.facts.clone())))?;
+    fn declared(&self, declared: &Declared, given: &Map<String, Value>, value: &Value) -> Result<Parsed, Refused> {
+        let of_target = |refusal| (refusal, Some(declared.target.facts.clone()));
         let mut canonical = Map::new();
-        let mut params = Vec::new();
         for parameter in &declared.parameters {
             let value = given.get(&parameter.name).or_else(|| parameter.schema.get("default")).cloned().unwrap_or(Value::Null);
-            params.push(param(&value).map_err(|refusal| (refusal, Some(declared.target.facts.clone())))?);
             canonical.insert(parameter.name.clone(), value);
         }
         let timeout_ms = value.get("timeout_ms").and_then(Value::as_u64);
+        let (operation, limits) = match &declared.does {
+            Does::Sql { statement, is_shared, row_limit } => {
+                pure_if_shared(*is_shared, statement).map_err(of_target)?;
+                let bound = |parameter: &Parameter| param(canonical.get(&parameter.name).unwrap_or(&Value::Null));
+                let params = declared.parameters.iter().map(bound).collect::<Result<_, _>>().map_err(of_target)?;
+                let mode = if statement.is_read() { Mode::Query } else { Mode::Execute };
+                let sql = Sql { statement: (**statement).clone(), params, mode, expect_max_rows: None };
+                (Operation::Sql(sql), self.limits(timeout_ms, *row_limit, None))
+            }
+            Does::Kube(fixed) => {
+                let filled = fixed.fill(&declared.target.facts.name, &canonical, timeout_ms).map_err(of_target)?;
+                // The built-in tool's own schema judges what came of it.
+                let validator = self.tools.get(fixed.tool.name()).map(|tool| &tool.validator);
+                let error = validator.map(|validator| validator.iter_errors(&filled).next());
+                if let Some(error) = error.ok_or_else(|| of_target(Refusal::new(Code::UnknownTool)))? {
+                    return Err(of_target(Refusal::new(Code::InvalidArguments).detail(describe(&error))));
+                }
+                let parsed = self.kube(fixed.tool, filled).map_err(|(refusal, _)| of_target(refusal))?;
+                (parsed.operation, parsed.limits)
+            }
+        };
         canonical.insert("timeout_ms".to_owned(), timeout_ms.map_or(Value::Null, Value::from));
-        let mode = if declared.statement.is_read() { Mode::Query } else { Mode::Execute };
         Ok(Parsed {
             target: Some(declared.target.clone()),
-            operation: Operation::Sql(Sql { statement: declared.statement.clone(), params, mode, expect_max_rows: None }),
+            operation,
             raised: declared.raised,
             arguments: Value::Object(canonical),
             reason: value.get("reason").and_then(Value::as_str).map(ToOwned::to_owned),
-            limits: self.limits(timeout_ms, declared.row_limit, None),
+            limits,
         })
     }
 
     fn target(&self, name: &str) -> Result<Target, Refused> {
         self.targets.get(name).cloned().ok_or_else(|| (Refusal::new(Code::UnknownTarget), None))
+    }
+
+    /// A target that is a database: with its dialect, and whether humans share its login.
+    fn database(&self, name: &str, tool: &str) -> Result<(Target, (Engine, bool)), Refused> {
+        let target = self.target(name)?;
+        match target.of {
+            TargetOf::Sql { engine, is_shared } => Ok((target, (engine, is_shared))),
+            TargetOf::Kube { .. } => Err((other_kind(&target, tool), Some(target.facts.clone()))),
+        }
     }
 
     fn limits(&self, timeout_ms: Option<u64>, rows: u32, bytes: Option<u64>) -> Limits {
@@ -209,10 +262,28 @@ impl Catalog {
     }
 }
 
+fn other_kind(target: &Target, tool: &str) -> Refusal {
+    let what = match target.of {
+        TargetOf::Sql { .. } => "a database: use the db_ tools",
+        TargetOf::Kube { .. } => "a cluster: use the k8s_ tools",
+    };
+    Refusal::new(Code::InvalidArguments).detail(format!("`{tool}` is not for `{}`, which is {what}", target.facts.name))
+}
+
+/// Images that give a pod a shell are named by the target.
+fn image_allowed(allowed: &[String], image: &str) -> Result<(), Refusal> {
+    let fits = |pattern: &String| pattern.strip_suffix('*').map_or(pattern == image, |start| image.starts_with(start));
+    if allowed.iter().any(fits) {
+        return Ok(());
+    }
+    let allowed = if allowed.is_empty() { "it allows none".to_owned() } else { format!("it allows {}", allowed.join(", ")) };
+    Err(Refusal::new(Code::ImageNotAllowed).detail(allowed))
+}
+
 /// Through a shared login nothing may run that nobody here has judged: a function's body could take another role. The connector asks again.
-fn pure_if_shared(target: &Target, statement: &Statement) -> Result<(), Refusal> {
+fn pure_if_shared(is_shared: bool, statement: &Statement) -> Result<(), Refusal> {
     match statement.impure() {
-        Some(why) if target.is_shared => Err(Refusal::new(Code::FunctionNotAllowed).detail(why)),
+        Some(why) if is_shared => Err(Refusal::new(Code::FunctionNotAllowed).detail(why)),
         _ => Ok(()),
     }
 }
@@ -233,7 +304,7 @@ fn call(facts: Facts, line: Line, tool: &Tool, parsed: Parsed) -> Call {
 }
 
 /// The arguments as their type, and in canonical form: after defaults, without `reason`.
-fn read<T: DeserializeOwned + Serialize>(value: Value) -> Result<(T, Value), Refused> {
+pub(super) fn read<T: DeserializeOwned + Serialize>(value: Value) -> Result<(T, Value), Refused> {
     let invalid = |error: serde_json::Error| (Refusal::new(Code::InvalidArguments).detail(error.to_string()), None);
     let read: T = serde_json::from_value(value).map_err(invalid)?;
     let mut canonical = serde_json::to_value(&read).map_err(invalid)?;

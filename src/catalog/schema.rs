@@ -16,6 +16,35 @@ pub(super) fn params(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A patch of a Kubernetes object.
+pub(super) fn patch(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["object", "array"],
+        "description": "The patch: an object, or for `json` a list of operations.",
+    })
+}
+
+/// A program with its arguments.
+pub(super) fn argv(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 64,
+        "items": { "type": "string", "maxLength": 8192 },
+        "description": "The program and its arguments. There is no shell: [\"ls\", \"-l\", \"/data\"].",
+    })
+}
+
+/// The same, where there may be none.
+pub(super) fn argv_or_none(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 64,
+        "items": { "type": "string", "maxLength": 8192 },
+        "description": "The program and its arguments; the image's own otherwise. There is no shell.",
+    })
+}
+
 /// The schema of an argument type: inline, closed, without what is only meant for Rust.
 pub(super) fn input<T: JsonSchema>() -> Arc<Map<String, Value>> {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
@@ -101,6 +130,8 @@ pub(super) fn rows() -> Value {
             "row_count": { "type": "integer" },
             "affected_rows": { "type": "integer" },
             "truncated": { "type": "boolean" },
+            "continue": { "type": "string" },
+            "remaining": { "type": "integer" },
         },
         "required": ["truncated"],
     })

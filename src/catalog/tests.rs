@@ -43,9 +43,8 @@ fn delegation() -> Arc<Delegation> {
 
 fn target(name: &str) -> Target {
     Target {
-        is_shared: false,
         facts: TargetFacts { name: name.into(), engine: "sqlite", environment: "test".into(), search_path: vec!["main".into()] },
-        engine: Engine::Sqlite,
+        of: TargetOf::Sql { engine: Engine::Sqlite, is_shared: false },
     }
 }
 

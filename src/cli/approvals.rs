@@ -79,7 +79,8 @@ async fn list(remote: &Remote, state: String) -> Result<(), Failure> {
     let rows: Vec<Vec<String>> = approvals
         .iter()
         .map(|approval| {
-            ["/approval_id", "/state", "/risk", "/human/id", "/agent/id", "/target/name", "/operation/statement", "/expires_at"]
+            let what = if approval.pointer("/operation/statement").is_some() { "/operation/statement" } else { "/touches" };
+            ["/approval_id", "/state", "/risk", "/human/id", "/agent/id", "/target/name", what, "/expires_at"]
                 .iter()
                 .map(|pointer| cell(approval, pointer))
                 .collect()
@@ -116,7 +117,13 @@ fn describe(approval: &Value) {
         ("parameters", "/operation/parameters"),
         ("would touch", "/preview/would_touch_rows"),
     ] {
-        say(&format!("{title:<12} {}", inert(&cell(approval, pointer))));
+        // What goes on a cluster has no statement: it is shown as it is, below.
+        if approval.pointer(pointer).is_some_and(|value| !value.is_null()) {
+            say(&format!("{title:<12} {}", inert(&cell(approval, pointer))));
+        }
+    }
+    if approval.pointer("/operation/statement").is_none() {
+        operation(approval);
     }
     let columns = approval.pointer("/preview/columns").and_then(Value::as_array).cloned().unwrap_or_default();
     let rows = approval.pointer("/preview/rows").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -131,6 +138,33 @@ fn describe(approval: &Value) {
     let reason = cell(approval, "/reason_of_the_agent_unverified");
     if reason != "-" {
         say(&format!("\nthe agent says (unverified): {}", inert(&reason)));
+    }
+}
+
+/// What would go to a cluster, and what the cluster says would come of it.
+fn operation(approval: &Value) {
+    say("\nthe operation:");
+    let shown = approval.pointer("/operation").map(|operation| serde_json::to_string_pretty(operation).unwrap_or_default());
+    for line in shown.unwrap_or_default().lines() {
+        say(&inert(line));
+    }
+    let list = |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default();
+    let name = |object: &Value| {
+        let of = |part: &str| object.get(part).and_then(Value::as_str).map(|text| format!("{text}/")).unwrap_or_default();
+        inert(&format!("{} {}{}", cell(object, "/kind"), of("namespace"), cell(object, "/name")))
+    };
+    for object in list(approval, "/preview/objects") {
+        say(&format!("\n{} would be {}:", name(object.get("object").unwrap_or(&Value::Null)), inert(&cell(&object, "/action"))));
+        let rows: Vec<Vec<String>> = list(&object, "/changes")
+            .iter()
+            .map(|change| ["/path", "/before", "/after"].iter().map(|pointer| cell(change, pointer)).collect())
+            .collect();
+        table(&["FIELD", "BEFORE", "AFTER"], &rows);
+    }
+    for (pointer, what) in [("/preview/would_delete", "deleted"), ("/preview/would_evict", "evicted")] {
+        for object in list(approval, pointer) {
+            say(&format!("would be {what}: {}", name(object.get("object").unwrap_or(&Value::Null))));
+        }
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) fn settings(
 }
 
 /// Where a secret is kept; what is on this machine, and the same for everybody, must be there now.
-fn reference(reader: &mut Reader<'_>, span: &Range<usize>, text: &str) -> Option<Reference> {
+pub(super) fn reference(reader: &mut Reader<'_>, span: &Range<usize>, text: &str) -> Option<Reference> {
     let reference = match Reference::parse(text, &reader.dir) {
         Ok(reference) => reference,
         Err(message) => {

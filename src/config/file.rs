@@ -1,15 +1,15 @@
 //! The shape of `countersign.toml`: what users write, with its defaults. Unknown keys are errors.
 
+mod target;
+
 use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::de::value::SeqAccessDeserializer;
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use toml::Spanned;
+
+pub(super) use target::{Each, Group, Login, Role, Service, Target};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -259,114 +259,6 @@ pub(super) struct Vault {
 
 const fn sixty() -> u64 {
     60
-}
-
-/// `login = "{human.login}"`, a template for everybody, or `[[target.login]]`, one by one.
-#[derive(Debug)]
-pub(super) enum Each<T> {
-    Template(String),
-    Listed(Vec<T>),
-}
-
-impl<T> Default for Each<T> {
-    fn default() -> Self {
-        Self::Listed(Vec::new())
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Each<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// By hand: an untagged enum would say no more than that nothing fits.
-        struct Either<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
-            type Value = Each<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a template such as \"{human.login}\", or tables")
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Each<T>, E> {
-                Ok(Each::Template(text.to_owned()))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, tables: A) -> Result<Each<T>, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(tables)).map(Each::Listed)
-            }
-        }
-        deserializer.deserialize_any(Either(PhantomData))
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Target {
-    pub(super) name: String,
-    pub(super) engine: String,
-    pub(super) environment: String,
-    pub(super) path: Option<PathBuf>,
-    pub(super) host: Option<String>,
-    pub(super) port: Option<u16>,
-    pub(super) database: Option<String>,
-    #[serde(default = "yes")]
-    pub(super) tls: bool,
-    pub(super) ca: Option<PathBuf>,
-    pub(super) search_path: Option<Vec<String>>,
-    #[serde(default = "eight")]
-    pub(super) max_concurrent: usize,
-    #[serde(default = "thirty_two")]
-    pub(super) max_logins: usize,
-    #[serde(default = "five")]
-    pub(super) connect_timeout_s: u64,
-    #[serde(default)]
-    pub(super) login: Each<Login>,
-    pub(super) password: Option<String>,
-    pub(super) cert: Option<String>,
-    pub(super) key: Option<String>,
-    pub(super) service: Option<Service>,
-    #[serde(default)]
-    pub(super) role: Each<Role>,
-}
-
-const fn thirty_two() -> usize {
-    32
-}
-
-const fn yes() -> bool {
-    true
-}
-
-const fn eight() -> usize {
-    8
-}
-
-const fn five() -> u64 {
-    5
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Login {
-    pub(super) issuer: Option<String>,
-    pub(super) human: String,
-    pub(super) user: Option<String>,
-    pub(super) password: Option<String>,
-    pub(super) cert: Option<String>,
-    pub(super) key: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Service {
-    pub(super) user: Option<String>,
-    pub(super) password: Option<String>,
-    pub(super) cert: Option<String>,
-    pub(super) key: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Role {
-    pub(super) issuer: Option<String>,
-    pub(super) human: Option<String>,
-    pub(super) team: Option<String>,
-    pub(super) role: String,
 }
 
 #[derive(Debug, Deserialize)]

@@ -8,9 +8,10 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::broker::Target;
+use crate::call::KUBERNETES;
 use crate::config::credentials::{Written, source};
 use crate::config::file::Each;
-use crate::config::{Reader, file};
+use crate::config::{Reader, clusters, file};
 use crate::connector::{Endpoint, TargetSettings};
 use crate::credential::access::Roles;
 use crate::credential::name::{self, Template};
@@ -25,12 +26,18 @@ pub(super) fn target(reader: &mut Reader<'_>, target: Spanned<file::Target>, def
     if !well_named {
         reader.problem(span.clone(), format!("the target's name `{}` must be letters, digits, `_`, `-` and `.`, at most 64", target.name));
     }
+    if target.engine != KUBERNETES
+        && let Some(key) = clusters::own_key(&target)
+    {
+        reader.problem(span.clone(), format!("`{key}` belongs to a target of the engine kubernetes"));
+    }
     let (endpoint, access) = match target.engine.as_str() {
         "sqlite" => sqlite(reader, &span, &target)?,
         "postgres" => postgres(reader, &span, &target, default_issuer, vault)?,
         "mysql" => mysql(reader, &span, &target, default_issuer, vault)?,
+        KUBERNETES => clusters::kubernetes(reader, &span, &target, default_issuer, vault)?,
         other => {
-            reader.problem(span, format!("the engine `{other}` is not one of sqlite, postgres, mysql"));
+            reader.problem(span, format!("the engine `{other}` is not one of sqlite, postgres, mysql, kubernetes"));
             return None;
         }
     };
@@ -56,7 +63,7 @@ fn sqlite(reader: &mut Reader<'_>, span: &Range<usize>, target: &file::Target) -
     Some((Endpoint::Sqlite { path: reader.beside(path) }, Access::File))
 }
 
-fn is_empty<T>(each: &Each<T>) -> bool {
+pub(super) fn is_empty<T>(each: &Each<T>) -> bool {
     matches!(each, Each::Listed(listed) if listed.is_empty())
 }
 
@@ -156,7 +163,7 @@ fn place<'a>(reader: &mut Reader<'_>, span: &Range<usize>, target: &'a file::Tar
 }
 
 /// The file of authorities to trust, which must be readable.
-fn authorities(reader: &mut Reader<'_>, span: &Range<usize>, target: &file::Target) -> Option<PathBuf> {
+pub(super) fn authorities(reader: &mut Reader<'_>, span: &Range<usize>, target: &file::Target) -> Option<PathBuf> {
     let ca = target.ca.as_ref().map(|path| reader.beside(path));
     if let Some(path) = ca.as_ref()
         && let Err(error) = std::fs::File::open(path)

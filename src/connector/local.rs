@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::approval::Desk;
 use crate::audit::{Permit, Unavailable};
-use crate::call::TargetFacts;
+use crate::call::{KUBERNETES, TargetFacts};
 use crate::clock::{Clock, rfc3339};
 use crate::id::ApprovalId;
 use crate::operation::Risk;
@@ -43,16 +43,21 @@ impl Locals {
 
     fn list_targets(&self, permit: &Permit) -> Value {
         let delegation = &permit.call().facts.delegation;
-        let sees = |name, verb, risk, target| self.policy.sees(delegation, ToolAtLeast { name, kind: "sql", verb, risk }, Some(target));
+        let sees = |name, kind, verb, risk, target| self.policy.sees(delegation, ToolAtLeast { name, kind, verb, risk }, Some(target));
         let targets: Vec<Value> = self
             .targets
             .iter()
             .filter_map(|target| {
-                let reads = sees("db_query", "select", Risk::Read, target);
-                let writes = sees("db_execute", "update", Risk::Write, target);
+                let is_cluster = target.engine == KUBERNETES;
+                let (reads, writes) = if is_cluster {
+                    (sees("k8s_list", "kube", "list", Risk::Read, target), sees("k8s_apply", "kube", "patch", Risk::Write, target))
+                } else {
+                    (sees("db_query", "sql", "select", Risk::Read, target), sees("db_execute", "sql", "update", Risk::Write, target))
+                };
+                let kind = if is_cluster { "k8s" } else { "db" };
                 (reads || writes).then(|| {
                     let tools: Vec<&str> = [(reads, "read"), (writes, "write")].into_iter().filter_map(|(can, class)| can.then_some(class)).collect();
-                    json!({ "name": target.name, "kind": "db", "engine": target.engine, "environment": target.environment, "allows": tools })
+                    json!({ "name": target.name, "kind": kind, "engine": target.engine, "environment": target.environment, "allows": tools })
                 })
             })
             .collect();

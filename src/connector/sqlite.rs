@@ -15,7 +15,7 @@ use rusqlite::{Connection, InterruptHandle, OpenFlags, params_from_iter};
 use serde_json::Value;
 
 use crate::audit::Permit;
-use crate::call::Limits;
+use crate::call::{Bound, Limits};
 use crate::connector::schema::Gatherer;
 use crate::connector::{Failed, Meter, Out, check_affected, failure, objects, value};
 use crate::mask::{Column, Done, Piece};
@@ -141,7 +141,9 @@ fn perform(connection: &Connection, operation: &Operation, limits: Limits, shown
             give(out, Piece::Document(document))?;
             Ok(Done::default())
         }),
-        Operation::Local(_) => Err(Refusal::new(Code::TargetFailed).cause("a local operation on a target")),
+        Operation::Local(_) | Operation::Kube(_) | Operation::KubePreview(_) => {
+            Err(Refusal::new(Code::TargetFailed).cause("an operation of another kind of target"))
+        }
     }
 }
 
@@ -234,7 +236,7 @@ fn change(connection: &Connection, sql: &Sql, limits: Limits, shown: Option<u64>
     if counts {
         check_affected(affected, sql.expect_max_rows, shown)?;
     }
-    Ok((pieces, Done { affected_rows: counts.then_some(affected), truncated, preview_rows: None }))
+    Ok((pieces, Done { affected_rows: counts.then_some(affected), truncated, preview: None }))
 }
 
 fn preview(connection: &Connection, preview: &Preview, limits: Limits, out: &Out) -> Result<Done, Refusal> {
@@ -245,7 +247,7 @@ fn preview(connection: &Connection, preview: &Preview, limits: Limits, out: &Out
     if let Some(sample) = &preview.sample {
         query(connection, sample, limits, out)?;
     }
-    Ok(Done { preview_rows: Some(rows), ..Done::default() })
+    Ok(Done { preview: Some(Bound { rows: Some(rows), ..Bound::default() }), ..Done::default() })
 }
 
 /// What a `SELECT count(*)` says.

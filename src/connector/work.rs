@@ -9,7 +9,7 @@ use futures::{Stream, TryStreamExt};
 use serde_json::Value;
 
 use crate::audit::Permit;
-use crate::call::Call;
+use crate::call::{Bound, Call};
 use crate::connector::{Meter, check_affected};
 use crate::mask::{Done, Piece};
 use crate::operation::Operation;
@@ -72,7 +72,9 @@ pub(super) async fn perform(transaction: &mut impl Transaction, permit: &Permit)
         Operation::Sql(sql) => change(transaction, sql, call, permit.max_affected()).await,
         Operation::SqlPreview(shown) => preview(transaction, shown, call).await,
         Operation::SqlObjects(wanted) => Ok((vec![Piece::Document(transaction.objects(wanted).await?)], Done::default())),
-        Operation::Local(_) => Err(Refusal::new(Code::TargetFailed).cause("a local operation on a target")),
+        Operation::Local(_) | Operation::Kube(_) | Operation::KubePreview(_) => {
+            Err(Refusal::new(Code::TargetFailed).cause("an operation of another kind of target"))
+        }
     }
 }
 
@@ -118,7 +120,7 @@ async fn change(transaction: &mut impl Transaction, sql: &Sql, call: &Call, show
     if counts {
         check_affected(affected, sql.expect_max_rows, shown)?;
     }
-    Ok((pieces, Done { affected_rows: counts.then_some(affected), truncated, preview_rows: None }))
+    Ok((pieces, Done { affected_rows: counts.then_some(affected), truncated, preview: None }))
 }
 
 async fn preview(transaction: &mut impl Transaction, preview: &Preview, call: &Call) -> Result<HeldBack, Refusal> {
@@ -130,7 +132,7 @@ async fn preview(transaction: &mut impl Transaction, preview: &Preview, call: &C
         Some(sample) => query(transaction, sample, call).await?.0,
         None => Vec::new(),
     };
-    Ok((pieces, Done { preview_rows: Some(rows), ..Done::default() }))
+    Ok((pieces, Done { preview: Some(Bound { rows: Some(rows), ..Bound::default() }), ..Done::default() }))
 }
 
 /// What a `SELECT count(*)` says. A count that is none is the highest.

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::credential::impersonation::{Impersonate, User};
 use crate::credential::name::{Humans, Template};
 use crate::credential::secret::Reference;
 use crate::identity::Human;
@@ -39,6 +40,13 @@ pub enum Access {
         /// The roles.
         roles: Roles,
     },
+    /// A cluster, in which the broker's own account may be others and nothing else.
+    Impersonate {
+        /// The account's token, where the way there does not bring it.
+        token: Option<Reference>,
+        /// Whom it may be.
+        whom: Impersonate,
+    },
 }
 
 /// The roles that a shared login takes.
@@ -60,7 +68,7 @@ pub enum Roles {
 pub struct Reach {
     /// The login or role.
     pub name: String,
-    /// `login`, `role` or `file`, as records have it.
+    /// `login`, `role`, `file` or `impersonation`, as records have it.
     pub form: &'static str,
     /// The shared login that takes the role.
     pub through: Option<String>,
@@ -139,6 +147,15 @@ impl Access {
                 .collect(),
             Self::EachLogin(Source { user: Some(user), .. }) => each(user, "login", None),
             Self::EachLogin(source) => vec![Reach { name: source.user_text(), form: "login", through: None, who: anybody }],
+            Self::Impersonate { whom, .. } => vec![Reach {
+                name: whom.user.text(),
+                form: "impersonation",
+                through: None,
+                who: match &whom.user {
+                    User::Subject(..) => format!("any human of {}", whom.issuer),
+                    User::Login(..) => anybody,
+                },
+            }],
             Self::Roles { service, roles: Roles::Each(template) } => each(template, "role", Some(&service.user_text())),
             Self::Roles { service, roles: Roles::Mapped { humans, teams } } => {
                 let named = |kind: &str, names: &Names<String>| -> Vec<Reach> {
@@ -171,7 +188,7 @@ impl Access {
             Self::Roles { service, roles: Roles::Mapped { humans, teams } } if humans.is_empty() && teams.is_empty() => {
                 vec![format!("the shared login `{}` has no mapped role: every call is refused", service.user_text())]
             }
-            Self::File | Self::EachLogin(_) | Self::Roles { .. } => Vec::new(),
+            Self::File | Self::EachLogin(_) | Self::Roles { .. } | Self::Impersonate { .. } => Vec::new(),
         }
     }
 }

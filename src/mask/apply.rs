@@ -8,10 +8,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
-use crate::call::CredentialFacts;
+use crate::call::{Bound, CredentialFacts};
+use crate::mask::part::{label, partly};
 use crate::mask::report::MaskReport;
 use crate::mask::rules::{Decision, Rules};
-use crate::mask::{detect, names};
+use crate::mask::{detect, kube, names};
 use crate::operation::sql::{BaseColumn, Lineage};
 use crate::refusal::{Code, Refusal};
 
@@ -35,6 +36,15 @@ pub(crate) enum Piece {
     Row(Vec<Value>),
     /// A whole structured answer without rows (the broker's own tools, catalogue look-ups).
     Document(Value),
+    /// Comes before rows, once: the columns of a cluster's own table, with their types. Cells are texts that may hold anything.
+    Table { columns: Vec<(String, String)> },
+    /// Comes before objects, once: each becomes a row of these fields, taken out of it once it has been masked. All are of this kind, if one is named.
+    Fields { paths: Vec<Vec<String>>, kind: Option<String> },
+    /// An object of which a row is made.
+    Object(Value),
+    /// An answer of a cluster, which may hold objects; they are of this kind, if one is named, whether they say so or not. Beside rows it says more
+    /// about them.
+    Kube { document: Value, kind: Option<String> },
     /// The last piece of an answer that succeeded.
     Done(Done),
     /// The last piece of one that did not. Its detail may quote data: masked like the rest.
@@ -48,8 +58,8 @@ pub struct Done {
     pub affected_rows: Option<u64>,
     /// The result was cut at a limit.
     pub truncated: bool,
-    /// Rows that the previewed change would touch.
-    pub preview_rows: Option<u64>,
+    /// What the previewed change would touch.
+    pub preview: Option<Bound>,
 }
 
 /// What a target answered, sealed. Bounded: the sender waits while nobody reads.
@@ -117,8 +127,17 @@ pub struct Masked {
     target: Option<String>,
     rules: Arc<Rules>,
     columns: Vec<(String, Option<Decision>)>,
+    cluster: Option<OfCluster>,
     report: MaskReport,
     ended: bool,
+}
+
+/// How rows of a cluster are made.
+enum OfCluster {
+    /// As the cluster made them.
+    Cells,
+    /// Out of objects.
+    Fields { paths: Vec<Vec<String>>, kind: Option<String> },
 }
 
 /// Nesting of JSON that is followed; what lies deeper is redacted.
@@ -143,15 +162,21 @@ impl Masks {
     #[must_use]
     pub fn apply(&self, unmasked: Unmasked) -> Masked {
         let Unmasked { pieces, target } = unmasked;
-        Masked { pieces, target, rules: Arc::clone(&self.rules), columns: Vec::new(), report: self.nothing(), ended: false }
+        Masked { pieces, target, rules: Arc::clone(&self.rules), columns: Vec::new(), cluster: None, report: self.nothing(), ended: false }
     }
 
     /// A refusal of a call that reached no target: it may quote what came in.
     #[must_use]
     pub fn refusal(&self, refusal: Refusal) -> (Refusal, MaskReport) {
         let mut report = self.nothing();
-        let masked = refusal.map_detail(|detail| redacted(&mut report, "/error", detail));
+        let masked = refusal.map_detail(|detail| said(&mut report, "/error", detail));
         (masked, report)
+    }
+
+    /// A document that a human is shown of a call on a cluster: of a Secret the keys alone.
+    #[must_use]
+    pub fn shown(&self, document: Value) -> Value {
+        kube::mask(document, None, &mut |_, _| {})
     }
 
     /// The report of an answer in which nothing matched.
@@ -176,6 +201,17 @@ impl Masked {
             Some(Piece::Used(facts)) => MaskedPiece::Used(facts),
             Some(Piece::Header { columns, lineage }) => self.header(columns, &lineage),
             Some(Piece::Row(values)) if values.len() == self.columns.len() => MaskedPiece::Row(self.row(values)),
+            Some(Piece::Table { columns }) => {
+                self.cluster = Some(OfCluster::Cells);
+                self.plain_header(columns)
+            }
+            Some(Piece::Fields { paths, kind }) => {
+                let columns = paths.iter().map(|path| (path.join("."), "any".to_owned())).collect();
+                self.cluster = Some(OfCluster::Fields { paths, kind });
+                self.plain_header(columns)
+            }
+            Some(Piece::Object(object)) => self.object(object),
+            Some(Piece::Kube { document, kind }) => MaskedPiece::Document(self.of_cluster(document, kind.as_deref())),
             Some(Piece::Document(value)) => MaskedPiece::Document(self.value("", value, 0, false)),
             Some(Piece::Done(done)) => {
                 self.ended = true;
@@ -183,7 +219,7 @@ impl Masked {
             }
             Some(Piece::Failed { refusal, stopped }) => {
                 self.ended = true;
-                let refusal = refusal.map_detail(|detail| self.text("/error", detail));
+                let refusal = refusal.map_detail(|detail| said(&mut self.report, "/error", detail));
                 MaskedPiece::Failed { refusal, stopped }
             }
             Some(Piece::Row(_)) => self.broken("a row has another number of values than there are columns"),
@@ -219,7 +255,55 @@ impl Masked {
         MaskedPiece::Header { columns: masked }
     }
 
+    /// Columns that no rule of a database speaks of.
+    fn plain_header(&mut self, columns: Vec<(String, String)>) -> MaskedPiece {
+        let mut masked = Vec::with_capacity(columns.len());
+        for (name, type_name) in columns {
+            let name = self.text("/columns", &name);
+            self.columns.push((name.clone(), None));
+            masked.push(MaskedColumn { name, type_name, masked: None });
+        }
+        MaskedPiece::Header { columns: masked }
+    }
+
+    fn of_cluster(&mut self, document: Value, kind: Option<&str>) -> Value {
+        let report = &mut self.report;
+        kube::mask(document, kind, &mut |path, rule| report.count(path, rule))
+    }
+
+    /// A cell of a cluster's table: a text that may hold anything.
+    fn cell(&mut self, column: &str, value: Value) -> Value {
+        match value {
+            Value::String(text) => Value::from(said(&mut self.report, &format!("/{column}"), &text)),
+            value => self.of_cluster(value, None),
+        }
+    }
+
+    /// The fields of an object, once it has been masked as a whole: a value alone would not tell where it stood.
+    fn object(&mut self, object: Value) -> MaskedPiece {
+        let Some(OfCluster::Fields { paths, kind }) = self.cluster.take() else {
+            return self.broken("an object came that no fields were announced for");
+        };
+        let masked = self.of_cluster(object, kind.as_deref());
+        let at = |path: &Vec<String>| {
+            path.iter().try_fold(&masked, |value, part| match value {
+                Value::Object(members) => members.get(part),
+                Value::Array(items) => items.get(part.parse::<usize>().ok()?),
+                _ => None,
+            })
+        };
+        let row = paths.iter().map(|path| at(path).cloned().unwrap_or_default()).collect();
+        self.cluster = Some(OfCluster::Fields { paths, kind });
+        MaskedPiece::Row(row)
+    }
+
     fn row(&mut self, values: Vec<Value>) -> Vec<Value> {
+        if self.cluster.is_some() {
+            let columns = std::mem::take(&mut self.columns);
+            let masked = values.into_iter().zip(&columns).map(|(value, (name, _))| self.cell(name, value)).collect();
+            self.columns = columns;
+            return masked;
+        }
         let columns = std::mem::take(&mut self.columns);
         let masked = values
             .into_iter()
@@ -304,41 +388,7 @@ fn redacted(report: &mut MaskReport, path: &str, text: &str) -> String {
     detect::redact(text, |kind| report.count(path, &format!("content:{kind}")))
 }
 
-/// The label of a rule: what it is about, after the colon.
-fn label(rule: &str) -> Value {
-    let about = rule.split_once(':').map_or(rule, |(class, about)| if class == "column" { class } else { about });
-    Value::from(format!("[redacted:{about}]"))
-}
-
-/// The part of a value that may be shown; a document or a list is none that has parts to show.
-fn partly(value: &Value, rule: &str) -> Value {
-    match value {
-        Value::Object(_) | Value::Array(_) => label(rule),
-        Value::String(text) if matches!(text.trim_start().as_bytes().first(), Some(b'{' | b'[' | b'(')) => label(rule),
-        value => Value::from(part(value)),
-    }
-}
-
-/// The part of a value that may be shown. Masking it again changes nothing, and no detector finds it.
-fn part(value: &Value) -> String {
-    let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-    if let Some((local, domain)) = text.split_once('@')
-        && !text.contains(char::is_whitespace)
-    {
-        let first: String = local.chars().take(1).collect();
-        let is_host = domain.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '*'));
-        let is_top = |top: &&str| is_host && top.len() <= 10 && *top != domain && top.chars().all(char::is_alphabetic);
-        let top = domain.rsplit('.').next().filter(is_top).unwrap_or("***");
-        return format!("{first}***@***.{top}");
-    }
-    let digits: Vec<char> = text.chars().filter(char::is_ascii_digit).collect();
-    let shown = if digits.len() >= 12 || text.starts_with("****") { 4 } else { 2 };
-    if digits.len() >= 6 || text.starts_with("***") {
-        let last: String = digits.iter().skip(digits.len().saturating_sub(shown)).collect();
-        return if shown == 4 { format!("**** **** **** {last}") } else { format!("***{last}") };
-    }
-    // Of a short value even one letter is too much.
-    let shown = usize::from(text.chars().count() > 3);
-    let first: String = text.chars().take(shown).collect();
-    format!("{first}***")
+/// What a target or a cluster says in its own words: names before values are evidence there too.
+fn said(report: &mut MaskReport, path: &str, text: &str) -> String {
+    kube::text(text, &mut |kind| report.count(path, &format!("content:{kind}")))
 }

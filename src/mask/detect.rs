@@ -1,4 +1,5 @@
-//! Content as evidence: e-mail addresses, payment cards, US social security numbers, JSON Web Tokens and private keys, wherever they stand.
+//! Content as evidence: e-mail addresses, payment cards, US social security numbers, JSON Web Tokens, private keys, passwords in URLs, vendors'
+//! tokens and hashes of passwords, wherever they stand.
 //!
 //! One pass for the characters that can begin a find, then a verifier by hand: check digits, lengths, what stands around it. No backtracking, no
 //! pattern a text could make slow. A find is replaced by a label that no detector finds again.
@@ -6,12 +7,18 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::mask::packed;
 use crate::mask::shadow::Shadow;
+
+mod links;
+#[cfg(test)]
+mod tests;
+mod tokens;
 
 /// Something found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hit {
-    /// `email`, `card`, `ssn`, `jwt`, `private_key`.
+    /// `email`, `card`, `ssn`, `jwt`, `private_key`, `url_password`, `bearer`, `token`, `hash`.
     pub kind: &'static str,
     /// Where it begins, in bytes.
     pub start: usize,
@@ -61,7 +68,7 @@ pub fn redact(text: &str, mut found: impl FnMut(&'static str)) -> String {
 }
 
 /// Where two overlap, all that either of them covers goes.
-fn apart(mut hits: Vec<Hit>) -> Vec<Hit> {
+pub(super) fn apart(mut hits: Vec<Hit>) -> Vec<Hit> {
     hits.sort_by(|a, b| a.start.cmp(&b.start).then(b.end.cmp(&a.end)));
     let mut apart: Vec<Hit> = Vec::with_capacity(hits.len());
     for hit in hits {
@@ -76,12 +83,25 @@ fn apart(mut hits: Vec<Hit>) -> Vec<Hit> {
 fn scan(text: &str) -> Vec<Hit> {
     let bytes = text.as_bytes();
     let mut hits = private_keys(text);
+    packed_keys(text, &mut hits);
+    let links = links::passwords(text);
     for at in memchr::memchr_iter(b'@', bytes) {
-        hits.extend(email(bytes, at));
+        // Before this sign stands the password of a URL, and its host may be told.
+        if links.binary_search_by_key(&at, |hit| hit.end).is_err() {
+            hits.extend(email(bytes, at));
+        }
     }
+    hits.extend(links);
+    let mut seen = 0;
     for at in memchr::memmem::find_iter(bytes, b"eyJ") {
-        hits.extend(jwt(text, at));
+        if at >= seen
+            && let Some(hit) = jwt(text, at)
+        {
+            seen = hit.end;
+            hits.push(hit);
+        }
     }
+    tokens::find(text, &mut hits);
     digits(text, &mut hits);
     hits
 }
@@ -110,6 +130,21 @@ fn private_keys(text: &str) -> Vec<Hit> {
         from = end;
     }
     hits
+}
+
+/// The same in base64: the whole run goes, with what stands around the key.
+fn packed_keys(text: &str, hits: &mut Vec<Hit>) {
+    let mut seen = 0;
+    for found in memchr::memmem::find_iter(text.as_bytes(), b"LS0tLS1CRUdJTi") {
+        if found < seen {
+            continue;
+        }
+        seen = packed::run_end(text.as_bytes(), found);
+        let held = text.get(found..seen).and_then(packed::decode).unwrap_or_default();
+        if memchr::memmem::find(&held, b"PRIVATE KEY").is_some() {
+            hits.push(Hit { kind: "private_key", start: packed::run_start(text.as_bytes(), found), end: seen });
+        }
+    }
 }
 
 fn email(bytes: &[u8], sign: usize) -> Option<Hit> {
@@ -149,16 +184,14 @@ fn jwt(text: &str, start: usize) -> Option<Hit> {
     if start.checked_sub(1).and_then(|before| at(bytes, before)).is_some_and(url) {
         return None;
     }
-    let mut end = start;
-    while at(bytes, end).is_some_and(|b| url(b) || b == b'.') {
-        end += 1;
-    }
-    let token = text.get(start..end)?.trim_end_matches('.');
-    let mut parts = token.split('.');
-    let (header, _payload) = (parts.next()?, parts.next().filter(|part| !part.is_empty())?);
-    let header = URL_SAFE_NO_PAD.decode(header).ok()?;
+    let head = bytes.get(start..)?.iter().take_while(|b| url(**b)).count();
+    let header = URL_SAFE_NO_PAD.decode(text.get(start..start + head)?).ok()?;
     let header: serde_json::Value = serde_json::from_slice(&header).ok()?;
     header.get("alg")?;
+    // Only now to the end: what merely begins like one is walked no further than its first dot.
+    let length = bytes.get(start..)?.iter().take_while(|b| url(**b) || **b == b'.').count();
+    let token = text.get(start..start + length)?.trim_end_matches('.');
+    token.get(head + 1..).filter(|rest| !rest.is_empty() && !rest.starts_with('.'))?;
     Some(Hit { kind: "jwt", start, end: start + token.len() })
 }
 
@@ -221,31 +254,26 @@ fn run(bytes: &[u8], found: &[(u8, usize)], hits: &mut Vec<Hit>) {
 
 /// Luhn's check digit, and a first digit that issuers use.
 fn is_card(digits: &[(u8, usize)]) -> bool {
-    let issuer = match digits.iter().map(|(digit, _)| *digit).take(2).collect::<Vec<_>>().as_slice() {
-        [4, _] => matches!(digits.len(), 13 | 16 | 19),
-        [3, 4 | 7] => digits.len() == 15,
-        [3, 0 | 6 | 8 | 9] => (14..=19).contains(&digits.len()),
-        [5, 1..=5] | [2, 2..=7] => digits.len() == 16,
-        [3, 5] | [6, _] | [5, _] | [8, 1] => (15..=19).contains(&digits.len()),
+    let issuer = match (digits.first().map(|(digit, _)| digit), digits.get(1).map(|(digit, _)| digit)) {
+        (Some(4), _) => matches!(digits.len(), 13 | 16 | 19),
+        (Some(3), Some(4 | 7)) => digits.len() == 15,
+        (Some(3), Some(0 | 6 | 8 | 9)) => (14..=19).contains(&digits.len()),
+        (Some(5), Some(1..=5)) | (Some(2), Some(2..=7)) => digits.len() == 16,
+        (Some(3), Some(5)) | (Some(6 | 5), _) | (Some(8), Some(1)) => (15..=19).contains(&digits.len()),
         _ => false,
     };
-    let sum: u32 = digits
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(place, (digit, _))| {
-            let digit = u32::from(*digit);
-            if place % 2 == 0 {
-                digit
-            } else if digit > 4 {
-                digit * 2 - 9
-            } else {
-                digit * 2
-            }
-        })
-        .sum();
-    let same = digits.iter().all(|(digit, _)| digits.first().is_some_and(|(first, _)| first == digit));
-    issuer && sum.is_multiple_of(10) && !same
+    let same = || digits.iter().all(|(digit, _)| digits.first().is_some_and(|(first, _)| first == digit));
+    // Last, since it is the dearest: every stretch of every run is asked.
+    issuer && !same() && luhn(digits).is_multiple_of(10)
+}
+
+fn luhn(digits: &[(u8, usize)]) -> u32 {
+    let mut sum = 0;
+    for (place, (digit, _)) in digits.iter().rev().enumerate() {
+        let doubled = if place % 2 == 0 { u32::from(*digit) } else { u32::from(*digit) * 2 };
+        sum += if doubled > 9 { doubled - 9 } else { doubled };
+    }
+    sum
 }
 
 /// Three, two and four digits with dashes or spaces between, and no area, group or serial that was never given out.

@@ -78,7 +78,7 @@ const TURNS: [&str; 24] = [
 ];
 
 /// The words of a name, lower case.
-fn words(name: &str) -> Vec<String> {
+pub(super) fn words(name: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut before = ' ';
@@ -109,24 +109,34 @@ fn words(name: &str) -> Vec<String> {
 /// What a name says of its values: the rule's id, and whether part of a value may be shown.
 pub(super) fn evidence(name: &str) -> Option<(&'static str, bool)> {
     let words = words(name);
-    EVIDENCE.iter().find_map(|evidence| {
-        let hit = evidence.words.iter().any(|wanted| {
+    EVIDENCE.iter().find(|evidence| evidence.speaks(&words)).map(|evidence| (evidence.id, evidence.partial))
+}
+
+/// Whether these words of a name say that its values are secrets.
+pub(super) fn is_secret(words: &[String]) -> bool {
+    EVIDENCE.iter().any(|evidence| evidence.id == "secret" && evidence.speaks(words))
+}
+
+impl Evidence {
+    fn speaks(&self, words: &[String]) -> bool {
+        self.words.iter().any(|wanted| {
             words.windows(wanted.len()).enumerate().any(|(at, window)| {
                 let same = window.iter().zip(*wanted).all(|(word, wanted)| {
                     word == wanted.strip_suffix('s').filter(|_| wanted.len() > 4 && !wanted.ends_with("ss")).unwrap_or(wanted)
                 });
-                let turned = words.get(at + wanted.len()).is_some_and(|next| TURNS.contains(&next.as_str()));
+                let turned = || words.get(at + wanted.len()).is_some_and(|next| TURNS.contains(&next.as_str()));
                 // `ip_address` and `mac_address` are where a machine lives.
-                let machine = *wanted == ["address"]
-                    && at
-                        .checked_sub(1)
-                        .and_then(|before| words.get(before))
-                        .is_some_and(|before| ["ip", "mac", "remote", "server", "email"].contains(&before.as_str()));
-                same && !turned && !machine
+                let machine = || {
+                    *wanted == ["address"]
+                        && at
+                            .checked_sub(1)
+                            .and_then(|before| words.get(before))
+                            .is_some_and(|before| ["ip", "mac", "remote", "server", "email"].contains(&before.as_str()))
+                };
+                same && !turned() && !machine()
             })
-        });
-        hit.then_some((evidence.id, evidence.partial))
-    })
+        })
+    }
 }
 
 #[cfg(test)]

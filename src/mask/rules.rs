@@ -66,7 +66,7 @@ pub(super) struct Decision {
 }
 
 /// The version of the built-in rules; it goes into the hash.
-const BUILT_IN: &str = "names/1 content/1";
+const BUILT_IN: &str = "names/2 content/2 kube/1";
 
 impl Rules {
     /// The built-in rules and these.

@@ -11,7 +11,8 @@ use cedar_policy::{Context, Entity, EntityId, EntityTypeName, EntityUid, Restric
 use crate::approval::Subject;
 use crate::call::TargetFacts;
 use crate::identity::{Agent, Delegation, Human};
-use crate::operation::Touch;
+use crate::operation::kube::Reach;
+use crate::operation::{Place, Touch};
 
 /// Knows the namespace of each issuer.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +45,7 @@ pub(super) fn touch_context(tool: &str, kind: &str, touch: &Touch) -> Option<Con
         ("tool".to_owned(), RestrictedExpression::new_string(tool.to_owned())),
         ("kind".to_owned(), RestrictedExpression::new_string(kind.to_owned())),
         ("verb".to_owned(), RestrictedExpression::new_string(touch.verb.to_owned())),
+        ("subresource".to_owned(), RestrictedExpression::new_string(touch.on.subresource().to_owned())),
         ("risk".to_owned(), RestrictedExpression::new_long(i64::from(touch.risk.level()))),
         ("risk_name".to_owned(), RestrictedExpression::new_string(touch.risk.as_str().to_owned())),
     ])
@@ -130,38 +132,6 @@ impl Names {
         Some((principal, entities))
     }
 
-    /// The resource that a touch is judged on. `path` is the touch's own, already qualified; empty means the target, or the broker.
-    pub(super) fn resource(&self, target: Option<&TargetFacts>, touch: &Touch, path: &[String]) -> Option<EntityUid> {
-        let Some(target) = target else { return uid("Broker", "self") };
-        let path = if path.is_empty() { &touch.path } else { path };
-        if path.is_empty() {
-            return uid("Target", &escape(&target.name));
-        }
-        let mut id = escape(&target.name);
-        for part in path {
-            id.push('/');
-            id.push_str(&escape(part));
-        }
-        uid("Table", &id)
-    }
-
-    /// The resource with its parents: table, schema, target, environment.
-    pub(super) fn resource_entities(&self, resource: &EntityUid, target: Option<&TargetFacts>) -> Option<Vec<Entity>> {
-        let Some(target) = target else { return Some(vec![bare(resource.clone())]) };
-        let (target_uid, mut entities) = target_entities(target)?;
-        if *resource == target_uid {
-            return Some(entities);
-        }
-        let id = resource.id().unescaped().to_string();
-        let schema_id = id.rsplit_once('/').map(|(schema, _)| schema.to_owned())?;
-        let schema = uid("Schema", &schema_id)?;
-        entities.push(Entity::new_no_attrs(schema.clone(), HashSet::from([target_uid])));
-        if *resource != schema {
-            entities.push(Entity::new_no_attrs(resource.clone(), HashSet::from([schema])));
-        }
-        Some(entities)
-    }
-
     /// A request for approval with its parents and the two it speaks of.
     pub(super) fn approval_entities(&self, approval: &EntityUid, subject: &Subject) -> Option<Vec<Entity>> {
         let human = uid("Human", &self.scoped(&subject.human.issuer, &subject.human.subject))?;
@@ -179,6 +149,103 @@ impl Names {
         ]);
         entities.push(Entity::new(approval.clone(), attributes, parents).ok()?);
         Some(entities)
+    }
+}
+
+/// An id from its parts, each of them escaped.
+fn joined<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    parts.into_iter().map(escape).collect::<Vec<_>>().join("/")
+}
+
+/// What a touch is judged on, with its parents: table, schema, target, environment; object, namespace, kind, target. Without a target, the broker.
+pub(super) fn resource(target: Option<&TargetFacts>, on: &Place) -> Option<(EntityUid, Vec<Entity>)> {
+    let Some(target) = target else {
+        let broker = uid("Broker", "self")?;
+        return Some((broker.clone(), vec![bare(broker)]));
+    };
+    let (target_uid, mut entities) = target_entities(target)?;
+    match on {
+        Place::Target => Some((target_uid, entities)),
+        Place::Table(path) => {
+            let (_, schema) = path.split_last()?;
+            let schema = uid("Schema", &joined(std::iter::once(&target.name).chain(schema).map(String::as_str)))?;
+            let table = uid("Table", &joined(std::iter::once(&target.name).chain(path).map(String::as_str)))?;
+            entities.push(Entity::new_no_attrs(schema.clone(), HashSet::from([target_uid])));
+            entities.push(Entity::new_no_attrs(table.clone(), HashSet::from([schema])));
+            Some((table, entities))
+        }
+        Place::Object(reach) => {
+            let kind = uid("Kind", &kind_name(&reach.group, &reach.kind))?;
+            entities.push(bare(kind.clone()));
+            let mut parents = HashSet::from([kind, target_uid.clone()]);
+            // All namespaces are in none of them: what is allowed in one does not reach all.
+            if let Some(namespace) = reach.namespace.as_deref().filter(|namespace| *namespace != "*") {
+                let namespace = uid("Namespace", &joined([target.name.as_str(), namespace]))?;
+                entities.push(Entity::new_no_attrs(namespace.clone(), HashSet::from([target_uid])));
+                parents.insert(namespace);
+            }
+            let namespace = reach.namespace.as_deref().unwrap_or_default();
+            let object = uid("Object", &joined([target.name.as_str(), namespace, &reach.group, &reach.kind, &reach.name]))?;
+            let attributes = HashMap::from([("name".to_owned(), RestrictedExpression::new_string(reach.name.clone()))]);
+            entities.push(Entity::new(object.clone(), attributes, parents).ok()?);
+            Some((object, entities))
+        }
+    }
+}
+
+/// `Pod`, `apps/Deployment`.
+fn kind_name(group: &str, kind: &str) -> String {
+    if group.is_empty() { escape(kind) } else { joined([group, kind]) }
+}
+
+/// What policies name below targets: where a caller who may not touch a target as a whole may still touch something.
+#[derive(Debug, Default)]
+pub struct Named {
+    tables: BTreeMap<String, Vec<Vec<String>>>,
+    namespaces: BTreeMap<String, Vec<String>>,
+    kinds: Vec<(String, String)>,
+}
+
+/// Places that are looked at before a tool counts as hidden.
+const PLACES_MAX: usize = 256;
+
+impl Named {
+    /// Notes what a policy names.
+    pub(super) fn note(&mut self, kind: &str, id: &str) {
+        let parts: Vec<String> = id.split('/').map(|part| part.replace("%2F", "/").replace("%25", "%")).collect();
+        match (kind, parts.as_slice()) {
+            ("Table", [target, path @ ..]) if !path.is_empty() => self.tables.entry(target.clone()).or_default().push(path.to_vec()),
+            // A table below the schema stands for it: a schema itself is never touched.
+            ("Schema", [target, path @ ..]) => {
+                let below = path.iter().cloned().chain(["*".to_owned()]).collect();
+                self.tables.entry(target.clone()).or_default().push(below);
+            }
+            ("Namespace", [target, namespace]) => self.namespaces.entry(target.clone()).or_default().push(namespace.clone()),
+            ("Object", [target, namespace, group, kind, _]) => {
+                self.namespaces.entry(target.clone()).or_default().push(namespace.clone());
+                self.kinds.push((group.clone(), kind.clone()));
+            }
+            ("Kind", [kind]) => self.kinds.push((String::new(), kind.clone())),
+            ("Kind", [group, kind]) => self.kinds.push((group.clone(), kind.clone())),
+            _ => {}
+        }
+    }
+
+    /// The places below a target that could be allowed where the target itself is not.
+    pub(super) fn below(&self, target: Option<&TargetFacts>, kind: &str) -> Vec<Place> {
+        let Some(target) = target else { return Vec::new() };
+        if kind != "kube" {
+            return self.tables.get(&target.name).into_iter().flatten().cloned().map(Place::Table).collect();
+        }
+        let namespaces = self.namespaces.get(&target.name).into_iter().flatten().cloned().map(Some).chain([Some("*".to_owned()), None]);
+        let any = [(String::new(), "*".to_owned())];
+        let object = |namespace: Option<String>, (group, kind): &(String, String)| {
+            Place::Object(Reach { namespace, group: group.clone(), kind: kind.clone(), name: "*".to_owned(), subresource: "" })
+        };
+        namespaces
+            .flat_map(|namespace| self.kinds.iter().chain(&any).map(move |kind| object(namespace.clone(), kind)))
+            .take(PLACES_MAX)
+            .collect()
     }
 }
 

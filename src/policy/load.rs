@@ -13,7 +13,7 @@ use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy as CedarPolicy, P
 use crate::approval::Terms;
 use crate::clock::Clock;
 use crate::policy::Policy;
-use crate::policy::entities::Names;
+use crate::policy::entities::{Named, Names};
 
 /// One file of policies.
 #[derive(Debug, Clone)]
@@ -116,7 +116,7 @@ struct Loader<'a> {
     policies: Vec<CedarPolicy>,
     terms: BTreeMap<String, Terms>,
     owners: BTreeMap<String, String>,
-    named: BTreeMap<String, Vec<EntityUid>>,
+    named: Named,
     places: BTreeMap<String, (String, usize)>,
     problems: Vec<Problem>,
 }
@@ -134,7 +134,7 @@ impl Policy {
             policies: Vec::new(),
             terms: BTreeMap::new(),
             owners: BTreeMap::new(),
-            named: BTreeMap::new(),
+            named: Named::default(),
             places: BTreeMap::new(),
             problems: Vec::new(),
         };
@@ -244,21 +244,16 @@ impl Loader<'_> {
             let head = id.split('/').next().unwrap_or_default().to_owned();
             let (known, what) = match literal.type_name().to_string().as_str() {
                 "Target" => (self.settings.targets.contains(&id), "target"),
-                "Schema" | "Table" => (self.settings.targets.contains(&head), "target"),
+                "Schema" | "Table" | "Namespace" | "Object" => (self.settings.targets.contains(&head), "target"),
                 "Environment" => (self.settings.environments.contains(&id), "environment"),
                 "Team" => (self.settings.teams.is_empty() || self.settings.teams.contains(&id), "team"),
+                "Kind" => (true, "kind"),
                 _ => continue,
             };
             if !known {
                 self.problem(path, line, format!("`{literal}` names a {what} that the configuration does not know"));
             }
-            if literal.type_name().to_string() == "Table" {
-                self.named.entry(head).or_default().push(literal);
-            } else if literal.type_name().to_string() == "Schema" {
-                // A table below the schema stands for it: only tables and targets can be resources.
-                let below = crate::policy::entities::uid("Table", &format!("{id}/*"));
-                self.named.entry(head).or_default().extend(below);
-            }
+            self.named.note(&literal.type_name().to_string(), &id);
         }
     }
 }

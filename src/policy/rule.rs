@@ -6,7 +6,7 @@
 use crate::approval::{Approval, Asking, Terms};
 use crate::call::{Answer, Call, Judgement, Stop};
 use crate::identity::Reach;
-use crate::operation::{Risk, Touch};
+use crate::operation::{Place, Risk, Touch};
 use crate::policy::{Policy, ToolAtLeast, Verdict, judgement};
 use crate::refusal::{Code, Refusal};
 
@@ -84,23 +84,24 @@ fn stop(call: Call, judgement: Option<Judgement>, answer: Answer) -> Box<Stop> {
 }
 
 /// Unqualified names are judged in every schema they may resolve to: a forbid on one of them is not passed by leaving it out.
-fn qualified(call: &Call) -> Vec<(Touch, Vec<String>)> {
+fn qualified(call: &Call) -> Vec<Touch> {
     let floor = call.raised_risk.unwrap_or(Risk::Read);
     let raise = |touch: Touch| Touch { risk: touch.risk.max(floor), ..touch };
     let search_path = call.target.as_ref().map(|target| target.search_path.clone()).unwrap_or_default();
     let mut touches = Vec::new();
     for touch in call.operation.touches().into_iter().map(raise) {
-        match touch.path.as_slice() {
-            [name] if !search_path.is_empty() => {
-                touches.extend(search_path.iter().map(|schema| (touch.clone(), vec![schema.clone(), name.clone()])));
+        match &touch.on {
+            Place::Table(path) if path.len() == 1 && !search_path.is_empty() => {
+                let within = |schema: &String| Place::Table(std::iter::once(schema).chain(path).cloned().collect());
+                touches.extend(search_path.iter().map(|schema| Touch { on: within(schema), ..touch }));
             }
-            _ => touches.push((touch.clone(), touch.path)),
+            _ => touches.push(touch),
         }
     }
     // What touches nothing by name (SELECT 1, the broker's own tools), or does more than its touches say, is judged on the whole target.
-    let highest = touches.iter().map(|(touch, _)| touch.risk).max();
+    let highest = touches.iter().map(|touch| touch.risk).max();
     if highest.is_none_or(|highest| highest < call.risk()) {
-        touches.push((Touch { path: Vec::new(), verb: call.operation.verb(), risk: call.risk() }, Vec::new()));
+        touches.push(Touch { on: Place::Target, verb: call.operation.verb(), risk: call.risk() });
     }
     touches
 }
@@ -143,14 +144,13 @@ impl Policy {
         let reach = Reach { tool: &call.tool.name, target, risk };
         let covered_by = delegation.covers(reach, self.clock.now()).map_err(|refusal| (None, refusal))?;
         let (mut ids, mut asks) = (Vec::new(), Vec::new());
-        for (touch, path) in qualified(call) {
-            let resource = self.names.resource(call.target.as_ref(), &touch, &path);
-            let verdict = self.judge(delegation, &call.tool.name, call.operation.kind(), &touch, call.target.as_ref(), &resource);
+        for touch in qualified(call) {
+            let verdict = self.judge(delegation, &call.tool.name, call.operation.kind(), &touch, call.target.as_ref());
             match verdict {
                 Ok(Verdict::Invoke(because)) => ids.extend(because),
                 Ok(Verdict::Request(because)) => asks.extend(because),
                 Ok(Verdict::Deny(because)) => {
-                    return Err((Some(judgement(self, because, "denied", risk)), self.denial(call, &touch, &path)));
+                    return Err((Some(judgement(self, because, "denied", risk)), self.denial(call, &touch)));
                 }
                 Err(broken) => {
                     let refusal = Refusal::new(Code::PolicyFailed).cause(broken.0);
@@ -173,9 +173,12 @@ impl Policy {
     }
 
     /// A denial that says no more than the caller may know: a tool or target out of reach looks like one that is not there.
-    fn denial(&self, call: &Call, touch: &Touch, path: &[String]) -> Refusal {
+    fn denial(&self, call: &Call, touch: &Touch) -> Refusal {
         let delegation = &call.facts.delegation;
-        let reading = ToolAtLeast { name: "db_query", kind: "sql", verb: "select", risk: Risk::Read };
+        let reading = match call.operation.kind() {
+            "kube" => ToolAtLeast { name: "k8s_list", kind: "kube", verb: "list", risk: Risk::Read },
+            _ => ToolAtLeast { name: "db_query", kind: "sql", verb: "select", risk: Risk::Read },
+        };
         let mildest =
             ToolAtLeast { name: &call.tool.name, kind: call.operation.kind(), verb: call.tool.mildest.0, risk: call.tool.mildest.1 };
         match &call.target {
@@ -184,7 +187,7 @@ impl Policy {
             }
             _ => {}
         }
-        let what = if path.is_empty() { "the target".to_owned() } else { format!("`{}`", path.join(".")) };
+        let what = if touch.on == Place::Target { "the target".to_owned() } else { format!("`{}`", touch.on) };
         Refusal::new(Code::PolicyDenied)
             .detail(format!("`{}` on {what} is {} and neither allowed nor open to approval", touch.verb, touch.risk))
     }

@@ -193,6 +193,10 @@ async fn no_log_at_any_level_holds_a_token() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let read = |name: &str| std::fs::read_to_string(dir.path().join("data").join(name)).unwrap().trim().to_owned();
+    // Tokens are made once the broker is there, the approver's last.
+    while !dir.path().join("data/approver.token").exists() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let (agents, approvers) = (read("agent.token"), read("approver.token"));
     let (message, signature) = agents.rsplit_once('.').unwrap();
     // A signature's last character may be one of several; the first is not.

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use countersign::broker;
-use countersign::catalog::{Bounds, Catalog, DeclaredFile, Target};
+use countersign::catalog::{Bounds, Catalog, DeclaredFile};
 use countersign::clock::Clock;
 use countersign::config::Config;
+use countersign::connector::{Cluster, Endpoint};
+use countersign::credential::Access;
 use countersign::identity::development::DevelopmentIssuer;
 use countersign::policy::{self, Policy, PolicyFile};
 
-use crate::harness::shop;
+use crate::harness::{shop, target};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -44,7 +46,10 @@ fn declared(path: &Path) -> DeclaredFile {
 }
 
 fn tools() -> Vec<PathBuf> {
-    of_kind("toml").into_iter().filter(|path| path.parent().unwrap().ends_with("tools/sql")).collect()
+    of_kind("toml")
+        .into_iter()
+        .filter(|path| ["tools/sql", "tools/kube"].iter().any(|folder| path.parent().unwrap().ends_with(folder)))
+        .collect()
 }
 
 #[test]
@@ -54,7 +59,7 @@ fn no_file_is_of_a_kind_that_no_test_loads() {
         .map(|path| path.extension().unwrap_or_default().to_str().unwrap().to_owned())
         .collect();
     // The programs are built, the notes are read.
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["cedar", "cedarschema", "md", "rs", "sql", "toml"]);
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["cedar", "cedarschema", "md", "rs", "sql", "toml", "yaml"]);
     let other: Vec<PathBuf> = of_kind("toml").into_iter().filter(|path| !tools().contains(path)).collect();
     assert_eq!(other, [root().join("examples/quickstart/countersign.toml")]);
     assert_eq!(of_kind("cedarschema"), [root().join("policies/schema.cedarschema")]);
@@ -70,9 +75,9 @@ fn every_policy_loads_and_says_what_it_is_for() {
         let settings = policy::Settings {
             schema: policy::load::SCHEMA.to_owned(),
             files: vec![PolicyFile { path: path.display().to_string(), text: text.clone() }],
-            targets: ["shop".to_owned()].into(),
+            targets: ["shop", "prod"].map(ToOwned::to_owned).into(),
             environments: ["demo".to_owned()].into(),
-            teams: ["support", "approvers", "reviewers"].map(ToOwned::to_owned).into(),
+            teams: ["support", "approvers", "reviewers", "oncall"].map(ToOwned::to_owned).into(),
             ..policy::Settings::default()
         };
         Policy::load(&settings, Clock::system()).unwrap_or_else(|problems| panic!("{problems:?}"));
@@ -86,17 +91,18 @@ fn every_policy_loads_and_says_what_it_is_for() {
 #[test]
 fn every_declared_tool_loads() {
     let dir = tempfile::tempdir().unwrap();
-    let (facts, engine) = broker::target_facts(&shop(dir.path()));
-    let target = Target { facts, engine, is_shared: false };
+    let cluster = Endpoint::Kubernetes { cluster: Cluster::InCluster, debug_images: Vec::new() };
+    let targets = vec![broker::known_target(&shop(dir.path())), broker::known_target(&target("prod", cluster, Access::File))];
     let paths = tools();
     assert!(paths.len() >= 2, "{paths:?}");
     let declared: Vec<DeclaredFile> = paths.iter().map(|path| self::declared(path)).collect();
-    let catalog = Catalog::new(vec![target], &declared, Bounds::default()).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let catalog = Catalog::new(targets, &declared, Bounds::default()).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let of_clusters = read(&root().join("tests/it/snapshots/it__policy_matrix_kube__policy_matrix_kube.snap"));
     let matrix = read(&root().join("tests/it/snapshots/it__policy_matrix__policy_matrix.snap"));
     for path in paths {
         let name = path.file_stem().unwrap().to_str().unwrap();
         assert!(catalog.listings().iter().any(|listing| listing.name == name), "{name} is not called as its file is");
-        assert!(matrix.contains(name), "{name} is not in the policy matrix");
+        assert!(matrix.contains(name) || of_clusters.contains(name), "{name} is in no policy matrix");
     }
 }
 
@@ -109,7 +115,7 @@ fn the_quickstarts_configuration_and_shop_load() {
     let _issuer = DevelopmentIssuer::open(&dir.path().join("countersign-data/issuer"), url, Clock::system()).unwrap();
     let config = Config::read(&dir.path().join("examples/quickstart/countersign.toml"), &Clock::system());
     let settings = config.unwrap_or_else(|problems| panic!("{problems:?}")).settings;
-    assert_eq!((settings.targets.len(), settings.tools.len(), settings.policies.len()), (1, tools().len(), 1));
+    assert_eq!((settings.targets.len(), settings.tools.len(), settings.policies.len()), (1, 2, 1));
     for path in of_kind("sql") {
         let database = rusqlite::Connection::open_in_memory().unwrap();
         database.execute_batch(&read(&path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

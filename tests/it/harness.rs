@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod cluster;
 pub mod company;
+pub mod kube;
 pub mod mariadb;
 pub mod openbao;
 pub mod process;

@@ -126,6 +126,8 @@ fn words_that_belong_to_one_room() {
         ("cedar_policy", &["policy"]),
         ("sqlx::", &["connector"]),
         ("rusqlite::", &["connector", "ledger", "cli"]),
+        ("kube::Client", &["connector"]),
+        ("kube::config", &["connector"]),
         ("jsonwebtoken", &["identity"]),
     ] {
         for (path, text) in sources() {

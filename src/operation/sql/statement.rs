@@ -16,7 +16,7 @@ use sqlparser::parser::Parser;
 use crate::operation::sql::classify::{self, shortened};
 use crate::operation::sql::function::folded;
 use crate::operation::sql::{Engine, Lineage, Schema, lineage, purity};
-use crate::operation::{Risk, Touch};
+use crate::operation::{Place, Risk, Touch};
 use crate::refusal::{Code, Refusal};
 
 use shape::{changes_shape, makes_a_plain_table};
@@ -139,7 +139,7 @@ impl Statement {
         }
         let found = classify::classify(self.engine, &self.ast);
         self.risk = found.risk.unwrap_or(Risk::Read);
-        self.touches = found.touches.into_iter().map(|((path, verb), risk)| Touch { path, verb, risk }).collect();
+        self.touches = found.touches.into_iter().map(|((path, verb), risk)| Touch { on: Place::table(path), verb, risk }).collect();
         self.reasons = found.reasons;
         self.functions = found.functions;
         self.fields = found.fields;
@@ -202,7 +202,7 @@ impl Statement {
         self.reasons = vec![format!("{} changes what there is", verb.to_uppercase())];
         let calls = purity::definition(engine, &self.ast);
         (self.functions, self.fields, self.impure) = (calls.functions, calls.fields, calls.impure);
-        self.touches = paths.iter().map(|path| Touch { path: path.clone(), verb, risk: self.risk }).collect();
+        self.touches = paths.iter().map(|path| Touch { on: Place::table(path.clone()), verb, risk: self.risk }).collect();
         self.relations = paths;
         Ok(self)
     }

@@ -251,8 +251,7 @@ fn system_catalogues_that_hold_data_are_no_reads() {
 
 fn touches(engine: Engine, sql: &str, expected: &[&str]) {
     let statement = Statement::parse(engine, sql).unwrap();
-    let found: Vec<String> =
-        statement.touches().iter().map(|touch| format!("{} {} {}", touch.verb, touch.path.join("."), touch.risk)).collect();
+    let found: Vec<String> = statement.touches().iter().map(|touch| format!("{} {} {}", touch.verb, touch.on, touch.risk)).collect();
     assert_eq!(found, expected, "{sql}");
 }
 

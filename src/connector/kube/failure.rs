@@ -1,0 +1,78 @@
+//! What an API server says when it does not do what was asked: `metav1.Status`, as a refusal with a code of ours and its own words.
+//!
+//! The words may quote data; they leave through the masks like everything else.
+
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::refusal::{Code, Refusal};
+
+/// Causes that are told.
+const CAUSES_MAX: usize = 20;
+/// The longest text of a server that is kept, in characters.
+const SAID_MAX: usize = 4_000;
+
+/// A refusal from an answer that is no success.
+pub(super) fn refusal(status: StatusCode, body: &[u8]) -> Refusal {
+    let said: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |name: &str| said.get(name).and_then(Value::as_str).unwrap_or_default();
+    let reason = text("reason");
+    let code = match (status.as_u16(), reason) {
+        (401 | 403, _) => Code::TargetRefused,
+        (404, _) => Code::ObjectNotFound,
+        (409, _) => Code::Conflict,
+        (410, _) => Code::ListExpired,
+        (429, _) => Code::TargetBusy,
+        (503 | 502, _) => Code::TargetUnreachable,
+        (504, _) => Code::TargetTimeout,
+        _ => Code::TargetFailed,
+    };
+    let mut detail: String = if text("message").is_empty() {
+        let body = String::from_utf8_lossy(body);
+        format!("HTTP {}: {}", status.as_u16(), body.trim().chars().take(200).collect::<String>())
+    } else {
+        text("message").chars().take(SAID_MAX).collect()
+    };
+    for cause in causes(&said).iter().take(CAUSES_MAX) {
+        let part = |name: &str| cause.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        // The message of a conflict names the owner, the field is beside it.
+        if part("reason") == "FieldManagerConflict" {
+            detail.push_str(&format!("; {}: {}", part("field"), part("message")));
+        }
+    }
+    Refusal::new(code).detail(detail)
+}
+
+fn causes(said: &Value) -> Vec<Value> {
+    said.pointer("/details/causes").and_then(Value::as_array).cloned().unwrap_or_default()
+}
+
+/// Whether a conflict is about fields that others own, and not about the version of the object.
+pub(super) fn is_about_fields(body: &[u8]) -> bool {
+    let said: Value = serde_json::from_slice(body).unwrap_or_default();
+    causes(&said).iter().any(|cause| cause.get("reason").and_then(Value::as_str) == Some("FieldManagerConflict"))
+}
+
+/// A refusal for a request that brought no answer.
+pub(super) fn lost(error: &kube::Error) -> Refusal {
+    match error {
+        kube::Error::Api(status) => {
+            let body = serde_json::to_vec(status).unwrap_or_default();
+            refusal(StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &body)
+        }
+        kube::Error::Auth(error) => Refusal::new(Code::CredentialUnavailable).cause(error),
+        other => Refusal::new(Code::TargetUnreachable).cause(chain(other)),
+    }
+}
+
+/// An error with all that caused it: the outermost says no more than that something failed.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        said.push_str(": ");
+        said.push_str(&error.to_string());
+        source = error.source();
+    }
+    said
+}
