@@ -15,7 +15,8 @@ use countersign::identity::{
 };
 use countersign::ledger::canonical;
 use countersign::ledger::note::VerifierKey;
-use countersign::mask::detect;
+use countersign::mask::{Masks, Rules, detect};
+use countersign::operation::kube::{self, manifest};
 use countersign::operation::sql::{Engine, Statement, view_relations};
 use countersign::policy::{self, Policy, PolicyFile};
 use countersign::refusal::Refusal;
@@ -25,7 +26,7 @@ use secrecy::SecretString;
 pub type Property = (&'static str, fn(&[u8]), &'static [&'static str]);
 
 /// Every property.
-pub const ALL: [Property; 7] = [
+pub const ALL: [Property; 9] = [
     ("sql", sql, SQL),
     ("text", text, TEXT),
     ("token", token, TOKEN),
@@ -33,6 +34,8 @@ pub const ALL: [Property; 7] = [
     ("json", json, JSON),
     ("policy", policy, POLICY),
     ("tool", tool, TOOL),
+    ("manifest", manifest, MANIFEST),
+    ("cluster", cluster, CLUSTER),
 ];
 
 const SQL: &[&str] = &[
@@ -65,6 +68,44 @@ const POLICY: &[&str] = &[
 const TOOL: &[&str] = &[
     "name = \"orders\"\ndescription = \"d\"\ntarget = \"shop\"\nstatement = \"SELECT id FROM orders WHERE c = ?1\"\nrow_limit = 5\n[[parameter]]\nname = \"c\"\ntype = \"integer\"\ndescription = \"x\"\nmin = 1\n",
 ];
+
+const MANIFEST: &[&str] = &[
+    "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec:\n  replicas: 2\n  template: {spec: {hostNetwork: true}}\n---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: s\nstringData: {a: 'b'}\n",
+    "{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {\"name\": \"a\", \"namespace\": \"b\"}, \"spec\": {\"containers\": [{\"name\": \"c\", \"securityContext\": {\"privileged\": true}}]}}",
+    "a: &x [1]\nb: *x\n<<: {c: !t |\n  d}\n---\n- yes\n",
+];
+const CLUSTER: &[&str] = &[
+    "{\"kind\": \"Secret\", \"data\": {\"password\": \"aHVudGVyMg==\"}, \"x\": \"{\\\"kind\\\":\\\"Secret\\\"}\"}",
+    "apiVersion: v1\nkind: Secret\ndata:\n  password: aHVudGVyMg==\nDB_PASSWORD=hunter2 --token x postgres://u:p@h/d\n",
+    "[{\"name\": \"TOKEN\", \"value\": \"x\"}, [\"--password\", \"y\"], \"eyJraW5kIjoiU2VjcmV0In0=\"]",
+];
+
+/// What is accepted goes to the server as JSON: read again, it is the same objects, as risky, and none of their names leaves its place in an address.
+pub fn manifest(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for namespace in [None, Some("shop")] {
+        let Ok(found) = manifest::parse(&text, namespace) else { continue };
+        for one in found {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b":._-".contains(&b);
+            let names = one.object.name.iter().chain(&one.object.namespace);
+            assert!(names.clone().all(|name| name.bytes().all(plain) && name != "." && name != ".."), "{:?}", one.object);
+            let again = manifest::parse(&one.body.to_string(), None).unwrap_or_else(|refusal| panic!("{text:?}: {refusal}"));
+            let same = again.len() == 1 && again.iter().all(|other| *other == one);
+            assert!(same, "{text:?} is {one:?} and then {again:?}");
+            let risk = |one: &manifest::Manifest| kube::risk::write(&one.object, &one.body).risk;
+            assert!(again.iter().all(|other| risk(other) == risk(&one)), "{text:?}");
+        }
+    }
+}
+
+/// What has been masked of a cluster's answer stays as it is when it is masked again.
+pub fn cluster(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let masks = Masks::new(Rules::default());
+    let document = serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text));
+    let masked = masks.shown(document.clone());
+    assert_eq!(masks.shown(masked.clone()), masked, "{document}");
+}
 
 /// What is accepted is printed, read again the same, and as risky; what is no read says why.
 pub fn sql(bytes: &[u8]) {

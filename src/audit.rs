@@ -47,11 +47,20 @@ impl Audit {
         Self { ledger, recorder, masks }
     }
 
-    /// The request as evidence: what was asked, beside the log and under a commitment.
+    /// The request as evidence: what was asked, beside the log and under a commitment. Manifests and patches carry secrets: those are masked, and a
+    /// keyed digest of the arguments as they were stands beside them, so that whoever has them can be told to have the right ones.
     fn request_payload(&self, facts: &Facts, reason: Option<&str>) -> Result<SealedPayload, Unavailable> {
+        let given = Value::Object((*facts.arguments).clone());
+        let (arguments, digest) = if facts.tool.starts_with("k8s_") {
+            let digest = hex::encode(self.ledger.keys().digest(given.to_string().as_bytes()));
+            (self.masks.shown(given), Some(digest))
+        } else {
+            (given, None)
+        };
         let document = serde_json::json!({
             "tool": facts.tool,
-            "arguments": Value::Object((*facts.arguments).clone()),
+            "arguments": arguments,
+            "arguments_digest": digest,
             "reason": reason,
             "client": facts.origin.client.as_ref().map(ToString::to_string),
             "protocol_version": facts.origin.protocol_version,

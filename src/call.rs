@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
 use crate::id::{ApprovalId, CallId, DelegationId};
-use crate::identity::Delegation;
+use crate::identity::{Delegation, Reach};
 use crate::operation::{Operation, Risk};
 use crate::refusal::Refusal;
 
@@ -177,8 +177,8 @@ pub struct Seen {
     pub object: String,
     /// Its id; none where there was no such object.
     pub uid: Option<String>,
-    /// Its version, likewise.
-    pub version: Option<String>,
+    /// What it said, but for its status and its counters: SHA-256, hexadecimal. None where only the id binds.
+    pub content: Option<String>,
 }
 
 /// Bounds on one call.
@@ -222,13 +222,14 @@ impl Call {
         self.raised_risk.map_or_else(|| self.operation.risk(), |raised| raised.max(self.operation.risk()))
     }
 
-    /// The operation as a human is to read it, where it may hold secrets and has to be masked first.
-    #[must_use]
-    pub fn shown(&self) -> Option<Value> {
-        match &self.operation {
-            Operation::Kube(kube) => Some(kube.show()),
-            _ => None,
-        }
+    /// Whether what the human lent still stands, and reaches so far.
+    ///
+    /// # Errors
+    /// The token expired, the agent is suspended, or the delegation is over or does not reach so far.
+    pub fn still_lent(&self, now: Timestamp) -> Result<(), Refusal> {
+        let target = self.target.as_ref().map(|target| target.name.as_str());
+        let reach = Reach { tool: &self.tool.name, target, risk: self.risk() };
+        self.facts.delegation.covers(reach, now).map(|_| ())
     }
 
     /// The call that shows an approver what this one would do: a read-only operation of its own, with its own id.

@@ -4,6 +4,7 @@
 //! error or an answer. Errors travel in it too, since a database quotes data in them.
 
 pub mod apply;
+mod cluster;
 pub mod detect;
 mod keys;
 mod kube;
@@ -18,7 +19,9 @@ mod shadow;
 #[cfg(test)]
 mod tests;
 
+use apply::said;
 pub(crate) use apply::{Column, Piece};
 pub use apply::{Done, Masked, MaskedColumn, MaskedPiece, Masks, Unmasked};
+pub(crate) use cluster::{Rehearsal, pluck};
 pub use report::MaskReport;
 pub use rules::{ColumnRule, Mode, Rules};

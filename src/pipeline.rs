@@ -129,16 +129,14 @@ impl Pipeline {
 
     /// What the approver is shown of the effect: a read-only call of its own, masked and recorded like any other. Its reply goes to the Desk.
     async fn preview(&self, pending: &Pending) -> Result<Result<Shown, Refusal>, Unavailable> {
-        // What a manifest holds of secrets is for nobody's eyes; the digest of the call binds it all the same.
-        let operation = pending.call().shown().map(|operation| self.masks.shown(operation));
-        let Some(preview) = pending.preview() else { return Ok(Ok(Shown { operation, ..Shown::default() })) };
+        let Some(preview) = pending.preview() else { return Ok(Ok(Shown::default())) };
         let reply = Box::pin(self.perform(preview)).await?;
         let result = reply.envelope().get("result").cloned().unwrap_or_default();
         if reply.is_error() {
             let said = reply.envelope().get("error").and_then(|error| error.get("message")).and_then(|message| message.as_str());
             return Ok(Err(Refusal::new(Code::PreviewFailed).detail(said.unwrap_or_default())));
         }
-        Ok(Ok(Shown { effect: result, bound: reply.preview().cloned().unwrap_or_default(), operation }))
+        Ok(Ok(Shown { effect: result, bound: reply.preview().cloned().unwrap_or_default() }))
     }
 
     /// The tools that this delegation may know of, by name.

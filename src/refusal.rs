@@ -83,6 +83,7 @@ codes! {
     InvalidManifest = "operation.invalid_manifest", "the manifest is not one that can be applied", "correct the object that the message names; give each object a document of its own";
     InvalidPatch = "operation.invalid_patch", "the patch is not one of its type", "correct what the message names: an object for strategic and merge, a list of operations for json";
     UnknownKind = "operation.unknown_kind", "the cluster knows no such kind, or several by that name", "give `api_version` and `kind` as the message or k8s_api_resources lists them";
+    RiskierOutcome = "operation.riskier_outcome", "what would come of the change is of a higher risk than the call was judged for", "say in the call itself what the message names, so that it is judged for what it does";
     ImageNotAllowed = "operation.image_not_allowed", "the target does not allow this image for debugging", "use one that the message names, or ask the target's owner";
     PolicyDenied = "policy.denied", "no policy allows this call", "do not try another way; ask the human who delegated you, or use a tool or target that list_targets shows";
     PolicyFailed = "policy.failed", "the policy could not be evaluated, so the call was denied", "tell the operator; the broker's log has the cause under this call id";

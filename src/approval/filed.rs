@@ -218,7 +218,7 @@ impl Filed {
             verb: call.operation.verb().to_owned(),
             risk: judgement.risk.level(),
             touches: call.operation.touches().iter().map(|touch| format!("{} {}", touch.verb, touch.on)).collect(),
-            operation: shown.operation.unwrap_or_else(|| render(&call.operation)),
+            operation: render(&call.operation),
             shown: shown.effect,
             max_rows: shown.bound.rows,
             objects: shown.bound.objects,

@@ -89,7 +89,7 @@ impl Desk {
         context.update(filed.max_rows.map_or_else(|| "-".to_owned(), |rows| rows.to_string()).as_bytes());
         for seen in &filed.objects {
             let none = || "-".to_owned();
-            for part in [seen.object.clone(), seen.uid.clone().unwrap_or_else(none), seen.version.clone().unwrap_or_else(none)] {
+            for part in [seen.object.clone(), seen.uid.clone().unwrap_or_else(none), seen.content.clone().unwrap_or_else(none)] {
                 // Lengths keep ("ab", "c") apart from ("a", "bc").
                 context.update(&(part.len() as u64).to_be_bytes());
                 context.update(part.as_bytes());

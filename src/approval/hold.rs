@@ -13,7 +13,7 @@ use crate::approval::{Approval, Asking, Desk, Filed, State, View};
 use crate::call::{Answer, Bound, Line, Progress, Waiting};
 use crate::clock::rfc3339;
 use crate::id::ApprovalId;
-use crate::identity::{Agent, Human, Reach};
+use crate::identity::{Agent, Human};
 use crate::ledger::{Change, CommitError, Row, Write};
 use crate::record::Unavailable;
 use crate::refusal::{Code, Refusal};
@@ -38,8 +38,6 @@ pub struct Shown {
     pub effect: Value,
     /// What the call would touch, and nothing else once it is approved.
     pub bound: Bound,
-    /// The operation as a human may read it, masked; the plain one otherwise.
-    pub operation: Option<Value>,
 }
 
 /// How a wait ended.
@@ -159,7 +157,7 @@ impl Desk {
         // What the human lent may be taken back while a human decides: the wait ends then, with what is true now.
         let mut changes = asking.call.facts.delegation.changes();
         let view = loop {
-            if let Err(refusal) = self.still_lent(asking) {
+            if let Err(refusal) = asking.call.still_lent(self.clock.now()) {
                 return Ok(Outcome::Stop(Answer::Refused(refusal)));
             }
             tokio::select! {
@@ -190,13 +188,6 @@ impl Desk {
             State::Expired => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalExpired))),
             State::Spent => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalSpent))),
         })
-    }
-
-    fn still_lent(&self, asking: Asking<'_>) -> Result<(), Refusal> {
-        let call = asking.call;
-        let target = call.target.as_ref().map(|target| target.name.as_str());
-        let reach = Reach { tool: &call.tool.name, target, risk: call.risk() };
-        call.facts.delegation.covers(reach, self.clock.now()).map(|_| ())
     }
 
     /// The request, for the human and agent that asked; `None` for anybody else's and for none at all.

@@ -11,6 +11,7 @@ mod exec;
 mod failure;
 mod inspect;
 mod logs;
+mod outcome;
 mod read;
 mod remove;
 mod rollout;
@@ -110,13 +111,27 @@ impl Work<'_> {
             outcome = &mut work => return outcome.map_err(|refusal| self.failed(refusal)),
             () = tokio::time::sleep(timeout) => Code::TargetTimeout,
             () = self.call.line.gone.cancelled() => Code::TargetCancelled,
+            code = self.taken_back() => code,
         };
         self.session.halt.stop(code);
         match tokio::time::timeout(GRACE, &mut work).await {
             // It was done before it heard: what is true is told.
             Ok(Ok(held)) => Ok(held),
-            Ok(Err(refusal)) if !matches!(refusal.code(), Code::TargetTimeout | Code::TargetCancelled) => Err(self.failed(refusal)),
+            Ok(Err(refusal)) if refusal.code() != code => Err(self.failed(refusal)),
             _ => Err(self.stopped(code)),
+        }
+    }
+
+    /// Until what the human lent is taken back: a call that makes many requests begins no more of them.
+    async fn taken_back(&self) -> Code {
+        let mut changes = self.call.facts.delegation.changes();
+        loop {
+            if let Err(refusal) = self.call.still_lent(self.clock.now()) {
+                return refusal.code();
+            }
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
     }
 
@@ -180,7 +195,7 @@ impl Work<'_> {
                 Action::History => self.rollout_history(&rollout.object).await,
                 _ => self.edited(&[self.rollout_edit(rollout).await?], bound).await,
             },
-            Kube::Exec(exec) => self.exec(exec).await,
+            Kube::Exec(exec) => self.exec(exec, bound).await,
             Kube::Run(run) => self.edited(&[self.run_edit(run).await?], bound).await,
             Kube::Debug(debug) => self.edited(&[self.debug_edit(debug).await?], bound).await,
             Kube::Node(node) if !node.dry_run => self.node_done(node, bound).await,
@@ -203,6 +218,7 @@ impl Work<'_> {
             Kube::Run(run) => self.rehearsed(&[self.run_edit(run).await?]).await,
             Kube::Debug(debug) => self.rehearsed(&[self.debug_edit(debug).await?]).await,
             Kube::Node(node) => self.node_shown(node).await,
+            Kube::Exec(exec) => self.exec_shown(exec).await,
             _ => Err(Refusal::new(Code::TargetFailed).cause("there is nothing to show of this")),
         }
     }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use crate::call::{Bound, CredentialFacts};
+use crate::mask::cluster::{Rehearsal, Rows};
 use crate::mask::part::{label, partly};
 use crate::mask::report::MaskReport;
 use crate::mask::rules::{Decision, Rules};
@@ -38,13 +39,19 @@ pub(crate) enum Piece {
     Document(Value),
     /// Comes before rows, once: the columns of a cluster's own table, with their types. Cells are texts that may hold anything.
     Table { columns: Vec<(String, String)> },
-    /// Comes before objects, once: each becomes a row of these fields, taken out of it once it has been masked. All are of this kind, if one is named.
+    /// Comes before objects, once: each becomes a row of these fields. All are of this kind, if one is named.
     Fields { paths: Vec<Vec<String>>, kind: Option<String> },
     /// An object of which a row is made.
     Object(Value),
+    /// An object of which these fields are told.
+    Part { object: Value, paths: Vec<Vec<String>>, kind: Option<String> },
     /// An answer of a cluster, which may hold objects; they are of this kind, if one is named, whether they say so or not. Beside rows it says more
     /// about them.
     Kube { document: Value, kind: Option<String> },
+    /// Texts of containers, and what was searched for in them.
+    Logs { document: Value, contains: Option<String> },
+    /// What changes of objects would come to.
+    Rehearsed(Vec<Rehearsal>),
     /// The last piece of an answer that succeeded.
     Done(Done),
     /// The last piece of one that did not. Its detail may quote data: masked like the rest.
@@ -126,18 +133,10 @@ pub struct Masked {
     pieces: mpsc::Receiver<Piece>,
     target: Option<String>,
     rules: Arc<Rules>,
-    columns: Vec<(String, Option<Decision>)>,
-    cluster: Option<OfCluster>,
-    report: MaskReport,
+    pub(super) columns: Vec<(String, Option<Decision>)>,
+    pub(super) rows: Option<Rows>,
+    pub(super) report: MaskReport,
     ended: bool,
-}
-
-/// How rows of a cluster are made.
-enum OfCluster {
-    /// As the cluster made them.
-    Cells,
-    /// Out of objects.
-    Fields { paths: Vec<Vec<String>>, kind: Option<String> },
 }
 
 /// Nesting of JSON that is followed; what lies deeper is redacted.
@@ -162,7 +161,7 @@ impl Masks {
     #[must_use]
     pub fn apply(&self, unmasked: Unmasked) -> Masked {
         let Unmasked { pieces, target } = unmasked;
-        Masked { pieces, target, rules: Arc::clone(&self.rules), columns: Vec::new(), cluster: None, report: self.nothing(), ended: false }
+        Masked { pieces, target, rules: Arc::clone(&self.rules), columns: Vec::new(), rows: None, report: self.nothing(), ended: false }
     }
 
     /// A refusal of a call that reached no target: it may quote what came in.
@@ -201,17 +200,13 @@ impl Masked {
             Some(Piece::Used(facts)) => MaskedPiece::Used(facts),
             Some(Piece::Header { columns, lineage }) => self.header(columns, &lineage),
             Some(Piece::Row(values)) if values.len() == self.columns.len() => MaskedPiece::Row(self.row(values)),
-            Some(Piece::Table { columns }) => {
-                self.cluster = Some(OfCluster::Cells);
-                self.plain_header(columns)
-            }
-            Some(Piece::Fields { paths, kind }) => {
-                let columns = paths.iter().map(|path| (path.join("."), "any".to_owned())).collect();
-                self.cluster = Some(OfCluster::Fields { paths, kind });
-                self.plain_header(columns)
-            }
+            Some(Piece::Table { columns }) => self.table(columns),
+            Some(Piece::Fields { paths, kind }) => self.fields(paths, kind),
             Some(Piece::Object(object)) => self.object(object),
-            Some(Piece::Kube { document, kind }) => MaskedPiece::Document(self.of_cluster(document, kind.as_deref())),
+            Some(Piece::Part { object, paths, kind }) => self.part(object, &paths, kind.as_deref()),
+            Some(Piece::Kube { document, kind }) => MaskedPiece::Document(self.document(document, kind.as_deref())),
+            Some(Piece::Logs { document, contains }) => self.logs(document, contains.as_deref()),
+            Some(Piece::Rehearsed(rehearsals)) => self.rehearsed(rehearsals),
             Some(Piece::Document(value)) => MaskedPiece::Document(self.value("", value, 0, false)),
             Some(Piece::Done(done)) => {
                 self.ended = true;
@@ -233,7 +228,7 @@ impl Masked {
         self.report.clone()
     }
 
-    fn broken(&mut self, cause: &str) -> MaskedPiece {
+    pub(super) fn broken(&mut self, cause: &str) -> MaskedPiece {
         self.ended = true;
         MaskedPiece::Failed { refusal: Refusal::new(Code::MaskFailed).cause(cause), stopped: None }
     }
@@ -255,54 +250,9 @@ impl Masked {
         MaskedPiece::Header { columns: masked }
     }
 
-    /// Columns that no rule of a database speaks of.
-    fn plain_header(&mut self, columns: Vec<(String, String)>) -> MaskedPiece {
-        let mut masked = Vec::with_capacity(columns.len());
-        for (name, type_name) in columns {
-            let name = self.text("/columns", &name);
-            self.columns.push((name.clone(), None));
-            masked.push(MaskedColumn { name, type_name, masked: None });
-        }
-        MaskedPiece::Header { columns: masked }
-    }
-
-    fn of_cluster(&mut self, document: Value, kind: Option<&str>) -> Value {
-        let report = &mut self.report;
-        kube::mask(document, kind, &mut |path, rule| report.count(path, rule))
-    }
-
-    /// A cell of a cluster's table: a text that may hold anything.
-    fn cell(&mut self, column: &str, value: Value) -> Value {
-        match value {
-            Value::String(text) => Value::from(said(&mut self.report, &format!("/{column}"), &text)),
-            value => self.of_cluster(value, None),
-        }
-    }
-
-    /// The fields of an object, once it has been masked as a whole: a value alone would not tell where it stood.
-    fn object(&mut self, object: Value) -> MaskedPiece {
-        let Some(OfCluster::Fields { paths, kind }) = self.cluster.take() else {
-            return self.broken("an object came that no fields were announced for");
-        };
-        let masked = self.of_cluster(object, kind.as_deref());
-        let at = |path: &Vec<String>| {
-            path.iter().try_fold(&masked, |value, part| match value {
-                Value::Object(members) => members.get(part),
-                Value::Array(items) => items.get(part.parse::<usize>().ok()?),
-                _ => None,
-            })
-        };
-        let row = paths.iter().map(|path| at(path).cloned().unwrap_or_default()).collect();
-        self.cluster = Some(OfCluster::Fields { paths, kind });
-        MaskedPiece::Row(row)
-    }
-
     fn row(&mut self, values: Vec<Value>) -> Vec<Value> {
-        if self.cluster.is_some() {
-            let columns = std::mem::take(&mut self.columns);
-            let masked = values.into_iter().zip(&columns).map(|(value, (name, _))| self.cell(name, value)).collect();
-            self.columns = columns;
-            return masked;
+        if self.rows.is_some() {
+            return self.cells(values);
         }
         let columns = std::mem::take(&mut self.columns);
         let masked = values
@@ -379,7 +329,7 @@ impl Masked {
     }
 
     /// Everything that detectors find in a text is replaced by its label.
-    fn text(&mut self, path: &str, text: &str) -> String {
+    pub(super) fn text(&mut self, path: &str, text: &str) -> String {
         redacted(&mut self.report, path, text)
     }
 }
@@ -389,6 +339,6 @@ fn redacted(report: &mut MaskReport, path: &str, text: &str) -> String {
 }
 
 /// What a target or a cluster says in its own words: names before values are evidence there too.
-fn said(report: &mut MaskReport, path: &str, text: &str) -> String {
+pub(super) fn said(report: &mut MaskReport, path: &str, text: &str) -> String {
     kube::text(text, &mut |kind| report.count(path, &format!("content:{kind}")))
 }

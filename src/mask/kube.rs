@@ -7,7 +7,7 @@
 
 use serde_json::Value;
 
-use crate::mask::{detect, lines};
+use crate::mask::{detect, keys, lines};
 
 mod change;
 mod memory;
@@ -25,6 +25,17 @@ use walk::{At, Walk};
 pub(super) fn mask(value: Value, kind_hint: Option<&str>, found: &mut dyn FnMut(&str, &str)) -> Value {
     let hint = kind_hint.is_some_and(object::is_secret_kind);
     document(&value, At { hint, ..At::default() }, found)
+}
+
+/// What there is and what would come of it, masked together: whatever is a secret in the one is one in the other, under whichever name.
+pub(super) fn mask_both(value: Value, kind_hint: Option<&str>, found: &mut dyn FnMut(&str, &str)) -> Value {
+    let hint = kind_hint.is_some_and(object::is_secret_kind);
+    document(&value, At { hint, learns_named: true, ..At::default() }, found)
+}
+
+/// Whether a value under this name is a secret by the name alone.
+pub(super) fn names_secret(name: &str, value: &str) -> bool {
+    keys::holds_secret(name) && !keys::is_exempt(name, value) && !value.is_empty()
 }
 
 /// A text from a cluster, masked: names in it first, then contents, until neither finds anything.

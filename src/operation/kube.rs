@@ -266,6 +266,7 @@ impl Kube {
                 | Self::Run(_)
                 | Self::Debug(_)
                 | Self::Node(_)
+                | Self::Exec(_)
         )
     }
 

@@ -204,6 +204,8 @@ pub struct Named {
     tables: BTreeMap<String, Vec<Vec<String>>>,
     namespaces: BTreeMap<String, Vec<String>>,
     kinds: Vec<(String, String)>,
+    /// Namespace, group, kind and name, by target.
+    objects: BTreeMap<String, Vec<[String; 4]>>,
 }
 
 /// Places that are looked at before a tool counts as hidden.
@@ -221,7 +223,9 @@ impl Named {
                 self.tables.entry(target.clone()).or_default().push(below);
             }
             ("Namespace", [target, namespace]) => self.namespaces.entry(target.clone()).or_default().push(namespace.clone()),
-            ("Object", [target, namespace, group, kind, _]) => {
+            ("Object", [target, namespace, group, kind, name]) => {
+                let object = [namespace, group, kind, name].map(Clone::clone);
+                self.objects.entry(target.clone()).or_default().push(object);
                 self.namespaces.entry(target.clone()).or_default().push(namespace.clone());
                 self.kinds.push((group.clone(), kind.clone()));
             }
@@ -229,6 +233,33 @@ impl Named {
             ("Kind", [group, kind]) => self.kinds.push((group.clone(), kind.clone())),
             _ => {}
         }
+    }
+
+    /// What a touch of all namespaces, or of all objects, touches among others: what policies name. A forbid on one of them is not passed by asking for
+    /// more than it.
+    pub(super) fn within(&self, target: Option<&TargetFacts>, touch: &Touch) -> Vec<Touch> {
+        let (Some(target), Place::Object(reach)) = (target, &touch.on) else { return Vec::new() };
+        let mut found = Vec::new();
+        if reach.namespace.as_deref() == Some("*") {
+            let namespaces = self.namespaces.get(&target.name).into_iter().flatten().filter(|namespace| !namespace.is_empty());
+            found.extend(namespaces.map(|namespace| Reach { namespace: Some(namespace.clone()), ..reach.clone() }));
+        }
+        if reach.name == "*" {
+            let fits = |[namespace, group, kind, _]: &&[String; 4]| {
+                let in_place = match reach.namespace.as_deref() {
+                    Some("*") => !namespace.is_empty(),
+                    place => place.unwrap_or_default() == namespace,
+                };
+                in_place && *group == reach.group && *kind == reach.kind
+            };
+            let objects = self.objects.get(&target.name).into_iter().flatten().filter(fits);
+            found.extend(objects.map(|[namespace, _, _, name]| Reach {
+                namespace: Some(namespace.clone()).filter(|namespace| !namespace.is_empty()),
+                name: name.clone(),
+                ..reach.clone()
+            }));
+        }
+        found.into_iter().map(|reach| Touch { on: Place::Object(reach), ..touch.clone() }).collect()
     }
 
     /// The places below a target that could be allowed where the target itself is not.

@@ -144,7 +144,11 @@ impl Policy {
         let reach = Reach { tool: &call.tool.name, target, risk };
         let covered_by = delegation.covers(reach, self.clock.now()).map_err(|refusal| (None, refusal))?;
         let (mut ids, mut asks) = (Vec::new(), Vec::new());
-        for touch in qualified(call) {
+        let named = |touch: Touch| {
+            let within = self.named.within(call.target.as_ref(), &touch);
+            std::iter::once(touch).chain(within)
+        };
+        for touch in qualified(call).into_iter().flat_map(named) {
             let verdict = self.judge(delegation, &call.tool.name, call.operation.kind(), &touch, call.target.as_ref());
             match verdict {
                 Ok(Verdict::Invoke(because)) => ids.extend(because),

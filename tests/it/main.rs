@@ -17,6 +17,7 @@ mod approval;
 mod attacks_doors;
 mod attacks_identity;
 mod attacks_kube;
+mod attacks_kube_writes;
 mod attacks_objects;
 mod attacks_outbound;
 mod bounds;

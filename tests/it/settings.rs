@@ -47,6 +47,44 @@ fn good() -> (tempfile::TempDir, std::path::PathBuf) {
     (dir, policy)
 }
 
+/// A cluster is reached in one of three ways, and each human is somebody there.
+#[test]
+fn clusters_are_named_in_one_way() {
+    let (dir, _) = good();
+    std::fs::write(dir.path().join("token"), "a-token").unwrap();
+    let with = |target: &str| format!("{GOOD}[[target]]\nname = \"prod\"\nengine = \"kubernetes\"\nenvironment = \"demo\"\n{target}\n");
+    let way = "url = \"https://10.0.0.1:6443\"\ntoken = \"file:token\"\n";
+    let (status, text) = check(dir.path(), &with(&format!("{way}user = \"oidc:{{human.subject}}\"\ngroups = \"{{human.team}}\"")));
+    assert!(status == 0 && text.contains("oidc:{human.subject}") && text.contains("impersonation"), "{text}");
+    let (status, text) = check(dir.path(), &with(&format!("{way}[[target.group]]\nteam = \"a\"\ngroup = \"b\"")));
+    assert_eq!(status, 0, "{text}");
+    for (target, says) in [
+        ("", "needs one of"),
+        ("in_cluster = true\nkubeconfig = \"x\"", "needs one of"),
+        ("kubeconfig = \"missing\"", "failed to read the kubeconfig"),
+        ("url = \"https://10.0.0.1\"", "needs `token`"),
+        ("url = \"http://10.0.0.1\"\ntoken = \"file:token\"", "https://"),
+        ("url = \"https://10.0.0.1\"\ntoken = \"file:none\"", "none"),
+        ("in_cluster = true\nhost = \"x\"", "neither path, host"),
+        ("in_cluster = true\ntls = false", "never without TLS"),
+        ("in_cluster = true\nlogin = \"{human.login}\"", "login, role and service"),
+        ("in_cluster = true\nuser = \"alice\"", "{human.subject}"),
+        ("in_cluster = true\nuser = \"system:{human.subject}\"", "system:"),
+        ("in_cluster = true\ngroups = \"system:{human.team}\"", "system:"),
+        ("in_cluster = true\n[[target.group]]\nteam = \"a\"\ngroup = \"system:masters\"", "system:"),
+        ("in_cluster = true\ngroups = \"{human.team}\"\n[[target.group]]\nteam = \"a\"\ngroup = \"b\"", "either `groups` or"),
+        (
+            "in_cluster = true\n[[target.group]]\nteam = \"a\"\ngroup = \"b\"\n[[target.group]]\nteam = \"a\"\ngroup = \"c\"",
+            "several groups",
+        ),
+    ] {
+        let (status, text) = check(dir.path(), &with(target));
+        assert!(status != 0 && text.contains(says) && text.contains("countersign.toml:18:"), "{target}: {text}");
+    }
+    let (status, text) = check(dir.path(), &GOOD.replace("path = \"shop.db\"", "path = \"shop.db\"\nkubeconfig = \"x\""));
+    assert!(status != 0 && text.contains("`kubeconfig` belongs to a target of the engine kubernetes"), "{text}");
+}
+
 #[test]
 fn every_mistake_is_named_with_its_line() {
     let (dir, _) = good();

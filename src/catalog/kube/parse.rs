@@ -192,8 +192,11 @@ fn logs(logs: &reads::Logs) -> Result<Kube, Refusal> {
     match (&logs.name, &logs.workload) {
         (Some(name), None) => whose(pod(&logs.namespace, name)?),
         (None, Some(workload)) => of_kind(None, &workload.kind, |kind| {
-            if kind.namespaced != Some(true) {
-                return Err(invalid("`workload.kind` has no pods"));
+            const WITH_PODS: [&str; 6] = ["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "ReplicationController"];
+            if kind.namespaced != Some(true) || !WITH_PODS.contains(&kind.kind.as_str()) {
+                return Err(invalid(
+                    "`workload.kind` has no pods of its own: give a Deployment, StatefulSet, DaemonSet, ReplicaSet or Job",
+                ));
             }
             whose(one(kind, Some(&logs.namespace), &workload.name)?)
         }),

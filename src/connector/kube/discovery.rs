@@ -10,13 +10,15 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::connector::kube::session::{Ask, Session};
-use crate::operation::kube::{Object, Type};
+use crate::operation::kube::{Object, Type, name};
 use crate::refusal::{Code, Refusal};
 
 /// How long it is kept.
 const KEPT: Duration = Duration::from_secs(600);
 /// What is missed is looked for anew, but not more often than this.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// Bytes of one answer.
+const ANSWER_MAX_BYTES: usize = 8 << 20;
 /// Group versions, and kinds of all of them.
 const VERSIONS_MAX: usize = 500;
 const RESOURCES_MAX: usize = 5_000;
@@ -39,6 +41,8 @@ pub(super) struct Resource {
     pub(super) shorts: Vec<String>,
     pub(super) namespaced: bool,
     pub(super) verbs: Vec<String>,
+    /// What evictions of it are written as: the group version of the subresource.
+    pub(super) eviction: Option<String>,
 }
 
 /// All kinds, in the order of the server's preference.
@@ -48,9 +52,11 @@ pub(super) type Resources = Arc<Vec<Resource>>;
 #[derive(Debug, Default)]
 pub(super) struct Discovery {
     known: RwLock<Option<(Instant, Resources)>>,
+    /// One asks at a time; the others find what it was told.
+    asking: tokio::sync::Mutex<()>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ResourceList {
     #[serde(default)]
@@ -70,6 +76,10 @@ struct Listed {
     verbs: Vec<String>,
     #[serde(default)]
     short_names: Vec<String>,
+    #[serde(default)]
+    group: String,
+    #[serde(default)]
+    version: String,
 }
 
 impl Resource {
@@ -79,6 +89,13 @@ impl Resource {
     /// `operation.invalid_name`: a namespace is missing, or there can be none.
     pub(super) fn path(&self, object: &Object, subresource: &str) -> Result<String, Refusal> {
         let mut path = self.root();
+        // Names come from callers, who were checked, and from servers, who were not.
+        if let Some(namespace) = &object.namespace {
+            name::label("namespace", namespace)?;
+        }
+        if let Some(called) = &object.name {
+            name::object("name", called, &object.kind.group)?;
+        }
         match (&object.namespace, self.namespaced) {
             (Some(namespace), true) => path.push_str(&format!("/namespaces/{namespace}")),
             (None, true) if object.name.is_some() => {
@@ -121,7 +138,7 @@ impl Discovery {
     pub(super) async fn resources(&self, session: &Session<'_>) -> Result<Resources, Refusal> {
         match self.fresh(KEPT) {
             Some(known) => Ok(known),
-            None => self.refresh(session).await,
+            None => self.refresh(session, KEPT).await,
         }
     }
 
@@ -130,7 +147,12 @@ impl Discovery {
         known.as_ref().filter(|(asked, _)| asked.elapsed() < age).map(|(_, resources)| Arc::clone(resources))
     }
 
-    async fn refresh(&self, session: &Session<'_>) -> Result<Resources, Refusal> {
+    /// Asks, unless somebody did within `age` while this waited for its turn.
+    async fn refresh(&self, session: &Session<'_>, age: Duration) -> Result<Resources, Refusal> {
+        let _turn = self.asking.lock().await;
+        if let Some(known) = self.fresh(age) {
+            return Ok(known);
+        }
         let resources: Resources = Arc::new(ask(session).await?);
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Arc::clone(&resources)));
         Ok(resources)
@@ -154,7 +176,7 @@ impl Discovery {
         }
         let resources = match self.fresh(AGAIN_AFTER) {
             Some(known) => known,
-            None => self.refresh(session).await?,
+            None => self.refresh(session, AGAIN_AFTER).await?,
         };
         find(&resources).ok_or_else(|| {
             let version = kind.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
@@ -169,7 +191,7 @@ impl Discovery {
     pub(super) async fn explain(&self, session: &Session<'_>, name: &str) -> Refusal {
         let resources = match self.resources(session).await {
             Ok(resources) if resources.iter().any(|known| known.is_called(name)) => Ok(resources),
-            Ok(_) if self.fresh(AGAIN_AFTER).is_none() => self.refresh(session).await,
+            Ok(_) if self.fresh(AGAIN_AFTER).is_none() => self.refresh(session, AGAIN_AFTER).await,
             other => other,
         };
         match resources {
@@ -200,8 +222,9 @@ fn unknown(name: &str, candidates: &[String]) -> Refusal {
 }
 
 async fn ask(session: &Session<'_>) -> Result<Vec<Resource>, Refusal> {
-    let core = session.read(&Ask::get("/api".to_owned()).accepting(AGGREGATED)).await?;
-    let groups = session.read(&Ask::get("/apis".to_owned()).accepting(AGGREGATED)).await?;
+    let get = |path: &str| Ask::get(path.to_owned()).accepting(AGGREGATED).at_most(ANSWER_MAX_BYTES);
+    let core = session.read(&get("/api")).await?;
+    let groups = session.read(&get("/apis")).await?;
     let is_aggregated = |answer: &Value| answer.get("kind").and_then(Value::as_str) == Some("APIGroupDiscoveryList");
     let mut resources = Vec::new();
     if is_aggregated(&core) && is_aggregated(&groups) {
@@ -211,13 +234,14 @@ async fn ask(session: &Session<'_>) -> Result<Vec<Resource>, Refusal> {
     } else {
         one_by_one(session, &core, &groups, &mut resources).await?;
     }
-    resources.truncate(RESOURCES_MAX);
     Ok(resources)
 }
 
 /// An address is made of it: whatever else a server says is not taken.
 fn is_plain(text: &str) -> bool {
-    text.len() <= 253 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-')
+    text.len() <= 253
+        && !text.contains("..")
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-')
 }
 
 fn aggregated(answer: &Value, resources: &mut Vec<Resource>) {
@@ -242,7 +266,14 @@ fn aggregated(answer: &Value, resources: &mut Vec<Resource>) {
                     shorts: texts(&known, "shortNames"),
                     namespaced: text(&known, "/scope") == "Namespaced",
                     verbs: texts(&known, "verbs"),
+                    eviction: list(&known, "subresources").iter().find(|one| text(one, "/subresource") == "eviction").map(|one| {
+                        let (group, version) = (text(one, "/responseKind/group"), text(one, "/responseKind/version"));
+                        if group.is_empty() { version } else { format!("{group}/{version}") }
+                    }),
                 };
+                if resources.len() >= RESOURCES_MAX {
+                    return;
+                }
                 resources.extend(Some(resource).filter(is_usable));
             }
         }
@@ -250,7 +281,11 @@ fn aggregated(answer: &Value, resources: &mut Vec<Resource>) {
 }
 
 fn is_usable(resource: &Resource) -> bool {
-    !resource.plural.is_empty() && is_plain(&resource.plural) && is_plain(&resource.group) && is_plain(&resource.version)
+    !resource.plural.is_empty()
+        && !resource.kind.is_empty()
+        && is_plain(&resource.plural)
+        && is_plain(&resource.group)
+        && is_plain(&resource.version)
 }
 
 /// As servers before 1.26 have it: a list of groups, and a list of resources for each version of each of them.
@@ -271,17 +306,19 @@ async fn one_by_one(session: &Session<'_>, core: &Value, groups: &Value, resourc
     versions.truncate(VERSIONS_MAX);
     let lists = futures::stream::iter(versions.into_iter().map(|(group, version)| async move {
         let path = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
-        let answer = match session.read(&Ask::get(path)).await {
-            Ok(answer) => answer,
+        let list = match session.read_bytes(&Ask::get(path).at_most(ANSWER_MAX_BYTES)).await {
+            Ok(answer) => serde_json::from_slice::<ResourceList>(&answer).unwrap_or_default(),
+            Err(refusal) if group.is_empty() || matches!(refusal.code(), Code::TargetTimeout | Code::TargetCancelled) => {
+                return Err(refusal);
+            }
             // An API behind the API server that does not answer must not hide all the others.
-            Err(refusal) if matches!(refusal.code(), Code::TargetUnreachable | Code::TargetFailed | Code::ObjectNotFound) => Value::Null,
-            Err(refusal) => return Err(refusal),
+            Err(_) => ResourceList::default(),
         };
-        Ok::<_, Refusal>((group, version, answer))
+        Ok::<_, Refusal>((group, version, list))
     }));
     let lists: Vec<_> = lists.buffered(AT_ONCE).try_collect().await?;
-    for (group, version, answer) in lists {
-        let Ok(list) = serde_json::from_value::<ResourceList>(answer) else { continue };
+    for (group, version, list) in lists {
+        let eviction = list.resources.iter().find(|one| one.name == "pods/eviction").map(|one| format!("{}/{}", one.group, one.version));
         for listed in list.resources.into_iter().filter(|listed| !listed.name.contains('/')) {
             let resource = Resource {
                 group: group.clone(),
@@ -292,7 +329,11 @@ async fn one_by_one(session: &Session<'_>, core: &Value, groups: &Value, resourc
                 shorts: listed.short_names,
                 namespaced: listed.namespaced,
                 verbs: listed.verbs,
+                eviction: eviction.clone(),
             };
+            if resources.len() >= RESOURCES_MAX {
+                return Ok(());
+            }
             resources.extend(Some(resource).filter(is_usable));
         }
     }

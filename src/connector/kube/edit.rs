@@ -1,18 +1,23 @@
 //! Changes of single objects, all of one shape: rehearsed for an approver, held to what was shown, and made.
 //!
-//! What was shown binds: the version of each object goes along as a precondition that the server itself enforces, so that nothing can slip in
-//! between. Nothing is begun unless all objects are as they were.
+//! What was shown binds: an object must still say what it said then, but for its status, which moves all the time. What it is at that moment goes
+//! along as a precondition that the server itself enforces, so that nothing can slip in between. Nothing is begun unless all objects are as they were.
 
+use aws_lc_rs::digest;
 use http::Method;
 use serde_json::{Map, Value, json};
 
 use crate::call::{Bound, Seen};
-use crate::connector::kube::clean::{changes, clean, kind_hint};
+use crate::connector::kube::clean::{clean, kind_hint};
 use crate::connector::kube::session::{Answered, Ask, Changed};
-use crate::connector::kube::{Held, Work, failure};
-use crate::mask::{Done, Piece};
+use crate::connector::kube::{Held, Work, failure, outcome};
+use crate::mask::{Done, Piece, Rehearsal};
+use crate::operation::Risk;
 use crate::operation::kube::Object;
 use crate::refusal::{Code, Refusal};
+
+/// Times that a change is tried again whose object only moved its status.
+const MOVES_MAX: usize = 5;
 
 /// One change of one object, as it goes to the server.
 pub(super) struct Edit {
@@ -27,6 +32,12 @@ pub(super) struct Edit {
     pub(super) query: Vec<(&'static str, String)>,
     /// It makes the object, and must find none.
     pub(super) creates: bool,
+    /// Its status is what is changed.
+    pub(super) of_status: bool,
+    /// The risk it was judged for, where it is merged into what is there: what comes of it is judged again.
+    pub(super) merges: Option<Risk>,
+    /// Another object that it is made from, and where that is read.
+    pub(super) rests_on: Option<(Object, String)>,
 }
 
 impl Edit {
@@ -36,9 +47,10 @@ impl Edit {
         if dry_run { ask.with("dryRun", "All") } else { ask }
     }
 
-    /// The body, good only for this version of the object.
-    fn guarded(&self, version: &str) -> Result<Value, Refusal> {
+    /// The body, good only for this very object as it is.
+    fn guarded(&self, found: &Value) -> Result<Value, Refusal> {
         let mut body = self.body.clone();
+        let (uid, version) = (text(found, "/metadata/uid"), text(found, "/metadata/resourceVersion"));
         match &mut body {
             Value::Array(operations) => {
                 operations.insert(0, json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version }));
@@ -46,16 +58,25 @@ impl Edit {
             Value::Object(members) => {
                 let metadata = members.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
                 let own = metadata.get("resourceVersion").and_then(Value::as_str);
-                if own.is_some_and(|own| own != version) {
-                    return Err(changed(&self.object, "the manifest is for another version than the approver was shown"));
+                if own.is_some_and(|own| Some(own) != version) {
+                    return Err(changed(&self.object, "the manifest is for another version"));
                 }
-                if let Some(metadata) = metadata.as_object_mut() {
-                    metadata.insert("resourceVersion".to_owned(), Value::from(version));
-                }
+                let Some(metadata) = metadata.as_object_mut() else { return Err(changed(&self.object, "`metadata` is no mapping")) };
+                metadata.insert("resourceVersion".to_owned(), json!(version));
+                // The version alone lets an apply make an object anew that has been deleted.
+                metadata.insert("uid".to_owned(), json!(uid));
             }
             _ => {}
         }
         Ok(body)
+    }
+
+    fn seen(&self, found: Option<&Value>) -> Seen {
+        let mut seen = seen(&self.object, found);
+        if self.of_status {
+            seen.content = found.map(|found| content(found, true));
+        }
+        seen
     }
 }
 
@@ -67,46 +88,93 @@ fn text<'a>(object: &'a Value, place: &str) -> Option<&'a str> {
     object.pointer(place).and_then(Value::as_str)
 }
 
+/// What an object says, in short: all of it but its counters and, unless that is meant, its status.
+pub(super) fn content(object: &Value, with_status: bool) -> String {
+    let mut object = object.clone();
+    if let Some(members) = object.as_object_mut()
+        && !with_status
+    {
+        members.remove("status");
+    }
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        for counter in ["resourceVersion", "generation", "managedFields"] {
+            metadata.remove(counter);
+        }
+    }
+    hex::encode(digest::digest(&digest::SHA256, sorted(&object).to_string().as_bytes()))
+}
+
+/// The same with all members in order, whatever order a server had them in.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_by_key(|(name, _)| *name);
+            members.into_iter().map(|(name, member)| (name.clone(), sorted(member))).collect()
+        }
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        other => other.clone(),
+    }
+}
+
 /// How an object is named in what an approval is bound to, and how it stands.
 pub(super) fn seen(object: &Object, found: Option<&Value>) -> Seen {
-    let of = |place| found.and_then(|found| text(found, place)).map(ToOwned::to_owned);
-    Seen { object: object.to_string(), uid: of("/metadata/uid"), version: of("/metadata/resourceVersion") }
+    let uid = found.and_then(|found| text(found, "/metadata/uid")).map(ToOwned::to_owned);
+    Seen { object: object.to_string(), uid, content: found.map(|found| content(found, false)) }
 }
 
 impl Work<'_> {
     /// What the changes would come to, by the server's own dry run.
     pub(super) async fn rehearsed(&self, edits: &[Edit]) -> Result<Held, Refusal> {
         let (mut shown, mut objects) = (Vec::new(), Vec::new());
-        for edit in edits {
+        for (index, edit) in edits.iter().enumerate() {
             let before = self.session.find(&Ask::get(edit.place.clone())).await?;
-            let after = self.session.rehearse(&edit.ask(&edit.body, true)).await.map_err(|refusal| of_object(&edit.object, refusal))?;
-            objects.push(seen(&edit.object, before.as_ref()));
-            let clean = |mut object: Value| {
-                clean(&mut object);
-                object
-            };
-            let is_new = before.is_none();
-            let found = changes(&before.map(clean).unwrap_or_default(), &clean(after));
-            let action = match (is_new, found.is_empty()) {
-                (true, _) => "created",
-                (false, true) => "unchanged",
-                (false, false) => "changed",
-            };
-            shown.push(json!({ "object": reference(&edit.object), "action": action, "changes": found }));
+            let after = self.session.rehearse(&edit.ask(&edit.body, true)).await;
+            let mut after = after.map_err(|refusal| of_object(&edit.object, depends(edits, index, refusal)))?;
+            self.check_outcome(edit, before.as_ref(), &after)?;
+            objects.push(edit.seen(before.as_ref()));
+            if let Some((object, place)) = &edit.rests_on {
+                objects.push(seen(object, self.session.find(&Ask::get(place.clone())).await?.as_ref()));
+            }
+            let before = before.map(|mut before| {
+                clean(&mut before);
+                before
+            });
+            clean(&mut after);
+            shown.push(Rehearsal { object: reference(&edit.object), before, after, kind: kind_hint(&edit.object.kind) });
         }
-        let document = json!({ "dry_run": true, "objects": shown });
-        let kind =
-            edits.iter().map(|edit| &edit.object.kind).find(|kind| crate::operation::kube::risk::is_secret(kind)).and_then(kind_hint);
         let bound = Bound { rows: None, objects };
-        Ok((vec![Piece::Kube { document, kind }], Done { preview: Some(bound), ..Done::default() }))
+        Ok((vec![Piece::Rehearsed(shown)], Done { preview: Some(bound), ..Done::default() }))
+    }
+
+    /// What comes of a change must be no riskier than what the call was judged for: a patch is merged into what nobody saw.
+    fn check_outcome(&self, edit: &Edit, before: Option<&Value>, after: &Value) -> Result<(), Refusal> {
+        let Some(judged) = edit.merges else { return Ok(()) };
+        let judged = judged.max(self.call.risk());
+        let Some(why) = outcome::riskier(&edit.object, before, after, judged) else { return Ok(()) };
+        Err(Refusal::new(Code::RiskierOutcome).detail(format!("{}: {}", edit.object, why.join("; "))))
     }
 
     /// Makes the changes: all of them on what an approver was shown, if one was.
     pub(super) async fn edited(&self, edits: &[Edit], bound: Option<&Bound>) -> Result<Held, Refusal> {
-        if let Some(bound) = bound {
-            for edit in edits {
-                let found = self.session.find(&Ask::get(edit.place.clone())).await?;
-                check(bound, &edit.object, found.as_ref())?;
+        for edit in edits {
+            match bound {
+                Some(bound) => {
+                    let found = self.session.find(&Ask::get(edit.place.clone())).await?;
+                    check(bound, &edit.seen(found.as_ref()), &edit.object)?;
+                    if let Some((object, place)) = &edit.rests_on {
+                        let found = self.session.find(&Ask::get(place.clone())).await?;
+                        check(bound, &seen(object, found.as_ref()), object)?;
+                    }
+                }
+                // Nobody looked at a dry run: this one is for what comes of it alone.
+                None if edit.merges.is_some() && outcome::runs_code(&edit.object) => {
+                    let before = self.session.find(&Ask::get(edit.place.clone())).await?;
+                    let after =
+                        self.session.rehearse(&edit.ask(&edit.body, true)).await.map_err(|refusal| of_object(&edit.object, refusal))?;
+                    self.check_outcome(edit, before.as_ref(), &after)?;
+                }
+                None => {}
             }
         }
         let mut made = Vec::new();
@@ -118,42 +186,30 @@ impl Work<'_> {
     }
 
     async fn edit(&self, edit: &Edit, bound: Option<&Bound>) -> Result<Value, Refusal> {
-        let shown = bound.and_then(|bound| bound.objects.iter().find(|seen| seen.object == edit.object.to_string()));
-        let version = shown.and_then(|seen| seen.version.as_deref());
-        let body = match version {
-            Some(version) if !edit.creates => edit.guarded(version)?,
-            _ => edit.body.clone(),
-        };
-        match self.session.change(&edit.object.to_string(), &edit.ask(&body, false)).await? {
-            Changed::Made { object, is_new } => {
-                if shown.is_some() && version.is_none() && !is_new {
-                    return Err(changed(&edit.object, "it came to be in between, and has been changed; look at it"));
+        let mut moves = 0;
+        loop {
+            let found = match bound {
+                Some(bound) => {
+                    let found = self.session.find(&Ask::get(edit.place.clone())).await?;
+                    check(bound, &edit.seen(found.as_ref()), &edit.object)?;
+                    found
                 }
-                let now = text(&object, "/metadata/resourceVersion").unwrap_or_default();
-                let action = match (is_new, version == Some(now)) {
-                    (true, _) => "created",
-                    (false, true) => "unchanged",
-                    (false, false) => "changed",
-                };
-                Ok(
-                    json!({ "object": reference(&edit.object), "action": action, "resource_version": now, "uid": text(&object, "/metadata/uid") }),
-                )
+                None => None,
+            };
+            let body = match &found {
+                Some(found) if !edit.creates => edit.guarded(found)?,
+                _ => edit.body.clone(),
+            };
+            match self.session.change(&edit.object.to_string(), &edit.ask(&body, false)).await? {
+                Changed::Made { is_new, .. } if bound.is_some() && is_new == found.is_some() => {
+                    return Err(changed(&edit.object, "it came or went in between, and has been written; look at it"));
+                }
+                Changed::Made { object, is_new } => return Ok(told(edit, found.as_ref(), &object, is_new)),
+                // Only its status moved, or so the next look will tell.
+                Changed::Refused(answered) if bound.is_some() && moves < MOVES_MAX && is_about_version(&answered) => moves += 1,
+                Changed::Refused(answered) => return Err(of_object(&edit.object, failure::refusal(answered.status, &answered.body))),
             }
-            Changed::Refused(answered) => Err(self.refused(edit, shown, &answered).await),
         }
-    }
-
-    /// Why the server did not make a change: what the object has become, or what it says itself.
-    async fn refused(&self, edit: &Edit, shown: Option<&Seen>, answered: &Answered) -> Refusal {
-        let refusal = of_object(&edit.object, failure::refusal(answered.status, &answered.body));
-        let could_be_version = matches!(answered.status.as_u16(), 409 | 422) && !failure::is_about_fields(&answered.body);
-        if let Some(shown) = shown.filter(|_| could_be_version)
-            && let Ok(found) = self.session.find(&Ask::get(edit.place.clone())).await
-            && seen(&edit.object, found.as_ref()) != *shown
-        {
-            return changed(&edit.object, "it has changed since the approver was shown it");
-        }
-        refusal
     }
 
     /// What had been done before something went wrong belongs to the answer.
@@ -162,19 +218,43 @@ impl Work<'_> {
         if done.is_empty() {
             return refusal;
         }
-        let said = refusal.clone();
-        let said = said.message();
+        let said = refusal.message();
         let (_, said) = said.split_once(": ").unwrap_or(("", &said));
-        refusal.clone().detail(format!("{said}; done before it: {}", done.join(", ")))
+        let said = format!("{said}; done before it: {}", done.join(", "));
+        refusal.detail(said)
     }
+}
+
+/// What has been made of an object.
+fn told(edit: &Edit, before: Option<&Value>, object: &Value, is_new: bool) -> Value {
+    let version = text(object, "/metadata/resourceVersion");
+    let action = match (is_new, before.is_some_and(|before| text(before, "/metadata/resourceVersion") == version)) {
+        (true, _) => "created",
+        (false, true) => "unchanged",
+        (false, false) => "changed",
+    };
+    json!({ "object": reference(&edit.object), "action": action, "resource_version": version, "uid": text(object, "/metadata/uid") })
+}
+
+fn is_about_version(answered: &Answered) -> bool {
+    matches!(answered.status.as_u16(), 409 | 422) && !failure::is_about_fields(&answered.body)
+}
+
+/// A dry run stores nothing: what is made of another object of the same manifest cannot be rehearsed.
+fn depends(edits: &[Edit], index: usize, refusal: Refusal) -> Refusal {
+    let earlier =
+        edits.iter().take(index).any(|earlier| ["Namespace", "CustomResourceDefinition"].contains(&earlier.object.kind.kind.as_str()));
+    if !earlier || !matches!(refusal.code(), Code::ObjectNotFound | Code::NotInstalled) {
+        return refusal;
+    }
+    refusal.map_detail(|said| format!("{said}; apply the Namespace or CustomResourceDefinition before it in a call of its own"))
 }
 
 /// # Errors
 /// `approval.changed_since_preview`: the object is not as an approver was shown it.
-pub(super) fn check(bound: &Bound, object: &Object, found: Option<&Value>) -> Result<(), Refusal> {
-    let now = seen(object, found);
+pub(super) fn check(bound: &Bound, now: &Seen, object: &Object) -> Result<(), Refusal> {
     match bound.objects.iter().find(|known| known.object == now.object) {
-        Some(known) if *known == now => Ok(()),
+        Some(known) if known == now => Ok(()),
         Some(_) => Err(changed(object, "it has changed since the approver was shown it")),
         None => Err(changed(object, "the approver was not shown it")),
     }

@@ -4,10 +4,11 @@
 //! tell from here, so the answer says that it was not confirmed.
 
 use futures::{SinkExt, StreamExt};
-use http::Method;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::call::{Bound, Seen};
+use crate::connector::kube::edit::{check, content, reference, seen};
 use crate::connector::kube::session::Ask;
 use crate::connector::kube::{Held, Work};
 use crate::mask::{Done, Piece};
@@ -49,15 +50,64 @@ impl Streams {
     }
 }
 
+/// What is said to a program, and the end of it.
+fn spoken(stdin: &str) -> Vec<Message> {
+    let chunks = stdin.as_bytes().chunks(CHUNK).map(|chunk| Message::binary([&[STDIN], chunk].concat()));
+    chunks.chain([Message::binary(vec![CLOSE, STDIN])]).collect()
+}
+
 impl Work<'_> {
+    /// What an approver is shown of the pod in which a program would run, which must still be that pod then.
+    pub(super) async fn exec_shown(&self, exec: &Exec) -> Result<Held, Refusal> {
+        let pod = self.object(&exec.pod).await?;
+        let place = |place: &str| pod.pointer(place).cloned().unwrap_or_default();
+        let containers = pod.pointer("/spec/containers").and_then(Value::as_array).into_iter().flatten();
+        let containers: Vec<Value> = containers.map(|one| json!({ "name": one.get("name"), "image": one.get("image") })).collect();
+        let document = json!({
+            "pod": reference(&exec.pod), "containers": containers, "service_account": place("/spec/serviceAccountName"),
+            "node": place("/spec/nodeName"), "phase": place("/status/phase"),
+        });
+        let bound = Bound { rows: None, objects: vec![self.same_pod(exec, &pod)] };
+        Ok((vec![Piece::Kube { document, kind: None }], Done { preview: Some(bound), ..Done::default() }))
+    }
+
+    /// A pod is held to by its id and what it runs; what else is written about it changes all the time.
+    fn same_pod(&self, exec: &Exec, pod: &Value) -> Seen {
+        let mut seen = seen(&exec.pod, Some(pod));
+        let spec = json!({ "spec": pod.get("spec") });
+        seen.content = Some(content(&spec, false));
+        seen
+    }
+
+    /// # Errors
+    /// `approval.changed_since_preview`: it is another pod, or runs something else.
+    async fn check_pod(&self, exec: &Exec, bound: Option<&Bound>) -> Result<(), Refusal> {
+        let Some(bound) = bound else { return Ok(()) };
+        let pod = self.object(&exec.pod).await?;
+        check(bound, &self.same_pod(exec, &pod), &exec.pod)
+    }
+
+    /// Closing what a program reads is known since 1.30; an older server would have started it before that shows.
+    async fn check_stdin(&self) -> Result<(), Refusal> {
+        let version = self.session.read(&Ask::get("/version".to_owned())).await?;
+        let number = |name: &str| {
+            let text = version.get(name).and_then(Value::as_str).unwrap_or_default();
+            text.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u32>().unwrap_or(0)
+        };
+        if (number("major"), number("minor")) >= (1, 30) {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::NotInstalled).detail("a way to end what a program reads, which servers have since 1.30: leave `stdin` out"))
+    }
+
     /// Runs a program and tells what it wrote and how it ended.
-    pub(super) async fn exec(&self, exec: &Exec) -> Result<Held, Refusal> {
+    pub(super) async fn exec(&self, exec: &Exec, bound: Option<&Bound>) -> Result<Held, Refusal> {
         let path = self.resource(&Type::pod()).await?.path(&exec.pod, "exec")?;
-        let mut ask = Ask { method: Method::GET, path, query: Vec::new(), accept: "*/*", body: None }
-            .with("stdout", "true")
-            .with("stderr", "true")
-            .maybe("container", exec.container.as_deref());
+        self.check_pod(exec, bound).await?;
+        let mut ask =
+            Ask::get(path).accepting("*/*").with("stdout", "true").with("stderr", "true").maybe("container", exec.container.as_deref());
         if exec.stdin.is_some() {
+            self.check_stdin().await?;
             ask = ask.with("stdin", "true");
         }
         for argument in &exec.command {
@@ -67,54 +117,14 @@ impl Work<'_> {
         self.session.journal().open = Some(what.clone());
         let connection = self.session.connect(&ask).await.inspect_err(|_| self.session.journal().open = None)?;
         if exec.stdin.is_some() && !connection.supports_stream_close() {
-            self.session.journal().open = None;
             return Err(
-                Refusal::new(Code::NotInstalled).detail("a way to end what a program reads (v5.channel.k8s.io), so leave `stdin` out")
+                Refusal::new(Code::Unresolved).detail(format!("{what} was started, and the server knows no way to end what it reads"))
             );
         }
-        let (mut to, mut from) = connection.into_stream().split();
-        if let Some(stdin) = &exec.stdin {
-            for chunk in stdin.as_bytes().chunks(CHUNK) {
-                let message = [&[STDIN], chunk].concat();
-                // A program that does not read may have ended already: what it says comes below.
-                if to.send(Message::binary(message)).await.is_err() {
-                    break;
-                }
-            }
-            drop(to.send(Message::binary(vec![CLOSE, STDIN])).await);
-        }
+        let (to, from) = connection.into_stream().split();
         let limit = usize::try_from(exec.limit_bytes).unwrap_or(usize::MAX);
         let mut streams = Streams { left: limit, ..Streams::default() };
-        let mut status = None;
-        while status.is_none() {
-            let message = tokio::select! {
-                message = from.next() => message,
-                () = self.session.halt.stopped() => return Err(self.session.halt.refusal()),
-            };
-            let bytes = match message {
-                Some(Ok(Message::Binary(bytes))) => bytes,
-                Some(Ok(Message::Close(_))) | None => break,
-                Some(Ok(_)) => continue,
-                Some(Err(error)) => {
-                    let lost = Refusal::new(Code::Unresolved).detail(format!("the connection was lost while {what} was running"));
-                    return Err(lost.cause(error));
-                }
-            };
-            let Some((channel, rest)) = bytes.split_first() else { continue };
-            let goes_on = match *channel {
-                STDOUT => streams.take(false, rest),
-                STDERR => streams.take(true, rest),
-                ERROR => {
-                    status = Some(serde_json::from_slice::<Value>(rest).unwrap_or_default());
-                    true
-                }
-                _ => true,
-            };
-            if !goes_on {
-                break;
-            }
-        }
-        drop(to.close().await);
+        let status = self.converse(to, from, exec.stdin.as_deref(), &mut streams, &what).await?;
         let ended = status.as_ref().map(ended).transpose()?;
         if !streams.is_cut && ended.is_none() {
             return Err(Refusal::new(Code::Unresolved).detail(format!("the server ended the connection without saying how {what} ended")));
@@ -129,6 +139,52 @@ impl Work<'_> {
             "stopped_confirmed": if streams.is_cut { Value::Bool(false) } else { Value::Null },
         });
         Ok((vec![Piece::Kube { document, kind: None }], Done { truncated: streams.is_cut, ..Done::default() }))
+    }
+
+    /// Speaks and listens at once, since a program may write before it has read all; the status that ends it, if it ended.
+    async fn converse(
+        &self,
+        mut to: impl futures::Sink<Message> + Unpin,
+        mut from: impl futures::Stream<Item = Result<Message, tokio_tungstenite::tungstenite::Error>> + Unpin,
+        stdin: Option<&str>,
+        streams: &mut Streams,
+        what: &str,
+    ) -> Result<Option<Value>, Refusal> {
+        let mut speaking = stdin.map(spoken).unwrap_or_default().into_iter().peekable();
+        loop {
+            let message = tokio::select! {
+                () = self.session.halt.stopped() => return Err(self.session.halt.refusal()),
+                sent = async { to.feed(speaking.peek().cloned().unwrap_or_else(|| Message::binary(Vec::new()))).await }, if speaking.peek().is_some() => {
+                    speaking.next();
+                    // A program that does not read may have ended already: what it says comes below.
+                    if sent.is_err() || speaking.peek().is_none() && to.flush().await.is_err() {
+                        speaking = Vec::new().into_iter().peekable();
+                    }
+                    continue;
+                }
+                message = from.next() => message,
+            };
+            let bytes = match message {
+                Some(Ok(Message::Binary(bytes))) => bytes,
+                Some(Ok(Message::Close(_))) | None => return Ok(None),
+                Some(Ok(_)) => continue,
+                Some(Err(error)) => {
+                    let lost = Refusal::new(Code::Unresolved).detail(format!("the connection was lost while {what} was running"));
+                    return Err(lost.cause(error));
+                }
+            };
+            let Some((channel, rest)) = bytes.split_first() else { continue };
+            let goes_on = match *channel {
+                STDOUT => streams.take(false, rest),
+                STDERR => streams.take(true, rest),
+                ERROR => return Ok(Some(serde_json::from_slice::<Value>(rest).unwrap_or_default())),
+                _ => true,
+            };
+            if !goes_on {
+                drop(to.close().await);
+                return Ok(None);
+            }
+        }
     }
 }
 

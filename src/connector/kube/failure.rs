@@ -19,6 +19,8 @@ pub(super) fn refusal(status: StatusCode, body: &[u8]) -> Refusal {
     let reason = text("reason");
     let code = match (status.as_u16(), reason) {
         (401 | 403, _) => Code::TargetRefused,
+        // Without a name it speaks of no object: the server does not have what the address means.
+        (404, _) if said.pointer("/details/name").and_then(Value::as_str).unwrap_or_default().is_empty() => Code::NotInstalled,
         (404, _) => Code::ObjectNotFound,
         (409, _) => Code::Conflict,
         (410, _) => Code::ListExpired,
@@ -33,6 +35,9 @@ pub(super) fn refusal(status: StatusCode, body: &[u8]) -> Refusal {
     } else {
         text("message").chars().take(SAID_MAX).collect()
     };
+    if status.as_u16() == 422 && causes(&said).is_empty() && detail.contains("due to an error in our request") {
+        detail.push_str("; of a JSON Patch: a path that does not exist, or a `test` that failed");
+    }
     for cause in causes(&said).iter().take(CAUSES_MAX) {
         let part = |name: &str| cause.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         // The message of a conflict names the owner, the field is beside it.
@@ -45,6 +50,17 @@ pub(super) fn refusal(status: StatusCode, body: &[u8]) -> Refusal {
 
 fn causes(said: &Value) -> Vec<Value> {
     said.pointer("/details/causes").and_then(Value::as_array).cloned().unwrap_or_default()
+}
+
+/// Whether what became of a change is not known: a time that was over somewhere, or a store that did not answer.
+pub(super) fn is_undecided(status: StatusCode, body: &[u8]) -> bool {
+    let said: Value = serde_json::from_slice(body).unwrap_or_default();
+    let message = said.get("message").and_then(Value::as_str).unwrap_or_default();
+    match status.as_u16() {
+        502 | 504 => true,
+        500 | 503 => ["etcdserver", "timed out", "timeout", "deadline exceeded"].iter().any(|word| message.contains(word)),
+        _ => false,
+    }
 }
 
 /// Whether a conflict is about fields that others own, and not about the version of the object.

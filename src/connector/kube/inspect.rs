@@ -17,6 +17,8 @@ use crate::refusal::{Code, Refusal};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// So long before the call's time is over, it says how things stand.
 const LAST_LOOK: Duration = Duration::from_millis(500);
+/// Bytes of one OpenAPI document.
+const OPENAPI_MAX_BYTES: usize = 32 << 20;
 /// Fields that one explanation lists, and how deep.
 const FIELDS_MAX: usize = 500;
 const DEPTH_MAX: usize = 12;
@@ -113,8 +115,9 @@ impl Work<'_> {
         let key = if resource.group.is_empty() { format!("api/{}", resource.version) } else { format!("apis/{}", resource.api_version()) };
         let place = index.get("paths").and_then(|paths| paths.get(&key)).and_then(|path| path.get("serverRelativeURL")?.as_str());
         let place = place.filter(|place| is_openapi(place)).ok_or_else(|| unexplained(&explain.kind))?;
-        let (path, hash) = place.split_once("?hash=").map_or((place, None), |(path, hash)| (path, Some(hash)));
-        let document = self.session.read(&Ask::get(path.to_owned()).maybe("hash", hash)).await?;
+        // Without the hash, which another server of the cluster may not have, it is answered at once.
+        let path = place.split_once('?').map_or(place, |(path, _)| path);
+        let document = self.session.read(&Ask::get(path.to_owned()).at_most(OPENAPI_MAX_BYTES)).await?;
         let schemas = document.pointer("/components/schemas").and_then(Value::as_object).ok_or_else(|| unexplained(&explain.kind))?;
         let is_it = |schema: &&Value| {
             schema.get("x-kubernetes-group-version-kind").and_then(Value::as_array).into_iter().flatten().any(|known| {

@@ -88,7 +88,7 @@ impl Work<'_> {
         if logs.of.kind.kind == "Pod" {
             let read = self.log(logs, &logs.of, logs.limit_bytes).await?;
             let document = json!({ "text": read.text, "truncated": read.is_cut });
-            return Ok(held(document, read.is_cut));
+            return Ok(held(logs, document, read.is_cut));
         }
         let pods = self.pods_of(&logs.of).await?;
         let (mut read, mut is_cut, mut left) = (Vec::new(), pods.len() > PODS_MAX, logs.limit_bytes);
@@ -110,7 +110,7 @@ impl Work<'_> {
                 break;
             }
         }
-        Ok(held(json!({ "logs": read, "pods": pods.len(), "truncated": is_cut }), is_cut))
+        Ok(held(logs, json!({ "logs": read, "pods": pods.len(), "truncated": is_cut }), is_cut))
     }
 
     async fn log(&self, logs: &Logs, pod: &Object, limit: u64) -> Result<Read, Refusal> {
@@ -166,12 +166,13 @@ impl Work<'_> {
     }
 }
 
-fn held(document: Value, truncated: bool) -> Held {
-    (vec![Piece::Kube { document, kind: None }], Done { truncated, ..Done::default() })
+/// What was found is looked at again once it is masked: else a search would tell what a mask hides, a letter at a time.
+fn held(logs: &Logs, document: Value, truncated: bool) -> Held {
+    (vec![Piece::Logs { document, contains: logs.contains.clone() }], Done { truncated, ..Done::default() })
 }
 
 /// A selector in the words of a query: of labels, or of label expressions.
-fn selector(selector: &Value) -> Option<String> {
+pub(super) fn selector(selector: &Value) -> Option<String> {
     let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
     let labels = match selector.get("matchLabels") {
         Some(labels) => labels.as_object(),

@@ -4,11 +4,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::connector::Meter;
-use crate::connector::kube::clean::{clean, kind_hint, pluck, sparse};
+use crate::connector::kube::clean::{clean, kind_hint};
 use crate::connector::kube::discovery::Resource;
 use crate::connector::kube::session::{Ask, JSON};
 use crate::connector::kube::{Held, Work};
-use crate::mask::{Done, Piece};
+use crate::mask::{Done, Piece, pluck};
 use crate::operation::kube::{Events, Get, List, Object, Output, Type};
 use crate::refusal::{Code, Refusal};
 
@@ -26,7 +26,7 @@ const OWNERS_MAX: usize = 5;
 #[serde(rename_all = "camelCase")]
 struct Table {
     column_definitions: Vec<ColumnDefinition>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     rows: Vec<Row>,
     #[serde(default)]
     metadata: Paging,
@@ -43,7 +43,7 @@ struct ColumnDefinition {
 
 #[derive(Deserialize)]
 struct Row {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     cells: Vec<Value>,
     #[serde(default)]
     object: Option<Partial>,
@@ -75,10 +75,15 @@ struct Paging {
 /// A list of objects, or of a part of each.
 #[derive(Deserialize)]
 struct Items<T> {
-    #[serde(default = "Vec::new")]
+    #[serde(default = "Vec::new", deserialize_with = "or_none", bound(deserialize = "T: Deserialize<'de>"))]
     items: Vec<T>,
     #[serde(default)]
     metadata: Paging,
+}
+
+/// An empty list of a server may be `null`.
+fn or_none<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::<Vec<T>>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl Paging {
@@ -198,7 +203,7 @@ impl Work<'_> {
                 is_cut = true;
                 break;
             }
-            pieces.push(Piece::Object(sparse(&item, &list.fields)));
+            pieces.push(Piece::Object(item));
         }
         pieces.extend(items.metadata.tell());
         Ok((pieces, Done { truncated: is_cut || items.metadata.next().is_some(), ..Done::default() }))
@@ -234,7 +239,8 @@ impl Work<'_> {
         let mut object = self.object(&get.object).await?;
         clean(&mut object);
         if !get.fields.is_empty() {
-            object = sparse(&object, &get.fields);
+            let kind = kind_hint(&get.object.kind);
+            return Ok((vec![Piece::Part { object, paths: get.fields.clone(), kind }], Done::default()));
         }
         self.document(json!({ "object": object }), &get.object.kind)
     }
@@ -263,7 +269,18 @@ impl Work<'_> {
         clean(&mut object);
         let uid = object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned();
         let namespace = of.namespace.clone().or_else(|| Some("default".to_owned()));
-        let events = self.events_of(namespace, Some(format!("involvedObject.uid={uid}")), None, DESCRIBED_EVENTS).await;
+        // The kubelet calls its node by name where others use its id, and its own pods by the id that it gave them.
+        let mirror = object.pointer("/metadata/annotations/kubernetes.io~1config.mirror").and_then(Value::as_str);
+        let mut ids = vec![mirror.map_or(uid, ToOwned::to_owned)];
+        ids.extend(of.name.clone().filter(|_| of.kind.kind == "Node"));
+        let mut events = Ok(Vec::new());
+        for id in ids {
+            let more = self.events_of(namespace.clone(), Some(format!("involvedObject.uid={id}")), None, DESCRIBED_EVENTS).await;
+            events = match (events, more) {
+                (Ok(known), Ok(more)) => Ok([known, more].concat()),
+                (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
+            };
+        }
         let events = match events {
             Ok(events) => Value::Array(events),
             // What is known of the object is worth having without them.

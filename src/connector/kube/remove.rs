@@ -15,6 +15,8 @@ use crate::refusal::{Code, Refusal};
 
 /// Pods of one node.
 const PODS_MAX: usize = 1_000;
+/// Times that a deletion is tried again whose object only moved its status.
+const MOVES_MAX: usize = 5;
 /// How long until an eviction that a disruption budget forbids is tried again, and until pods are looked for again.
 const EVICT_AGAIN: Duration = Duration::from_secs(2);
 
@@ -22,6 +24,7 @@ const EVICT_AGAIN: Duration = Duration::from_secs(2);
 struct Doomed {
     object: Object,
     seen: Seen,
+    version: Option<String>,
 }
 
 impl Work<'_> {
@@ -34,7 +37,8 @@ impl Work<'_> {
                 if let Some(uid) = uid.as_ref().filter(|uid| seen.uid.as_ref() != Some(*uid)) {
                     return Err(Refusal::new(Code::Conflict).detail(format!("{object} is not the one with the uid {uid}")));
                 }
-                Ok(vec![Doomed { object: object.clone(), seen }])
+                let version = found.pointer("/metadata/resourceVersion").and_then(Value::as_str).map(ToOwned::to_owned);
+                Ok(vec![Doomed { object: object.clone(), seen, version }])
             }
             Subject::Labelled(all, selector, most) => {
                 let path = self.resource(&all.kind).await?.path(all, "")?;
@@ -51,17 +55,19 @@ impl Work<'_> {
         }
     }
 
-    async fn deletion(&self, delete: &Delete, doomed: &Doomed, dry_run: bool) -> Result<Ask, Refusal> {
+    /// The id always binds; the version only where somebody was shown what the object says.
+    async fn deletion(&self, delete: &Delete, doomed: &Doomed, bound: bool, dry_run: bool) -> Result<Ask, Refusal> {
         let path = self.resource(&doomed.object.kind).await?.path(&doomed.object, "")?;
         let mut preconditions = Map::new();
         preconditions.extend(doomed.seen.uid.as_ref().map(|uid| ("uid".to_owned(), json!(uid))));
-        preconditions.extend(doomed.seen.version.as_ref().map(|version| ("resourceVersion".to_owned(), json!(version))));
+        preconditions.extend(doomed.version.as_ref().filter(|_| bound).map(|version| ("resourceVersion".to_owned(), json!(version))));
         let mut options = Map::from_iter([
             ("apiVersion".to_owned(), json!("v1")),
             ("kind".to_owned(), json!("DeleteOptions")),
             ("preconditions".to_owned(), Value::Object(preconditions)),
         ]);
-        options.extend(delete.propagation.map(|propagation| ("propagationPolicy".to_owned(), json!(propagation))));
+        // Left to the server, Jobs would leave their pods behind.
+        options.insert("propagationPolicy".to_owned(), json!(delete.propagation.unwrap_or("Background")));
         options.extend(delete.grace_seconds.map(|seconds| ("gracePeriodSeconds".to_owned(), json!(seconds))));
         if dry_run {
             options.insert("dryRun".to_owned(), json!(["All"]));
@@ -74,7 +80,7 @@ impl Work<'_> {
     pub(super) async fn deletion_shown(&self, delete: &Delete) -> Result<Held, Refusal> {
         let doomed = self.doomed(delete).await?;
         for one in &doomed {
-            self.session.rehearse(&self.deletion(delete, one, true).await?).await?;
+            self.session.rehearse(&self.deletion(delete, one, false, true).await?).await?;
         }
         Ok(listed("would_delete", &doomed))
     }
@@ -84,24 +90,37 @@ impl Work<'_> {
         let doomed = self.doomed(delete).await?;
         held_to(bound, &doomed)?;
         let mut gone = Vec::new();
-        for one in &doomed {
-            let ask = self.deletion(delete, one, false).await?;
-            match self.session.change(&format!("deleted {}", one.object), &ask).await.map_err(|refusal| self.with_done(refusal))? {
+        for one in doomed {
+            gone.push(self.delete_one(delete, one, bound).await.map_err(|refusal| self.with_done(refusal))?);
+        }
+        Ok((vec![Piece::Kube { document: json!({ "deleted": gone }), kind: None }], Done::default()))
+    }
+
+    async fn delete_one(&self, delete: &Delete, mut one: Doomed, bound: Option<&Bound>) -> Result<Value, Refusal> {
+        let mut moves = 0;
+        loop {
+            let ask = self.deletion(delete, &one, bound.is_some(), false).await?;
+            match self.session.change(&format!("deleted {}", one.object), &ask).await? {
                 Changed::Made { object, .. } => {
                     let lingers = object.pointer("/metadata/deletionTimestamp").is_some();
-                    gone.push(json!({ "object": reference(&one.object), "uid": one.seen.uid, "status": if lingers { "terminating" } else { "deleted" } }));
+                    let status = if lingers { "terminating" } else { "deleted" };
+                    return Ok(json!({ "object": reference(&one.object), "uid": one.seen.uid, "status": status }));
+                }
+                // Only its status moved, or so the next look will tell.
+                Changed::Refused(answered) if bound.is_some() && answered.status.as_u16() == 409 && moves < MOVES_MAX => {
+                    moves += 1;
+                    let found = self.object(&one.object).await?;
+                    let now = seen(&one.object, Some(&found));
+                    if now != one.seen {
+                        return Err(changed(&one.object, "it has changed since the approver was shown it"));
+                    }
+                    one.version = found.pointer("/metadata/resourceVersion").and_then(Value::as_str).map(ToOwned::to_owned);
                 }
                 Changed::Refused(answered) => {
-                    let refusal = failure::refusal(answered.status, &answered.body).map_detail(|said| format!("{}: {said}", one.object));
-                    let refusal = match refusal.code() {
-                        Code::Conflict if bound.is_some() => changed(&one.object, "it has changed since the approver was shown it"),
-                        _ => refusal,
-                    };
-                    return Err(self.with_done(refusal));
+                    return Err(failure::refusal(answered.status, &answered.body).map_detail(|said| format!("{}: {said}", one.object)));
                 }
             }
         }
-        Ok((vec![Piece::Kube { document: json!({ "deleted": gone }), kind: None }], Done::default()))
     }
 
     /// The pods that leave a node, or why it cannot be emptied.
@@ -125,9 +144,10 @@ impl Work<'_> {
             let has_emptydir = volumes.into_iter().any(|volume| volume.get("emptyDir").is_some());
             let name = format!("{}/{}", text("/metadata/namespace").unwrap_or_default(), text("/metadata/name").unwrap_or_default());
             let reason = match () {
-                () if is_mirror || (of_daemonset && ignore_daemonsets) => continue,
-                () if of_daemonset => Some("is of a DaemonSet (ignore_daemonsets)"),
+                () if is_mirror => continue,
                 () if has_ended => None,
+                () if of_daemonset && ignore_daemonsets => continue,
+                () if of_daemonset => Some("is of a DaemonSet (ignore_daemonsets)"),
                 () if controller.is_none() => Some("has no controller: it would not come back"),
                 () if has_emptydir && !delete_emptydir => Some("has emptyDir volumes, which would be lost (delete_emptydir)"),
                 () => None,
@@ -145,7 +165,10 @@ impl Work<'_> {
     }
 
     async fn eviction(&self, pod: &Doomed, work: NodeWork, dry_run: bool) -> Result<Ask, Refusal> {
-        let path = self.resource(&pod.object.kind).await?.path(&pod.object, "eviction")?;
+        let resource = self.resource(&pod.object.kind).await?;
+        let path = resource.path(&pod.object, "eviction")?;
+        // Servers before 1.22 know it by another version.
+        let api_version = resource.eviction.as_deref().filter(|known| known.starts_with("policy/")).unwrap_or("policy/v1");
         let mut options = Map::from_iter([("preconditions".to_owned(), json!({ "uid": pod.seen.uid }))]);
         if let NodeWork::Drain { grace_seconds: Some(seconds), .. } = work {
             options.insert("gracePeriodSeconds".to_owned(), json!(seconds));
@@ -154,7 +177,7 @@ impl Work<'_> {
             options.insert("dryRun".to_owned(), json!(["All"]));
         }
         let body = json!({
-            "apiVersion": "policy/v1", "kind": "Eviction",
+            "apiVersion": api_version, "kind": "Eviction",
             "metadata": { "name": pod.object.name, "namespace": pod.object.namespace }, "deleteOptions": options,
         });
         Ok(Ask::send(Method::POST, path, JSON, &body))
@@ -196,30 +219,40 @@ impl Work<'_> {
 
     async fn evict(&self, leaving: &[Doomed], work: NodeWork) -> Result<Vec<Value>, Refusal> {
         for pod in leaving {
-            loop {
-                let ask = self.eviction(pod, work, false).await?;
-                match self.session.change(&format!("evicted {}", pod.object), &ask).await? {
-                    Changed::Made { .. } => break,
-                    Changed::Refused(answered) if matches!(answered.status.as_u16(), 404 | 409) => break,
-                    // A disruption budget forbids it for now.
-                    Changed::Refused(answered) if answered.status.as_u16() == 429 => self.nap().await?,
-                    Changed::Refused(answered) => {
-                        return Err(failure::refusal(answered.status, &answered.body).map_detail(|said| format!("{}: {said}", pod.object)));
-                    }
-                }
+            while !self.evicted(pod, work).await? {
+                self.nap().await?;
             }
         }
         // Evicted is not gone: a pod has its time to end.
         for pod in leaving {
-            let path = self.resource(&pod.object.kind).await?.path(&pod.object, "")?;
-            while let Some(found) = self.session.find(&Ask::get(path.clone())).await? {
-                if seen(&pod.object, Some(&found)).uid != pod.seen.uid {
-                    break;
-                }
+            while self.is_there(pod).await? {
                 self.nap().await?;
             }
         }
         Ok(leaving.iter().map(|pod| reference(&pod.object)).collect())
+    }
+
+    /// Whether the pod is on its way out; no if it must be asked again.
+    async fn evicted(&self, pod: &Doomed, work: NodeWork) -> Result<bool, Refusal> {
+        let ask = self.eviction(pod, work, false).await?;
+        match self.session.change(&format!("evicted {}", pod.object), &ask).await? {
+            Changed::Made { .. } => Ok(true),
+            Changed::Refused(answered) => match answered.status.as_u16() {
+                404 => Ok(true),
+                // A disruption budget forbids it for now.
+                429 => Ok(false),
+                // Another pod by that name, or a conflict of the moment; a namespace that is going takes its pods along.
+                409 => Ok(!self.is_there(pod).await?),
+                403 if String::from_utf8_lossy(&answered.body).contains("NamespaceTerminating") => Ok(true),
+                _ => Err(failure::refusal(answered.status, &answered.body).map_detail(|said| format!("{}: {said}", pod.object))),
+            },
+        }
+    }
+
+    async fn is_there(&self, pod: &Doomed) -> Result<bool, Refusal> {
+        let path = self.resource(&pod.object.kind).await?.path(&pod.object, "")?;
+        let found = self.session.find(&Ask::get(path)).await?;
+        Ok(found.is_some_and(|found| seen(&pod.object, Some(&found)).uid == pod.seen.uid))
     }
 
     async fn nap(&self) -> Result<(), Refusal> {
@@ -233,14 +266,11 @@ impl Work<'_> {
 fn doomed(all: &Object, item: &Value) -> Option<Doomed> {
     let text = |place: &str| item.pointer(place).and_then(Value::as_str).map(ToOwned::to_owned);
     let object = Object { kind: all.kind.clone(), namespace: text("/metadata/namespace"), name: Some(text("/metadata/name")?) };
-    Some(Doomed { seen: seen(&object, Some(item)), object })
+    Some(Doomed { seen: seen(&object, Some(item)), version: text("/metadata/resourceVersion"), object })
 }
 
 fn listed(what: &str, doomed: &[Doomed]) -> Held {
-    let shown: Vec<Value> = doomed
-        .iter()
-        .map(|one| json!({ "object": reference(&one.object), "uid": one.seen.uid, "resource_version": one.seen.version }))
-        .collect();
+    let shown: Vec<Value> = doomed.iter().map(|one| json!({ "object": reference(&one.object), "uid": one.seen.uid })).collect();
     let bound = Bound { rows: Some(doomed.len() as u64), objects: doomed.iter().map(|one| one.seen.clone()).collect() };
     let document = json!({ "dry_run": true, what: shown, "count": doomed.len() });
     (vec![Piece::Kube { document, kind: None }], Done { preview: Some(bound), ..Done::default() })

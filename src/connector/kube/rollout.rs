@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::connector::kube::logs;
 use crate::connector::kube::session::Ask;
 use crate::connector::kube::{Held, Work};
 use crate::mask::{Done, Piece};
@@ -9,7 +10,9 @@ use crate::operation::kube::{Object, Type};
 use crate::refusal::Refusal;
 
 /// Revisions that are looked at.
-const REVISIONS_MAX: usize = 500;
+const REVISIONS_MAX: usize = 2_000;
+/// And a page of them.
+const PAGE: usize = 250;
 
 /// Whether a roll-out is complete, and how far it is, as kubectl tells it.
 pub(super) fn progress(kind: &Type, object: &Value) -> (bool, String) {
@@ -21,6 +24,13 @@ pub(super) fn progress(kind: &Type, object: &Value) -> (bool, String) {
     let mut late = conditions.filter(|one| one.get("reason").and_then(Value::as_str) == Some("ProgressDeadlineExceeded"));
     if late.next().is_some() {
         return (false, "it exceeded its progress deadline".to_owned());
+    }
+    let strategy = object.pointer("/spec/updateStrategy/type").and_then(Value::as_str).unwrap_or("RollingUpdate");
+    if kind.kind != "Deployment" && strategy != "RollingUpdate" {
+        return (
+            false,
+            format!("with the update strategy {strategy} pods change when somebody deletes them: there is no roll-out to follow"),
+        );
     }
     let (wanted, updated, ready) = match kind.kind.as_str() {
         "DaemonSet" => {
@@ -37,9 +47,11 @@ pub(super) fn progress(kind: &Type, object: &Value) -> (bool, String) {
             number("/status/availableReplicas"),
         ),
     };
+    // Pods below the partition are meant to stay as they are.
+    let kept = number("/spec/updateStrategy/rollingUpdate/partition").min(wanted);
     let old = if kind.kind == "Deployment" { number("/status/replicas").saturating_sub(updated) } else { 0 };
-    if updated < wanted {
-        (false, format!("{updated} of {wanted} replicas are of the new revision"))
+    if updated < wanted - kept {
+        (false, format!("{updated} of {} replicas are of the new revision", wanted - kept))
     } else if old > 0 {
         (false, format!("{old} replicas of the old revision are still there"))
     } else if ready < wanted {
@@ -77,14 +89,27 @@ impl Work<'_> {
 
     /// The revisions of a workload, by number: ReplicaSets of a Deployment, ControllerRevisions of the others.
     pub(super) async fn revisions(&self, of: &Object) -> Result<Vec<(u64, Value)>, Refusal> {
-        let uid = self.object(of).await?.pointer("/metadata/uid").cloned().unwrap_or_default();
+        let object = self.object(of).await?;
+        let uid = object.pointer("/metadata/uid").cloned().unwrap_or_default();
+        let labels = logs::selector(object.pointer("/spec/selector").unwrap_or(&Value::Null));
         let is_deployment = of.kind.kind == "Deployment";
         let kind = Type::known("apps", if is_deployment { "ReplicaSet" } else { "ControllerRevision" }, true);
         let all = Object { kind, namespace: of.namespace.clone(), name: None };
         let path = self.resource(&all.kind).await?.path(&all, "")?;
-        let list = self.session.read(&Ask::get(path).with("limit", REVISIONS_MAX.to_string())).await?;
-        let mut found = Vec::new();
-        for revision in list.get("items").and_then(Value::as_array).into_iter().flatten() {
+        let (mut found, mut all, mut next) = (Vec::new(), Vec::new(), None::<String>);
+        while all.len() < REVISIONS_MAX {
+            let ask = Ask::get(path.clone())
+                .with("limit", PAGE.to_string())
+                .maybe("labelSelector", labels.as_deref())
+                .maybe("continue", next.as_deref());
+            let list = self.session.read(&ask).await?;
+            all.extend(list.get("items").and_then(Value::as_array).cloned().unwrap_or_default());
+            next = list.pointer("/metadata/continue").and_then(Value::as_str).filter(|next| !next.is_empty()).map(ToOwned::to_owned);
+            if next.is_none() {
+                break;
+            }
+        }
+        for revision in &all {
             let owners = revision.pointer("/metadata/ownerReferences").and_then(Value::as_array).into_iter().flatten();
             if !owners.into_iter().any(|owner| owner.get("uid") == Some(&uid)) {
                 continue;

@@ -20,7 +20,7 @@ use crate::connector::kube::failure;
 use crate::credential::Credential;
 use crate::refusal::{Code, Refusal};
 
-/// Bytes of one answer.
+/// Bytes of one answer, unless the request says less.
 const ANSWER_MAX_BYTES: usize = 64 << 20;
 /// Times that a read is tried.
 const TRIES: u32 = 3;
@@ -37,15 +37,29 @@ pub(super) struct Ask {
     pub(super) query: Vec<(&'static str, String)>,
     pub(super) accept: &'static str,
     pub(super) body: Option<(&'static str, Vec<u8>)>,
+    /// Bytes of the answer that are read.
+    pub(super) most: usize,
 }
 
 impl Ask {
     pub(super) fn get(path: String) -> Self {
-        Self { method: Method::GET, path, query: Vec::new(), accept: JSON, body: None }
+        Self { method: Method::GET, path, query: Vec::new(), accept: JSON, body: None, most: ANSWER_MAX_BYTES }
+    }
+
+    /// With an answer of at most so many bytes.
+    pub(super) fn at_most(self, bytes: usize) -> Self {
+        Self { most: bytes, ..self }
     }
 
     pub(super) fn send(method: Method, path: String, content_type: &'static str, body: &Value) -> Self {
-        Self { method, path, query: Vec::new(), accept: JSON, body: Some((content_type, body.to_string().into_bytes())) }
+        Self {
+            method,
+            path,
+            query: Vec::new(),
+            accept: JSON,
+            body: Some((content_type, body.to_string().into_bytes())),
+            most: ANSWER_MAX_BYTES,
+        }
     }
 
     pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -176,12 +190,8 @@ impl<'a> Session<'a> {
         let request = self.request(ask)?;
         match self.client.send(request.map(Body::from)).await {
             Ok(response) => {
-                let cannot = matches!(response.status().as_u16(), 500 | 502 | 503 | 504);
-                if cannot {
-                    self.breaker.failed()
-                } else {
-                    self.breaker.answered()
-                }
+                // Whatever it says: a dead node or a broken webhook behind it is not the API server's being gone.
+                self.breaker.answered();
                 Ok(response)
             }
             Err(error) => {
@@ -201,10 +211,10 @@ impl<'a> Session<'a> {
                 () = self.halt.stopped() => return Err(self.halt.refusal()),
             };
             let wait = match &answer {
-                Ok(response) if matches!(response.status().as_u16(), 429 | 500 | 502 | 503 | 504) => retry_after(response.headers(), tried),
-                Err(refusal) if refusal.code() == Code::TargetUnreachable && refusal.private_cause().is_some() => {
-                    retry_after(&HeaderMap::new(), tried)
-                }
+                Ok(response) if matches!(response.status().as_u16(), 429 | 500 | 503) => said_after(response.headers()),
+                // Of a server in between, which the next try may not meet again.
+                Ok(response) if response.status().as_u16() == 502 => Some(pause(tried)),
+                Err(refusal) if refusal.code() == Code::TargetUnreachable && refusal.private_cause().is_some() => Some(pause(tried)),
                 _ => None,
             };
             let Some(wait) = wait.filter(|_| tried < TRIES) else { return answer };
@@ -226,7 +236,7 @@ impl<'a> Session<'a> {
             let response = self.reading(ask).await?;
             let status = response.status();
             let body = tokio::select! {
-                body = collect(response.into_body()) => body,
+                body = collect(response.into_body(), ask.most) => body,
                 () = self.halt.stopped() => return Err(self.halt.refusal()),
             };
             match body {
@@ -269,7 +279,7 @@ impl<'a> Session<'a> {
         let response = self.reading(ask).await?;
         let status = response.status();
         if !status.is_success() {
-            return Err(failure::refusal(status, &collect(response.into_body()).await?));
+            return Err(failure::refusal(status, &collect(response.into_body(), ask.most).await?));
         }
         let chunks = response.into_body().into_data_stream();
         Ok(chunks.map(|chunk| chunk.map(|bytes| bytes.to_vec()).map_err(|error| Refusal::new(Code::TargetUnreachable).cause(error))))
@@ -286,7 +296,12 @@ impl<'a> Session<'a> {
         let heard = async {
             let response = self.exchange(ask).await?;
             let status = response.status();
-            Ok::<_, Refusal>((status, collect(response.into_body()).await?))
+            let body = match collect(response.into_body(), ask.most).await {
+                // It was made, however much there is to say of it.
+                Err(refusal) if refusal.code() == Code::ResultTooLarge => Vec::new(),
+                body => body?,
+            };
+            Ok::<_, Refusal>((status, body))
         };
         let (status, body) = heard.await.map_err(|refusal| match refusal.code() {
             // It got as far as the wire: nobody knows how far beyond.
@@ -299,6 +314,11 @@ impl<'a> Session<'a> {
                 refusal
             }
         })?;
+        if failure::is_undecided(status, &body) {
+            // A server that gave up waiting may have let the work go on.
+            let said = failure::refusal(status, &body).message();
+            return Err(Refusal::new(Code::Unresolved).detail(format!("the server did not say what became of {what}: {said}")));
+        }
         let mut journal = self.journal();
         journal.open = None;
         if !status.is_success() {
@@ -363,20 +383,25 @@ fn headers(credential: &Credential) -> Result<HeaderMap, Refusal> {
     Ok(headers)
 }
 
-/// How long to wait before the next try: as long as the server says, else longer each time; none if that is too long.
-fn retry_after(headers: &HeaderMap, tried: u32) -> Option<Duration> {
+/// How long the server says to wait before the next try; none if it does not say, or if that is too long. An API behind the server that is not there
+/// answers 503 too, and never says when to come again.
+fn said_after(headers: &HeaderMap) -> Option<Duration> {
     let said = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok()).map(Duration::from_secs);
-    let wait = said.unwrap_or_else(|| Duration::from_millis(200) * 2_u32.saturating_pow(tried));
-    Some(wait).filter(|wait| *wait <= RETRY_AFTER_MAX)
+    said.filter(|wait| *wait <= RETRY_AFTER_MAX)
 }
 
-async fn collect(body: Body) -> Result<Vec<u8>, Refusal> {
+/// How long to wait where nobody says: longer each time.
+fn pause(tried: u32) -> Duration {
+    Duration::from_millis(200) * 2_u32.saturating_pow(tried)
+}
+
+async fn collect(body: Body, most: usize) -> Result<Vec<u8>, Refusal> {
     let mut chunks = body.into_data_stream();
     let mut whole = Vec::new();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| Refusal::new(Code::TargetUnreachable).cause(error))?;
-        if whole.len() + chunk.len() > ANSWER_MAX_BYTES {
-            return Err(Refusal::new(Code::ResultTooLarge).detail("the server's answer is larger than 64 MiB: ask for less"));
+        if whole.len() + chunk.len() > most {
+            return Err(Refusal::new(Code::ResultTooLarge).detail(format!("the server's answer is larger than {most} bytes: ask for less")));
         }
         whole.extend_from_slice(&chunk);
     }

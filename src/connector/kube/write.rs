@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::connector::kube::Work;
 use crate::connector::kube::edit::Edit;
 use crate::connector::kube::session::JSON;
-use crate::operation::kube::{Action, Apply, Ephemeral, Manifest, NodeWork, Object, Patch, Rollout, Run, Scale, Subresource, Type};
+use crate::operation::kube::{Action, Apply, Ephemeral, Manifest, NodeWork, Object, Patch, Rollout, Run, Scale, Subresource, Type, risk};
 use crate::refusal::{Code, Refusal};
 
 const APPLY: &str = "application/apply-patch+yaml";
@@ -39,6 +39,9 @@ impl Work<'_> {
                 body: body.clone(),
                 query,
                 creates: false,
+                of_status: false,
+                merges: Some(risk::write(object, body).risk),
+                rests_on: None,
             });
         }
         Ok(edits)
@@ -49,11 +52,25 @@ impl Work<'_> {
         // A scale is read where it is written; everything else is part of its object.
         let place = resource.path(object, if subresource == "scale" { "scale" } else { "" })?;
         let path = resource.path(object, subresource)?;
-        Ok(Edit { object: object.clone(), place, path, method: Method::PATCH, media, body, query: strict(), creates: false })
+        Ok(Edit {
+            object: object.clone(),
+            place,
+            path,
+            method: Method::PATCH,
+            media,
+            body,
+            query: strict(),
+            creates: false,
+            of_status: subresource == "status",
+            merges: None,
+            rests_on: None,
+        })
     }
 
     pub(super) async fn patch_edit(&self, patch: &Patch) -> Result<Edit, Refusal> {
-        self.patching(&patch.object, patch.subresource.as_str(), patch.patch_type.media_type(), patch.body.clone()).await
+        let edit = self.patching(&patch.object, patch.subresource.as_str(), patch.patch_type.media_type(), patch.body.clone()).await?;
+        // As the operation was judged: by what is put where.
+        Ok(Edit { merges: Some(risk::write(&patch.object, &patch.body).risk), ..edit })
     }
 
     pub(super) async fn scale_edit(&self, scale: &Scale) -> Result<Edit, Refusal> {
@@ -74,6 +91,9 @@ impl Work<'_> {
             body: body.clone(),
             query: strict(),
             creates: true,
+            of_status: false,
+            merges: None,
+            rests_on: None,
         })
     }
 
@@ -109,15 +129,21 @@ impl Work<'_> {
                 self.patching(object, "", MERGE, body).await
             }
             Action::Undo(revision) => {
-                let (media, body) = self.undo(object, revision).await?;
-                self.patching(object, "", media, body).await
+                let (media, body, revision) = self.undo(object, revision).await?;
+                let place = self.resource(&revision.kind).await?.path(&revision, "")?;
+                let edit = self.patching(object, "", media, body).await?;
+                Ok(Edit { rests_on: Some((revision, place)), ..edit })
             }
             Action::Status | Action::History => Err(Refusal::new(Code::TargetFailed).cause("a look is no change")),
         }
     }
 
     /// The patch that brings an earlier revision back: of a Deployment its pod template, of the others what their ControllerRevision keeps.
-    async fn undo(&self, object: &Object, wanted: Option<u64>) -> Result<(&'static str, Value), Refusal> {
+    async fn undo(&self, object: &Object, wanted: Option<u64>) -> Result<(&'static str, Value, Object), Refusal> {
+        let now = self.object(object).await?;
+        if now.pointer("/spec/paused") == Some(&Value::Bool(true)) {
+            return Err(Refusal::new(Code::Conflict).detail(format!("the roll-out of {object} is paused: resume it first")));
+        }
         let revisions = self.revisions(object).await?;
         let none = |what: String| Refusal::new(Code::ObjectNotFound).detail(what);
         let current = revisions.last().map(|(number, _)| *number);
@@ -129,14 +155,17 @@ impl Work<'_> {
         if Some(*number) == current {
             return Err(Refusal::new(Code::Conflict).detail(format!("{object} is at revision {number} already")));
         }
-        if object.kind == Type::known("apps", "Deployment", true) {
+        let called = revision.pointer("/metadata/name").and_then(Value::as_str).map(ToOwned::to_owned);
+        let kind = Type::known("apps", if object.kind.kind == "Deployment" { "ReplicaSet" } else { "ControllerRevision" }, true);
+        let kept = Object { kind, namespace: object.namespace.clone(), name: called };
+        if object.kind.kind == "Deployment" {
             let mut template = revision.pointer("/spec/template").cloned().unwrap_or_default();
             if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
                 labels.remove("pod-template-hash");
             }
-            return Ok((JSON_PATCH, json!([{ "op": "replace", "path": "/spec/template", "value": template }])));
+            return Ok((JSON_PATCH, json!([{ "op": "replace", "path": "/spec/template", "value": template }]), kept));
         }
         let data = revision.get("data").cloned().filter(Value::is_object);
-        data.map(|data| (STRATEGIC, data)).ok_or_else(|| none(format!("revision {number} of {object} keeps nothing")))
+        data.map(|data| (STRATEGIC, data, kept)).ok_or_else(|| none(format!("revision {number} of {object} keeps nothing")))
     }
 }

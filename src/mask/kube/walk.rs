@@ -29,6 +29,8 @@ pub(super) struct At<'v> {
     pub(super) named: bool,
     /// Below labels and selectors, where names say nothing.
     pub(super) labels: bool,
+    /// What a name says is secret is remembered as well as what a Secret holds.
+    pub(super) learns_named: bool,
     /// The document that a change's path leads into.
     pub(super) root: Option<&'v Map<String, Value>>,
 }
@@ -37,17 +39,22 @@ pub(super) struct Walk<'a> {
     memory: &'a Memory,
     /// Where what is sealed is remembered, on the first walk.
     learned: Option<&'a mut Memory>,
+    learns_named: bool,
     found: &'a mut dyn FnMut(&str, &str),
 }
+
+/// What is only named a secret is looked for elsewhere if it is this long: shorter values are words.
+const NAMED_MIN_BYTES: usize = 8;
 
 pub(super) const SECRET: &str = "[redacted:secret]";
 
 impl<'a> Walk<'a> {
     pub(super) fn new(memory: &'a Memory, learned: Option<&'a mut Memory>, found: &'a mut dyn FnMut(&str, &str)) -> Self {
-        Self { memory, learned, found }
+        Self { memory, learned, learns_named: false, found }
     }
 
     pub(super) fn value<'v>(&mut self, path: &str, value: &'v Value, at: At<'v>) -> Value {
+        self.learns_named = self.learns_named || at.learns_named;
         if at.depth > DEPTH_MAX {
             (self.found)(path, "content:too_deep");
             return Value::from("[redacted:too_deep]");
@@ -69,7 +76,7 @@ impl<'a> Walk<'a> {
         if text.is_empty() || keys::is_label(&text) {
             return scalar.clone();
         }
-        if rule == "kube:secret"
+        if (rule == "kube:secret" || self.learns_named && text.len() >= NAMED_MIN_BYTES)
             && let Some(learned) = self.learned.as_deref_mut()
         {
             learned.learn(name, &text);

@@ -155,10 +155,14 @@ pub fn continuation(text: &str) -> Result<String, Refusal> {
 /// `operation.invalid_name`.
 pub fn field_manager(text: &str) -> Result<String, Refusal> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./".contains(&b);
-    if (1..=128).contains(&text.len()) && text.bytes().all(plain) {
+    if text.starts_with("countersign") && text.len() <= 128 && text.bytes().all(plain) {
         return Ok(text.to_owned());
     }
-    Err(refuse("field_manager", text, "must be at most 128 letters, digits and `-_./`"))
+    Err(refuse(
+        "field_manager",
+        text,
+        "must begin with `countersign`, since fields of others are not to be taken in their name, and be letters, digits and `-_./`",
+    ))
 }
 
 /// A container image: no blanks, no control characters, not an option.

@@ -86,7 +86,9 @@ fn of_kind(object: &Object) -> Judged {
     } else if kind.namespaced == Some(false) && name != "Namespace" {
         judged.raise(Risk::Admin, "it is of the whole cluster");
     }
-    if is_system(namespace.as_deref()) {
+    // The namespace itself, as well as what is in it.
+    let own_name = object.name.as_deref().filter(|_| (group, name) == ("", "Namespace"));
+    if is_system(namespace.as_deref().or(own_name)) {
         judged.raise(Risk::Admin, "the namespace is the cluster's own");
     }
     match (group, name) {
@@ -109,8 +111,8 @@ pub fn write(object: &Object, content: &Value) -> Judged {
     let mut judged = of_kind(object);
     match (object.kind.group.as_str(), object.kind.kind.as_str()) {
         ("", "Service") => service(content, &mut judged),
-        ("", "Namespace") if mentions(content, "pod-security.kubernetes.io") => {
-            judged.raise(Risk::Admin, "it changes what pods of the namespace may do");
+        ("", "Namespace") if mentions(content, "pod-security.kubernetes.io") || is_patch_of(content, "labels") => {
+            judged.raise(Risk::Admin, "labels say what pods of the namespace may do, and which checks they pass");
         }
         ("networking.k8s.io", "Ingress") if mentions(content, "snippet") => {
             judged.raise(Risk::Admin, "a snippet is configuration that the ingress controller runs");
@@ -122,6 +124,52 @@ pub fn write(object: &Object, content: &Value) -> Judged {
     }
     search(content, 0, &mut judged);
     judged
+}
+
+/// The risk of writing an object's status, which its controller tells and others believe.
+#[must_use]
+pub fn status(object: &Object, content: &Value) -> Judged {
+    let mut judged = write(object, content);
+    judged.raise(Risk::Destructive, "others believe what a status says");
+    if object.kind.kind == "Service" || object.kind.kind == "Ingress" {
+        judged.raise(Risk::Admin, "addresses of choice take traffic of others");
+    }
+    judged
+}
+
+/// The names of the Secrets that programs of this content would read.
+#[must_use]
+pub fn secrets(content: &Value) -> std::collections::BTreeSet<String> {
+    let mut found = std::collections::BTreeSet::new();
+    read_secrets(content, 0, &mut found);
+    found
+}
+
+fn read_secrets(content: &Value, depth: usize, found: &mut std::collections::BTreeSet<String>) {
+    if depth > DEPTH_MAX {
+        return;
+    }
+    match content {
+        Value::Array(items) => items.iter().for_each(|item| read_secrets(item, depth + 1, found)),
+        Value::Object(members) => {
+            for (name, member) in members {
+                let text = |of: &Value| of.as_str().map(ToOwned::to_owned);
+                match name.as_str() {
+                    // Of a projected volume and of an environment by `name`, of a volume by `secretName`.
+                    "secretKeyRef" | "secretRef" | "secret" => found.extend(member.get("name").or(member.get("secretName")).and_then(text)),
+                    "secretName" => found.extend(text(member)),
+                    // A JSON Patch puts the name where the path says.
+                    "path" => {
+                        let is_one = member.as_str().is_some_and(|path| path.contains("secret"));
+                        found.extend(members.get("value").filter(|_| is_one).and_then(text));
+                    }
+                    _ => {}
+                }
+                read_secrets(member, depth + 1, found);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The risk of removing an object.
@@ -146,8 +194,7 @@ pub fn scale(object: &Object, replicas: u32) -> Judged {
 }
 
 fn service(content: &Value, judged: &mut Judged) {
-    let kind = content.pointer("/spec/type").and_then(Value::as_str).unwrap_or_default();
-    if matches!(kind, "LoadBalancer" | "NodePort" | "ExternalName") {
+    if ["LoadBalancer", "NodePort", "ExternalName", "loadBalancerSourceRanges"].iter().any(|word| mentions(content, word)) {
         judged.raise(Risk::Destructive, "the service reaches out of the cluster");
     }
     if mentions(content, "externalIPs") {
@@ -163,6 +210,20 @@ fn mentions(content: &Value, word: &str) -> bool {
         Value::String(text) => holds(text),
         Value::Array(items) => items.iter().any(|item| mentions(item, &word)),
         Value::Object(members) => members.iter().any(|(name, member)| holds(name) || mentions(member, &word)),
+        _ => false,
+    }
+}
+
+/// Whether a patch takes all members of this name away, or some: what an object has but for it, nobody sees.
+fn is_patch_of(content: &Value, name: &str) -> bool {
+    match content {
+        Value::Array(operations) => {
+            operations.iter().any(|one| one.get("path").and_then(Value::as_str).is_some_and(|path| path.contains(name)))
+        }
+        Value::Object(members) => members.iter().any(|(key, member)| {
+            let takes = |member: &Value| member.is_null() || member.as_object().is_some_and(|members| members.values().any(Value::is_null));
+            key == name && (takes(member) || mentions(member, "$patch")) || is_patch_of(member, name) && !member.is_array()
+        }),
         _ => false,
     }
 }
@@ -183,7 +244,11 @@ fn search(content: &Value, depth: usize, judged: &mut Judged) {
                 if matches!(op, "copy" | "move") {
                     judged.raise(Risk::Admin, "it copies or moves what is not shown");
                 }
-                if op != "remove" && op != "test" {
+                if op == "remove" {
+                    for place in path.split('/') {
+                        removed(place, judged);
+                    }
+                } else if op != "test" {
                     // Each place on the way may be what the value is put into.
                     let value = members.get("value").unwrap_or(&Value::Null);
                     for place in path.split('/').map(|place| place.replace("~1", "/").replace("~0", "~")) {
@@ -200,11 +265,30 @@ fn search(content: &Value, depth: usize, judged: &mut Judged) {
     }
 }
 
+/// A member that a patch takes away.
+fn removed(name: &str, judged: &mut Judged) {
+    match name {
+        "finalizers" => judged.raise(Risk::Destructive, "what waits to be cleaned up goes without it"),
+        "automountServiceAccountToken" => judged.raise(Risk::Destructive, "the pod gets a token of its service account"),
+        "securityContext" | "capabilities" | "runAsNonRoot" | "seccompProfile" | "appArmorProfile" => {
+            judged.raise(Risk::Destructive, "what keeps a pod within its fences is taken away");
+        }
+        _ => {}
+    }
+}
+
 /// One member by its name. `within`: the value is put somewhere below that name, so it may be any part of it.
 fn field(name: &str, value: &Value, within: bool, judged: &mut Judged) {
     let is_set = !value.is_null() && *value != Value::Bool(false);
     let some = is_set && !matches!(value, Value::Array(items) if items.is_empty());
     let says = |texts: &[&str]| value.as_str().is_some_and(|text| texts.iter().any(|known| text.eq_ignore_ascii_case(known)));
+    let is_zero = value.as_f64() == Some(0.0);
+    if value.is_null() {
+        removed(name, judged);
+    }
+    if says(&["unconfined"]) {
+        judged.raise(Risk::Admin, "a profile is switched off");
+    }
     let lower = name.to_ascii_lowercase();
     match lower.as_str() {
         "privileged" | "hostnetwork" | "hostpid" | "hostipc" | "hostprocess" | "hostusers" if is_set => {
@@ -217,9 +301,22 @@ fn field(name: &str, value: &Value, within: bool, judged: &mut Judged) {
             judged.raise(Risk::Admin, "it adds capabilities");
         }
         "procmount" if within || says(&["Unmasked"]) => judged.raise(Risk::Admin, "`procMount` shows the node's /proc"),
-        "type" if says(&["Unconfined"]) => judged.raise(Risk::Admin, "a profile is switched off"),
         "allowprivilegeescalation" if is_set => judged.raise(Risk::Destructive, "a process may become more than it began as"),
-        "runasuser" | "runasgroup" if value.as_i64() == Some(0) => judged.raise(Risk::Destructive, "it runs as root"),
+        "runasuser" | "runasgroup" | "fsgroup" if is_zero => judged.raise(Risk::Destructive, "it runs as root"),
+        "runasusername" if some => judged.raise(Risk::Destructive, "it runs as a user of choice"),
+        "ownerreferences" if some => judged.raise(Risk::Destructive, "what has no owner left is deleted"),
+        "finalizers" => judged.raise(Risk::Destructive, "what waits to be cleaned up may go without it"),
+        "replicas" | "parallelism" | "minreplicas" | "maxreplicas" if is_zero => judged.raise(Risk::Destructive, "nothing is left running"),
+        "persistentvolumeclaimretentionpolicy" | "ttlsecondsafterfinished" if some => {
+            judged.raise(Risk::Destructive, "something is deleted by itself")
+        }
+        "priorityclassname" if value.as_str().is_some_and(|text| text.starts_with("system-")) => {
+            judged.raise(Risk::Destructive, "it takes the place of other pods");
+        }
+        "runtimeclassname" if some => judged.raise(Risk::Destructive, "it runs by other rules"),
+        "secretkeyref" | "secretref" | "secretname" if some => {
+            judged.raise(Risk::Write, "its programs read a Secret, and can write it anywhere")
+        }
         "serviceaccountname" | "serviceaccount" if some && !says(&["default", ""]) => {
             judged.raise(Risk::Destructive, "the pod has the rights of a service account of choice");
         }

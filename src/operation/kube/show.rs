@@ -1,9 +1,10 @@
-//! An operation as an approver reads it: exactly what would go to the cluster, with the values of Secrets left out, and why it is of its risk.
+//! An operation as an approver reads it: exactly what would go to the cluster, and why it is of its risk. Only the values of Secrets are left out, by the
+//! kind of the object: a mask that went by names would hide from the approver what an agent calls a password.
 
 use serde_json::{Map, Value, json};
 
 use crate::operation::kube::risk::{self, Judged};
-use crate::operation::kube::{Action, Kube, Manifest, NodeWork, Object, Subject};
+use crate::operation::kube::{Action, Kube, Manifest, NodeWork, Object, Subject, Subresource};
 
 /// What stands for a Secret's value. The digest of the call binds the value all the same.
 const HIDDEN: &str = "[redacted:secret]";
@@ -26,11 +27,22 @@ fn content(object: &Object, body: &Value) -> Value {
             .iter()
             .map(|(name, member)| {
                 let hides = name.eq_ignore_ascii_case("data") || name.eq_ignore_ascii_case("stringData");
-                (name.clone(), if hides { hidden(member) } else { member.clone() })
+                (name.clone(), if hides { hidden(member) } else { without_copies(member) })
             })
             .collect(),
         other => other.clone(),
     }
+}
+
+/// Without the annotation in which kubectl keeps a copy of all of it.
+fn without_copies(member: &Value) -> Value {
+    let mut member = member.clone();
+    if let Some(annotations) = member.get_mut("annotations").and_then(Value::as_object_mut)
+        && let Some(copy) = annotations.get_mut("kubectl.kubernetes.io/last-applied-configuration")
+    {
+        *copy = Value::from(HIDDEN);
+    }
+    member
 }
 
 fn without_value(operation: &Value) -> Value {
@@ -60,6 +72,7 @@ impl Kube {
             Self::Apply(apply) => {
                 apply.manifests.iter().map(|manifest| risk::write(&manifest.object, &manifest.body)).reduce(|one, other| one.with(&other))
             }
+            Self::Patch(patch) if patch.subresource == Subresource::Status => Some(risk::status(&patch.object, &patch.body)),
             Self::Patch(patch) => Some(risk::write(&patch.object, &patch.body)),
             Self::Delete(delete) => Some(risk::delete(delete.object())),
             Self::Scale(scale) => Some(risk::scale(&scale.object, scale.replicas)),

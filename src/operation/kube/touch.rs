@@ -1,6 +1,10 @@
 //! What each operation touches, with the verb of RBAC and the risk of each touch. Whoever adds an operation says here what it reaches, all of it.
 
-use crate::operation::kube::{Action, Delete, Kube, Logs, Manifest, Node, NodeWork, Object, Rollout, Subject, Top, TopOf, Type, risk};
+use serde_json::Value;
+
+use crate::operation::kube::{
+    Action, Delete, Kube, Logs, Manifest, Node, NodeWork, Object, Reach, Rollout, Subject, Subresource, Top, TopOf, Type, risk,
+};
 use crate::operation::{Place, Risk, Touch};
 
 fn known(group: &'static str, kind: &'static str, namespaced: bool, namespace: Option<&String>) -> Object {
@@ -19,6 +23,14 @@ impl Kube {
     /// All it touches, each with its own verb and risk; the main one first.
     #[must_use]
     pub fn touches(&self) -> Vec<Touch> {
+        let mut touches = self.own_touches();
+        // One kind by two names is judged by both.
+        let other_names: Vec<Touch> = touches.iter().filter_map(by_other_name).collect();
+        touches.extend(other_names);
+        touches
+    }
+
+    fn own_touches(&self) -> Vec<Touch> {
         match self {
             Self::List(list) => vec![list.of.touch("list", "", risk::read(&list.of.kind))],
             Self::Get(get) => vec![get.object.touch("get", "", risk::read(&get.object.kind))],
@@ -40,16 +52,27 @@ impl Kube {
             Self::Events(wanted) => vec![events(wanted.namespace.as_ref())],
             Self::Top(top) => vec![top.touch()],
             Self::Resources(_) | Self::Explain(_) | Self::CanI(_) | Self::Candidates(_) => vec![discover()],
-            Self::Apply(apply) => apply.manifests.iter().map(|manifest| manifest.touch("patch", apply.dry_run)).collect(),
+            Self::Apply(apply) => {
+                // What is not there is created: the server asks for both as well.
+                let verbs =
+                    |manifest: &Manifest| [manifest.touches("patch", apply.dry_run), manifest.touches("create", apply.dry_run)].concat();
+                let mut touches: Vec<Touch> = apply.manifests.iter().flat_map(verbs).collect();
+                let mut seen = std::collections::HashSet::new();
+                touches.retain(|touch| seen.insert(touch.clone()));
+                touches
+            }
             Self::Patch(patch) => {
-                let risk = if patch.dry_run { risk::read(&patch.object.kind) } else { risk::write(&patch.object, &patch.body).risk };
-                vec![patch.object.touch("patch", patch.subresource.as_str(), risk)]
+                let judged = if patch.subresource == Subresource::Status { risk::status } else { risk::write };
+                let risk = if patch.dry_run { risk::read(&patch.object.kind) } else { judged(&patch.object, &patch.body).risk };
+                let mut touches = vec![patch.object.touch("patch", patch.subresource.as_str(), risk)];
+                touches.extend(reads_of_secrets(&patch.object, &patch.body));
+                touches
             }
             Self::Delete(delete) => vec![delete.touch()],
             Self::Scale(scale) => vec![scale.object.touch("patch", "scale", risk::scale(&scale.object, scale.replicas).risk)],
             Self::Rollout(rollout) => rollout.touches(),
             Self::Exec(exec) => vec![exec.pod.touch("create", "exec", Risk::Admin)],
-            Self::Run(run) => vec![run.manifest.touch("create", false)],
+            Self::Run(run) => run.manifest.touches("create", false),
             Self::Debug(debug) => vec![debug.pod.touch("patch", "ephemeralcontainers", Risk::Admin)],
             Self::Node(node) => node.touches(),
         }
@@ -57,10 +80,30 @@ impl Kube {
 }
 
 impl Manifest {
-    fn touch(&self, verb: &'static str, dry_run: bool) -> Touch {
+    fn touches(&self, verb: &'static str, dry_run: bool) -> Vec<Touch> {
         let risk = if dry_run { risk::read(&self.object.kind) } else { risk::write(&self.object, &self.body).risk };
-        self.object.touch(verb, "", risk)
+        let mut touches = vec![self.object.touch(verb, "", risk)];
+        touches.extend(reads_of_secrets(&self.object, &self.body));
+        touches
     }
+}
+
+/// A pod's programs read what its description names: whoever writes that reads it.
+fn reads_of_secrets(object: &Object, content: &Value) -> Vec<Touch> {
+    let secret = |name: String| Object { kind: Type::known("", "Secret", true), namespace: object.namespace.clone(), name: Some(name) };
+    risk::secrets(content).into_iter().map(|name| secret(name).touch("get", "", Risk::Write)).collect()
+}
+
+/// Kinds that some servers know under another group as well.
+fn by_other_name(touch: &Touch) -> Option<Touch> {
+    let Place::Object(reach) = &touch.on else { return None };
+    let group = match (reach.group.as_str(), reach.kind.as_str()) {
+        ("events.k8s.io", "Event") => "",
+        ("extensions", "Ingress" | "NetworkPolicy") => "networking.k8s.io",
+        ("extensions", "Deployment" | "DaemonSet" | "ReplicaSet") => "apps",
+        _ => return None,
+    };
+    Some(Touch { on: Place::Object(Reach { group: group.to_owned(), ..reach.clone() }), ..touch.clone() })
 }
 
 impl Logs {
@@ -69,7 +112,7 @@ impl Logs {
             return vec![self.of.touch("get", "log", Risk::Read)];
         }
         let pods = known("", "Pod", true, self.of.namespace.as_ref());
-        vec![pods.touch("get", "log", Risk::Read), pods.touch("list", "", Risk::Read), self.of.touch("get", "", Risk::Read)]
+        vec![pods.touch("get", "log", Risk::Read), pods.touch("list", "", Risk::Read), self.of.touch("get", "", risk::read(&self.of.kind))]
     }
 }
 

@@ -63,6 +63,11 @@ pub(super) fn patch(patch: &changes::Patch) -> Result<Kube, Refusal> {
             changes::PatchType::Json => PatchType::Json,
         };
         check_patch(patch_type, &patch.patch)?;
+        let tests = patch.patch.as_array().into_iter().flatten().any(|one| one.get("op").and_then(Value::as_str) == Some("test"));
+        if tests && patch.dry_run == DryRun::Server {
+            return Err(Refusal::new(Code::InvalidPatch)
+                .detail("a `test` changes nothing, so a dry run of it would only tell what is there: use k8s_get"));
+        }
         Ok(Kube::Patch(Patch {
             object: one(kind, patch.namespace.as_ref(), &patch.name)?,
             patch_type,
@@ -84,11 +89,13 @@ fn check_patch(patch_type: PatchType, body: &Value) -> Result<(), Refusal> {
         (PatchType::Json, Value::Array(operations)) => {
             let is_one = |operation: &Value| {
                 let text = |name| operation.get(name).and_then(Value::as_str);
-                text("op").is_some_and(|op| ["add", "remove", "replace", "move", "copy", "test"].contains(&op))
+                text("op").is_some_and(|op| ["add", "remove", "replace", "test"].contains(&op))
                     && text("path").is_some_and(|path| path.is_empty() || path.starts_with('/'))
             };
             if operations.is_empty() || operations.len() > 100 || !operations.iter().all(is_one) {
-                return wrong("a JSON Patch is a list of at most 100 operations, each with `op` and a `path` that begins with `/`");
+                return wrong(
+                    "a JSON Patch is a list of at most 100 operations, each with `op` (add, remove, replace or test; copy and move take what is not shown) and a `path` that begins with `/`",
+                );
             }
             let touches_identity = operations.iter().filter_map(|operation| operation.get("path")?.as_str()).any(|path| {
                 path.is_empty() || ["/apiVersion", "/kind", "/metadata", "/metadata/name", "/metadata/namespace"].contains(&path)
@@ -119,7 +126,7 @@ pub(super) fn delete(delete: &changes::Delete) -> Result<Kube, Refusal> {
             (Some(name), None) => Subject::One(one(kind, within.as_ref(), name)?, delete.uid.clone()),
             (None, Some(_)) if delete.uid.is_some() => return Err(invalid("`uid` goes with `name`")),
             (None, Some(labels)) => {
-                if kind.namespaced == Some(true) && within.is_none() {
+                if kind.namespaced != Some(false) && within.is_none() {
                     return Err(invalid("`namespace` is missing: nothing is deleted in all namespaces at once"));
                 }
                 Subject::Labelled(Object::all(kind, within)?, name::selector("label_selector", labels)?, delete.max_count)

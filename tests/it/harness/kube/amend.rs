@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::call::{Call, Reply, plain_error};
 use super::fields;
-use super::json::{default, namespace, text};
+use super::json::{default, namespace, remove, text};
 use super::managed::{self, Writer};
 use super::registry::Resource;
 use super::schema;
-use super::status::{Outcome, bad_request, conflict, failure, invalid, not_found, unsupported};
+use super::status::{Outcome, bad_request, conflict, invalid, not_found, unsupported};
 use super::store::Store;
 use super::write::{found, insert, live, replace};
 use super::{patch, scale, validate};
@@ -120,9 +120,8 @@ fn apply(store: &mut Store, call: &Call) -> Outcome<Reply> {
                 );
                 return Err(conflict(resource.gr(), &call.name, &why));
             }
-            if !text(&new, "/metadata/resourceVersion").is_empty() {
-                return Err(failure(500, "", "resourceVersion should not be set on objects to be created", Value::Null));
-            }
+            // An apply makes what is not there, whichever version it was for; only the uid above holds it back.
+            remove(&mut new, &["metadata", "resourceVersion"]);
             let object = insert(store, call, new, true)?;
             Ok(Reply { code: 201, object, warnings })
         }

@@ -218,6 +218,8 @@ pub(super) fn list(store: &Store, call: &Call) -> Outcome<Value> {
         Form::Table => table::of(resource, &items, metadata, call.query.get("includeObject"))?,
         Form::Metadata => {
             let items: Vec<_> = items.iter().map(partial).collect();
+            // The real server makes this list anew and never repairs it: without items it says null.
+            let items = if items.is_empty() { Value::Null } else { json!(items) };
             json!({ "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items })
         }
         Form::Plain => whole(resource, items, metadata),
