@@ -53,7 +53,7 @@ impl Audit {
         let given = Value::Object((*facts.arguments).clone());
         let (arguments, digest) = if facts.tool.starts_with("k8s_") {
             let digest = hex::encode(self.ledger.keys().digest(given.to_string().as_bytes()));
-            (self.masks.shown(given), Some(digest))
+            (self.masks.given(given), Some(digest))
         } else {
             (given, None)
         };

@@ -133,8 +133,15 @@ impl Pipeline {
         let reply = Box::pin(self.perform(preview)).await?;
         let result = reply.envelope().get("result").cloned().unwrap_or_default();
         if reply.is_error() {
-            let said = reply.envelope().get("error").and_then(|error| error.get("message")).and_then(|message| message.as_str());
-            return Ok(Err(Refusal::new(Code::PreviewFailed).detail(said.unwrap_or_default())));
+            let text = |name: &str| reply.envelope().get("error").and_then(|error| error.get(name)).and_then(|text| text.as_str());
+            let said = text("message").unwrap_or_default();
+            // Nothing failed: this is what the call itself would be answered.
+            let riskier = Code::RiskierOutcome;
+            if text("code") == Some(riskier.as_str()) {
+                let why = said.strip_prefix(riskier.sentence()).unwrap_or(said);
+                return Ok(Err(Refusal::new(riskier).detail(why.trim_start_matches(": "))));
+            }
+            return Ok(Err(Refusal::new(Code::PreviewFailed).detail(said)));
         }
         Ok(Ok(Shown { effect: result, bound: reply.preview().cloned().unwrap_or_default() }))
     }

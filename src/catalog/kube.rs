@@ -115,11 +115,11 @@ impl Tool {
     pub(super) fn description(self) -> String {
         let asks = |what: &str| format!("{what} {ASKS}");
         match self {
-            Self::List => "Lists objects of a kind as a small table, a page at a time. Narrow it with namespace, label_selector and field_selector; pick columns with fields; follow `continue` for more. Without namespace it asks for all namespaces, which your human may not be allowed: then name one.".to_owned(),
-            Self::Get => "Returns one object, without managedFields and the last-applied annotation. Values of Secrets come back masked, keys stay. Ask for fields where you need only some: whole objects are long.".to_owned(),
-            Self::Describe => "Returns one object with its conditions, its latest events and the chain of its owners: the first look at something that does not work.".to_owned(),
+            Self::List => "Lists objects of a kind as a small table, a page at a time. Narrow it with namespace, label_selector and field_selector; pick columns with fields; follow `continue` for more; where there is none although the answer is truncated, ask again with a smaller limit. Without namespace it asks for all namespaces, which your human may not be allowed: then name one.".to_owned(),
+            Self::Get => "Returns one object, without managedFields and the last-applied annotation. Values of Secrets come back masked, keys stay. Ask for fields where you need only some: whole objects are long, and at most 1 MiB comes back.".to_owned(),
+            Self::Describe => "Returns one object with its conditions, its latest 20 events and the chain of its owners: the first look at something that does not work.".to_owned(),
             Self::Logs => "Returns the last lines that a pod's container wrote, or those of a workload's pods. Narrow it with tail, since and contains; previous reads the container before the last restart. It never follows: call again. Secrets in the text come back masked.".to_owned(),
-            Self::Events => "Lists events, the latest first. Events tell why pods are not scheduled, images not pulled, probes not met.".to_owned(),
+            Self::Events => "Lists events, the latest first, out of the first 5000 that the cluster names: name a namespace. Events tell why pods are not scheduled, images not pulled, probes not met.".to_owned(),
             Self::Top => "Shows how much CPU and memory pods or nodes use now, where the cluster has a metrics server.".to_owned(),
             Self::Resources => "Lists the kinds that the cluster serves, custom ones included: group, version, kind, short names, verbs. Use it to find the api_version of a kind.".to_owned(),
             Self::Explain => "Says what a kind's fields mean and of which type they are, from the cluster's own OpenAPI documents. Use it before you write a manifest of a kind you do not know well.".to_owned(),
@@ -133,7 +133,7 @@ impl Tool {
             Self::Exec => asks("Runs one program in a running container, with its arguments as a list: there is no shell, no pipe and no glob. Returns the exit code and both streams apart. Of the highest risk, and recorded. Prefer k8s_logs, k8s_describe and k8s_get: most questions need no program."),
             Self::Run => asks("Creates one pod that runs an image once (restartPolicy Never, no service account token). Read its output with k8s_logs and delete it afterwards."),
             Self::Debug => asks("Adds an ephemeral container to a running pod, with an image that the target allows, to look at a pod that has no tools of its own. It stays as long as the pod; read its output with k8s_logs."),
-            Self::Node => asks("Takes a node out of service or back: cordon, uncordon, or drain by the eviction API, which heeds PodDisruptionBudgets. dry_run=server lists the pods that would leave."),
+            Self::Node => asks("Takes a node out of service or back: cordon, uncordon, or drain by the eviction API, which heeds PodDisruptionBudgets. Pods without a controller are in the way: nothing is evicted while there are some. A drain waits until the pods are gone, so give timeout_ms. dry_run=server lists the pods that would leave."),
         }
     }
 

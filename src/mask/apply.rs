@@ -3,6 +3,7 @@
 //! `Masked` is minted by `Masks::apply` and by nothing else. A piece that cannot be masked ends the stream as `mask.failed`; a stream that stops
 //! without its last piece does too.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -49,7 +50,7 @@ pub(crate) enum Piece {
     /// about them.
     Kube { document: Value, kind: Option<String> },
     /// Texts of containers, and what was searched for in them.
-    Logs { document: Value, contains: Option<String> },
+    Logs { document: Value, search: Option<(String, u64)> },
     /// What changes of objects would come to.
     Rehearsed(Vec<Rehearsal>),
     /// The last piece of an answer that succeeded.
@@ -135,7 +136,11 @@ pub struct Masked {
     rules: Arc<Rules>,
     pub(super) columns: Vec<(String, Option<Decision>)>,
     pub(super) rows: Option<Rows>,
+    /// Short texts of a cluster's cells in which nothing was found: such cells say the same again and again.
+    pub(super) innocent: HashSet<String>,
     pub(super) report: MaskReport,
+    /// Something was left out for its size once it was masked.
+    pub(super) is_cut: bool,
     ended: bool,
 }
 
@@ -161,7 +166,9 @@ impl Masks {
     #[must_use]
     pub fn apply(&self, unmasked: Unmasked) -> Masked {
         let Unmasked { pieces, target } = unmasked;
-        Masked { pieces, target, rules: Arc::clone(&self.rules), columns: Vec::new(), rows: None, report: self.nothing(), ended: false }
+        let rules = Arc::clone(&self.rules);
+        let (columns, innocent, report) = (Vec::new(), HashSet::new(), self.nothing());
+        Masked { pieces, target, rules, columns, rows: None, innocent, report, is_cut: false, ended: false }
     }
 
     /// A refusal of a call that reached no target: it may quote what came in.
@@ -170,6 +177,19 @@ impl Masks {
         let mut report = self.nothing();
         let masked = refusal.map_detail(|detail| said(&mut report, "/error", detail));
         (masked, report)
+    }
+
+    /// What a call on a cluster was given, for the record. A patch does not say itself of which kind its object is.
+    #[must_use]
+    pub fn given(&self, mut arguments: Value) -> Value {
+        let kind = arguments.get("kind").and_then(Value::as_str).map(ToOwned::to_owned);
+        let is_secret = kind.is_some_and(|kind| kind.trim().to_ascii_lowercase().starts_with("secret"));
+        let patch = arguments.get_mut("patch").map(Value::take);
+        let mut shown = self.shown(arguments);
+        if let (Some(members), Some(patch)) = (shown.as_object_mut(), patch) {
+            members.insert("patch".to_owned(), kube::mask(patch, is_secret.then_some("Secret"), &mut |_, _| {}));
+        }
+        shown
     }
 
     /// A document that a human is shown of a call on a cluster: of a Secret the keys alone.
@@ -205,12 +225,12 @@ impl Masked {
             Some(Piece::Object(object)) => self.object(object),
             Some(Piece::Part { object, paths, kind }) => self.part(object, &paths, kind.as_deref()),
             Some(Piece::Kube { document, kind }) => MaskedPiece::Document(self.document(document, kind.as_deref())),
-            Some(Piece::Logs { document, contains }) => self.logs(document, contains.as_deref()),
+            Some(Piece::Logs { document, search }) => self.logs(document, search),
             Some(Piece::Rehearsed(rehearsals)) => self.rehearsed(rehearsals),
             Some(Piece::Document(value)) => MaskedPiece::Document(self.value("", value, 0, false)),
             Some(Piece::Done(done)) => {
                 self.ended = true;
-                MaskedPiece::Done(done)
+                MaskedPiece::Done(Done { truncated: done.truncated || self.is_cut, ..done })
             }
             Some(Piece::Failed { refusal, stopped }) => {
                 self.ended = true;

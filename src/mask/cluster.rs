@@ -8,6 +8,12 @@ use serde_json::{Map, Value, json};
 use crate::mask::apply::{Masked, MaskedColumn, MaskedPiece};
 use crate::mask::{kube, said};
 
+/// Texts that are remembered as harmless within an answer, and the longest of them: `Running`, `1/1`, `5d`.
+const INNOCENT_MAX: usize = 256;
+const INNOCENT_MAX_BYTES: usize = 32;
+/// Numbers below this have too few digits to be anything but counts.
+const NUMBER_PLAIN: u64 = 10_000_000;
+
 /// How rows of a cluster are made.
 pub(super) enum Rows {
     /// As the cluster made them.
@@ -26,6 +32,8 @@ pub(crate) struct Rehearsal {
     pub(crate) after: Value,
     /// Its kind.
     pub(crate) kind: Option<String>,
+    /// Whether it is told of what is hidden that it stays as it is; else a guess would be confirmed.
+    pub(crate) tells_equal: bool,
 }
 
 impl Masked {
@@ -64,7 +72,17 @@ impl Masked {
                 masked.report.count(&format!("/{name}"), "key:secret");
                 Value::from("[redacted:secret]")
             }
-            Value::String(text) => Value::from(said(&mut masked.report, &format!("/{name}"), &text)),
+            Value::String(text) if masked.innocent.contains(&text) => Value::String(text),
+            Value::String(text) => {
+                let shown = said(&mut masked.report, &format!("/{name}"), &text);
+                if shown == text && text.len() <= INNOCENT_MAX_BYTES && masked.innocent.len() < INNOCENT_MAX {
+                    masked.innocent.insert(text);
+                }
+                Value::from(shown)
+            }
+            // A count of restarts is too short for a number of a card.
+            Value::Number(number) if number.as_u64().is_some_and(|number| number < NUMBER_PLAIN) => Value::Number(number),
+            value @ (Value::Null | Value::Bool(_)) => value,
             value => masked.document(value, None),
         };
         let row = values.into_iter().zip(&columns).map(|(value, (name, _))| cell(self, name, value)).collect();
@@ -89,11 +107,14 @@ impl Masked {
         MaskedPiece::Document(json!({ "object": sparse(&masked, paths) }))
     }
 
-    /// Texts, of which only the lines that still hold this are told.
-    pub(super) fn logs(&mut self, document: Value, contains: Option<&str>) -> MaskedPiece {
+    /// Texts; of a search the lines that hold its text once they are masked, up to so many bytes.
+    pub(super) fn logs(&mut self, document: Value, search: Option<(String, u64)>) -> MaskedPiece {
         let mut masked = self.document(document, None);
-        if let Some(contains) = contains {
-            keep_lines(&mut masked, contains);
+        if let Some((contains, mut left)) = search
+            && !keep_lines(&mut masked, &contains, &mut left)
+        {
+            self.is_cut = true;
+            masked.as_object_mut().map(|members| members.insert("truncated".to_owned(), Value::Bool(true)));
         }
         MaskedPiece::Document(masked)
     }
@@ -101,14 +122,14 @@ impl Masked {
     /// Changes, field by field.
     pub(super) fn rehearsed(&mut self, rehearsals: Vec<Rehearsal>) -> MaskedPiece {
         let mut shown = Vec::with_capacity(rehearsals.len());
-        for Rehearsal { object, before, after, kind } in rehearsals {
+        for Rehearsal { object, before, after, kind, tells_equal } in rehearsals {
             let is_new = before.is_none();
             let both = json!({ "before": before, "after": after });
             let report = &mut self.report;
             let masked = kube::mask_both(both.clone(), kind.as_deref(), &mut |path, rule| report.count(path, rule));
             let side = |of: &Value, side: &str| of.get(side).cloned().unwrap_or_default();
-            let changes =
-                changes(Side(&side(&both, "before"), &side(&masked, "before")), Side(&side(&both, "after"), &side(&masked, "after")));
+            let (old, new) = (side(&masked, "before"), side(&masked, "after"));
+            let changes = changes(Side(&side(&both, "before"), &old), Side(&side(&both, "after"), &new), tells_equal);
             let action = match (is_new, changes.is_empty()) {
                 (true, _) => "created",
                 (false, true) => "unchanged",
@@ -120,20 +141,29 @@ impl Masked {
     }
 }
 
-fn keep_lines(value: &mut Value, contains: &str) {
+/// Keeps the lines of every text that hold this; whether all of them fit.
+fn keep_lines(value: &mut Value, contains: &str, left: &mut u64) -> bool {
     match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                match member {
-                    Value::String(text) if name == "text" => {
-                        *text = text.split_inclusive('\n').filter(|line| line.contains(contains)).collect();
+        Value::Object(members) => members.iter_mut().fold(true, |all_fit, (name, member)| match member {
+            Value::String(text) if name == "text" => {
+                let (mut kept, mut fits) = (String::new(), true);
+                for line in text.split_inclusive('\n').filter(|line| line.contains(contains)) {
+                    match left.checked_sub(line.len() as u64) {
+                        Some(rest) if fits => {
+                            *left = rest;
+                            kept.push_str(line);
+                        }
+                        _ => fits = false,
                     }
-                    member => keep_lines(member, contains),
                 }
+                *text = kept;
+                fits && all_fit
             }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| keep_lines(item, contains)),
-        _ => {}
+            member => keep_lines(member, contains, left) && all_fit,
+        }),
+        // All of them are gone through, whether they fit or not.
+        Value::Array(items) => items.iter_mut().filter_map(|item| (!keep_lines(item, contains, left)).then_some(())).count() == 0,
+        _ => true,
     }
 }
 
@@ -224,14 +254,28 @@ impl<'v> Side<'v> {
 }
 
 /// The differences, field by field: path, before, after. Items of lists are told apart by their name, where all have one.
-fn changes(before: Side<'_>, after: Side<'_>) -> Vec<Value> {
+fn changes(before: Side<'_>, after: Side<'_>, tells_equal: bool) -> Vec<Value> {
     let mut found = Vec::new();
-    compare("", before, after, 0, &mut found);
+    compare("", before, after, At { depth: 0, tells_equal }, &mut found);
     found
 }
 
-fn compare(path: &str, before: Side<'_>, after: Side<'_>, depth: usize, found: &mut Vec<Value>) {
-    if before.0 == after.0 || NOISE.contains(&path) || found.len() > CHANGES_MAX {
+/// Where a comparison is.
+#[derive(Clone, Copy)]
+struct At {
+    depth: usize,
+    tells_equal: bool,
+}
+
+impl At {
+    const fn below(self) -> Self {
+        Self { depth: self.depth + 1, ..self }
+    }
+}
+
+fn compare(path: &str, before: Side<'_>, after: Side<'_>, at: At, found: &mut Vec<Value>) {
+    let is_hidden = before.0 != before.1 || after.0 != after.1;
+    if before.0 == after.0 && (at.tells_equal || !is_hidden) || NOISE.contains(&path) || found.len() > CHANGES_MAX {
         return;
     }
     if found.len() == CHANGES_MAX {
@@ -239,18 +283,18 @@ fn compare(path: &str, before: Side<'_>, after: Side<'_>, depth: usize, found: &
         return;
     }
     match (before.0, after.0) {
-        (Value::Object(old), Value::Object(new)) if depth < DEPTH_MAX => {
+        (Value::Object(old), Value::Object(new)) if at.depth < DEPTH_MAX => {
             for name in old.keys().chain(new.keys().filter(|name| !old.contains_key(*name))) {
                 let escaped = name.replace('~', "~0").replace('/', "~1");
-                compare(&format!("{path}/{escaped}"), before.member(name), after.member(name), depth + 1, found);
+                compare(&format!("{path}/{escaped}"), before.member(name), after.member(name), at.below(), found);
             }
         }
-        (Value::Array(old), Value::Array(new)) if depth < DEPTH_MAX => match (named(old), named(new)) {
+        (Value::Array(old), Value::Array(new)) if at.depth < DEPTH_MAX => match (named(old), named(new)) {
             (Some(old), Some(new)) => {
                 let place = |list: &[&str], wanted: &str| list.iter().position(|name| *name == wanted).unwrap_or(usize::MAX);
                 for name in old.iter().chain(new.iter().filter(|name| !old.contains(name))) {
                     let (old, new) = (before.item(place(&old, name)), after.item(place(&new, name)));
-                    compare(&format!("{path}/[{name}]"), old, new, depth + 1, found);
+                    compare(&format!("{path}/[{name}]"), old, new, at.below(), found);
                 }
             }
             _ => found.push(change(path, before, after)),
@@ -279,7 +323,7 @@ mod tests {
     use super::*;
 
     fn plain(before: &Value, after: &Value) -> Vec<Value> {
-        changes(Side(before, before), Side(after, after))
+        changes(Side(before, before), Side(after, after), true)
     }
 
     #[test]
@@ -301,9 +345,14 @@ mod tests {
         let (old, new) = (json!({"a": "1", "b": "2"}), json!({"a": "3", "b": "4"}));
         let hidden = json!({"a": "[redacted:secret]"});
         assert_eq!(
-            changes(Side(&old, &hidden), Side(&new, &hidden)),
+            changes(Side(&old, &hidden), Side(&new, &hidden), true),
             ["/a", "/b"].map(|path| json!({"path": path, "before": "[redacted:secret]", "after": "[redacted:secret]"}))
         );
+        // Whether a guess was right is not told by a difference, and not by there being none.
+        let (secret, label) = (json!({"a": "1", "c": 1}), json!({"a": "[redacted:secret]", "c": 1}));
+        let guess = |after: &Value, tells_equal| changes(Side(&secret, &label), Side(after, &label), tells_equal);
+        assert_eq!(guess(&secret, true), Vec::<Value>::new());
+        assert_eq!(guess(&secret, false), guess(&json!({"a": "2", "c": 1}), false));
     }
 
     #[test]

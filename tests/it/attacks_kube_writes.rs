@@ -40,6 +40,16 @@ async fn parts_differences_and_searches_tell_no_secret() {
         arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         arguments
     };
+    // A caller's own dry run does not say whether a guess was right.
+    let guess = async |value: &str| {
+        let patch =
+            json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "env": [{"name": "DB_PASSWORD", "value": value}]}]}}}});
+        let more = json!({"patch_type": "strategic", "patch": patch, "dry_run": "server"});
+        let answer = call(&agent, "k8s_patch", web(more)).await;
+        assert_eq!(answer["status"], "ok", "{answer}");
+        answer["result"].to_string()
+    };
+    assert_eq!(guess(PLANTED).await, guess("another-guess-of-it").await);
     // A value taken out of its object is masked as it was within it.
     for field in
         ["spec.template.spec.containers[0].env[0].value", "spec.template.spec.containers[0].args[1]", "spec.template.spec.containers"]
@@ -166,7 +176,7 @@ async fn risks_that_hide_in_a_word() {
     let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "evil/x"}]}}}});
     let arguments = json!({"kind": "Deployment", "name": "agent", "namespace": "shop", "patch_type": "strategic", "patch": image});
     let found = risk("k8s_patch", arguments.clone()).await;
-    assert!(found.starts_with("approval.preview_failed") && found.contains("fences"), "{found}");
+    assert!(found.starts_with("operation.riskier_outcome") && found.contains("fences"), "{found}");
     let said = json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "evil/x", "securityContext": {"privileged": true}}]}}}});
     let mut arguments = arguments;
     arguments["patch"] = said;
@@ -291,6 +301,13 @@ async fn between_a_preview_and_its_change() {
     let refused = agent.call("k8s_rollout", undo).await;
     assert_eq!(code(&refused), "approval.changed_since_preview", "{refused}");
     assert_eq!(stored(&cluster)["spec"]["template"]["spec"]["containers"][0]["image"], "nginx:2");
+    // What a revision runs is judged as if it were written anew; and so is a fence that is not named any more.
+    let mut worse = cluster.object("apps/v1", "ReplicaSet", Some("shop"), &old).unwrap();
+    worse["spec"]["template"]["spec"]["containers"][0]["securityContext"] = json!({"privileged": true});
+    cluster.put(worse);
+    let undo = json!({"target": "prod", "kind": "Deployment", "name": "web", "namespace": "shop", "action": "undo"});
+    let refused = agent.call("k8s_rollout", undo).await;
+    assert!(code(&refused) == "operation.riskier_outcome" && refused.to_string().contains("privileged"), "{refused}");
     // A server that gave up waiting may have done it.
     let (id, _) = asked(&world, &agent, "k8s_scale", &scale(2)).await;
     world.approver().decide(&id, json!({"decision": "approve"})).await;

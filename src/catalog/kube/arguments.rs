@@ -43,7 +43,7 @@ macro_rules! arguments {
             /// The cluster's name, from list_targets.
             pub target: String,
             $($body)*
-            /// The work is stopped after this many milliseconds.
+            /// The work is stopped after this many milliseconds; 30000 if left out.
             #[serde(skip_serializing_if = "Option::is_none")]
             #[schemars(range(min = 100, max = 300000))]
             pub timeout_ms: Option<u64>,

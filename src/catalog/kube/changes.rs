@@ -40,7 +40,7 @@ pub enum PatchType {
     Merge,
     /// Strategic merge patch: an object; lists are merged by key. Not for custom resources.
     Strategic,
-    /// JSON Patch: a list of operations.
+    /// JSON Patch: a list of at most 100 operations: `add`, `remove`, `replace`, `test`. No `copy` or `move`, and no `test` in a dry run.
     Json,
 }
 
@@ -113,7 +113,7 @@ arguments! {
         /// `server` shows what would change, and changes nothing.
         #[serde(default)]
         pub dry_run: DryRun,
-        /// The name under which the fields are owned.
+        /// The name under which the fields are owned; it begins with `countersign`.
         #[serde(default = "manager")]
         #[schemars(length(min = 1, max = 128))]
         pub field_manager: String,
@@ -171,7 +171,7 @@ arguments! {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(regex(pattern = "^[0-9a-zA-Z-]{1,64}$"))]
         pub uid: Option<String>,
-        /// What becomes of what it owns; the server's own choice if left out.
+        /// What becomes of what it owns; `background` if left out.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub propagation: Option<Propagation>,
         /// How long it may take to end.
@@ -221,11 +221,11 @@ arguments! {
         /// The program and its arguments. There is no shell: `["ls", "-l", "/data"]`.
         #[schemars(schema_with = "crate::catalog::schema::argv")]
         pub command: Vec<String>,
-        /// What the program reads.
+        /// What the program reads. The cluster must be 1.30 or later.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(length(max = 65536))]
         pub stdin: Option<String>,
-        /// At most so many bytes of stdout and stderr come back.
+        /// At most so many bytes of stdout and stderr together come back.
         #[serde(default = "quarter_mebibyte")]
         #[schemars(range(min = 1024, max = 1048576))]
         pub max_output_bytes: u64,

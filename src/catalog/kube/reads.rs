@@ -98,7 +98,7 @@ arguments! {
         #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
         #[schemars(length(min = 1, max = 8192))]
         pub from: Option<String>,
-        /// At most so many bytes come back.
+        /// At most so many bytes come back; 1048576 if left out.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(range(min = 1024, max = 8388608))]
         pub max_bytes: Option<u64>,
@@ -148,7 +148,7 @@ arguments! {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(length(min = 2, max = 10))]
         pub since: Option<String>,
-        /// Not before this moment (RFC 3339).
+        /// Not before this moment (RFC 3339); not with `since`.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(length(min = 20, max = 40))]
         pub since_time: Option<String>,

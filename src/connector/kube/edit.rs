@@ -12,8 +12,8 @@ use crate::connector::kube::clean::{clean, kind_hint};
 use crate::connector::kube::session::{Answered, Ask, Changed};
 use crate::connector::kube::{Held, Work, failure, outcome};
 use crate::mask::{Done, Piece, Rehearsal};
-use crate::operation::Risk;
 use crate::operation::kube::Object;
+use crate::operation::{Operation, Risk};
 use crate::refusal::{Code, Refusal};
 
 /// Times that a change is tried again whose object only moved its status.
@@ -127,6 +127,8 @@ impl Work<'_> {
     /// What the changes would come to, by the server's own dry run.
     pub(super) async fn rehearsed(&self, edits: &[Edit]) -> Result<Held, Refusal> {
         let (mut shown, mut objects) = (Vec::new(), Vec::new());
+        // A caller's own dry run costs nobody's approval: it must not say whether a guess of a secret was right.
+        let tells_equal = matches!(self.call.operation, Operation::KubePreview(_));
         for (index, edit) in edits.iter().enumerate() {
             let before = self.session.find(&Ask::get(edit.place.clone())).await?;
             let after = self.session.rehearse(&edit.ask(&edit.body, true)).await;
@@ -141,7 +143,8 @@ impl Work<'_> {
                 before
             });
             clean(&mut after);
-            shown.push(Rehearsal { object: reference(&edit.object), before, after, kind: kind_hint(&edit.object.kind) });
+            let kind = kind_hint(&edit.object.kind);
+            shown.push(Rehearsal { object: reference(&edit.object), before, after, kind, tells_equal });
         }
         let bound = Bound { rows: None, objects };
         Ok((vec![Piece::Rehearsed(shown)], Done { preview: Some(bound), ..Done::default() }))
@@ -168,7 +171,7 @@ impl Work<'_> {
                     }
                 }
                 // Nobody looked at a dry run: this one is for what comes of it alone.
-                None if edit.merges.is_some() && outcome::runs_code(&edit.object) => {
+                None if edit.merges.is_some() => {
                     let before = self.session.find(&Ask::get(edit.place.clone())).await?;
                     let after =
                         self.session.rehearse(&edit.ask(&edit.body, true)).await.map_err(|refusal| of_object(&edit.object, refusal))?;

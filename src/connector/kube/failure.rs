@@ -33,7 +33,7 @@ pub(super) fn refusal(status: StatusCode, body: &[u8]) -> Refusal {
         let body = String::from_utf8_lossy(body);
         format!("HTTP {}: {}", status.as_u16(), body.trim().chars().take(200).collect::<String>())
     } else {
-        text("message").chars().take(SAID_MAX).collect()
+        without_dumps(text("message")).chars().take(SAID_MAX).collect()
     };
     if status.as_u16() == 422 && causes(&said).is_empty() && detail.contains("due to an error in our request") {
         detail.push_str("; of a JSON Patch: a path that does not exist, or a `test` that failed");
@@ -46,6 +46,30 @@ pub(super) fn refusal(status: StatusCode, body: &[u8]) -> Refusal {
         }
     }
     Refusal::new(code).detail(detail)
+}
+
+/// The message without the objects that some servers print into it: their values would be told apart from the names that say what they are.
+fn without_dumps(message: &str) -> String {
+    // A refused change of a pod is told as a difference of the whole pod, line by line.
+    let mut told = match message.split_once("may not change fields other than") {
+        Some((before, rest)) => {
+            let rest = rest.split_once('\n').map_or(rest, |(line, _)| line);
+            format!("{before}may not change fields other than{rest}")
+        }
+        None => message.to_owned(),
+    };
+    const INVALID: &str = "Invalid value: ";
+    let parts: Vec<&str> = told.split(INVALID).collect();
+    if parts.len() > 1 {
+        let plain = |part: &str| part.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit());
+        let shown = parts.iter().enumerate().map(|(index, part)| match part.rsplit_once("}: ") {
+            _ if index == 0 || plain(part) => (*part).to_owned(),
+            Some((_, why)) => format!("(not shown): {why}"),
+            None => part.rsplit_once(": ").map_or("(not shown)".to_owned(), |(_, why)| format!("(not shown): {why}")),
+        });
+        told = shown.collect::<Vec<_>>().join(INVALID);
+    }
+    told
 }
 
 fn causes(said: &Value) -> Vec<Value> {
@@ -91,4 +115,26 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values that a server prints without the names that would tell what they are.
+    #[test]
+    fn no_object_is_printed_in_a_message() {
+        let pod = "Pod \"web\" is invalid: spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`\n  core.PodSpec{\n    Name:  \"DB_PASSWORD\",\n-   Value: \"hunter2\",\n";
+        assert_eq!(without_dumps(pod), pod.lines().next().unwrap_or_default());
+        let job = "Job \"j\" is invalid: spec.template: Invalid value: core.PodTemplateSpec{Env: \"hunter2\"}: field is immutable";
+        assert_eq!(without_dumps(job), "Job \"j\" is invalid: spec.template: Invalid value: (not shown): field is immutable");
+        let newer =
+            "spec.template: Invalid value: {\"env\":\"hunter2\"}: field is immutable, spec.replicas: Invalid value: -1: must be at least 0";
+        assert_eq!(
+            without_dumps(newer),
+            "spec.template: Invalid value: (not shown): field is immutable, spec.replicas: Invalid value: -1: must be at least 0"
+        );
+        assert_eq!(without_dumps("x: Invalid value: core.PodSpec{hunter2"), "x: Invalid value: (not shown)");
+        assert_eq!(without_dumps("pods \"a\" not found"), "pods \"a\" not found");
+    }
 }

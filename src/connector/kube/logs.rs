@@ -11,10 +11,8 @@ use crate::refusal::{Code, Refusal};
 
 /// Pods of a workload whose logs are read.
 const PODS_MAX: usize = 10;
-/// A line that is longer is cut when lines are searched.
-const LINE_MAX: usize = 64 * 1024;
-/// Bytes that are searched, however few of them are found.
-const SEARCHED_MAX: u64 = 256 << 20;
+/// Bytes that are searched for lines, in a call. They are masked before they are searched: what is found must not depend on what a mask hides.
+const SEARCHED_MAX: u64 = 2 << 20;
 
 /// What was read of one container.
 struct Read {
@@ -22,62 +20,28 @@ struct Read {
     is_cut: bool,
 }
 
-/// Keeps what fits, of all that comes or of the lines that hold a text.
-struct Keeper<'a> {
-    contains: Option<&'a [u8]>,
+/// Keeps what fits.
+struct Keeper {
     left: u64,
     kept: Vec<u8>,
-    line: Vec<u8>,
     is_cut: bool,
 }
 
-impl<'a> Keeper<'a> {
-    fn new(contains: Option<&'a str>, limit: u64) -> Self {
-        Self { contains: contains.map(str::as_bytes), left: limit, kept: Vec::new(), line: Vec::new(), is_cut: false }
+impl Keeper {
+    const fn new(limit: u64) -> Self {
+        Self { left: limit, kept: Vec::new(), is_cut: false }
     }
 
     /// Takes a chunk; whether more is wanted.
     fn take(&mut self, chunk: &[u8]) -> bool {
-        let Some(contains) = self.contains else {
-            self.keep(chunk);
-            return !self.is_cut;
-        };
-        for part in chunk.split_inclusive(|b| *b == b'\n') {
-            let room = LINE_MAX.saturating_sub(self.line.len());
-            self.line.extend_from_slice(part.get(..part.len().min(room)).unwrap_or_default());
-            if part.ends_with(b"\n") {
-                self.end_line(contains);
-            }
-            if self.is_cut {
-                return false;
-            }
-        }
-        true
-    }
-
-    fn end_line(&mut self, contains: &[u8]) {
-        let mut line = std::mem::take(&mut self.line);
-        if memchr::memmem::find(&line, contains).is_some() {
-            if !line.ends_with(b"\n") {
-                line.push(b'\n');
-            }
-            self.keep(&line);
-        }
-        line.clear();
-        self.line = line;
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        let fits = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
-        self.kept.extend_from_slice(bytes.get(..fits).unwrap_or_default());
+        let fits = usize::try_from(self.left).unwrap_or(usize::MAX).min(chunk.len());
+        self.kept.extend_from_slice(chunk.get(..fits).unwrap_or_default());
         self.left -= fits as u64;
-        self.is_cut = fits < bytes.len();
+        self.is_cut = fits < chunk.len();
+        !self.is_cut
     }
 
-    fn done(mut self) -> Read {
-        if let Some(contains) = self.contains.filter(|_| !self.line.is_empty()) {
-            self.end_line(contains);
-        }
+    fn done(self) -> Read {
         Read { text: String::from_utf8_lossy(&self.kept).into_owned(), is_cut: self.is_cut }
     }
 }
@@ -85,13 +49,14 @@ impl<'a> Keeper<'a> {
 impl Work<'_> {
     /// What a pod's container wrote, or those of a workload's pods.
     pub(super) async fn logs(&self, logs: &Logs) -> Result<Held, Refusal> {
+        let most = if logs.contains.is_some() { SEARCHED_MAX } else { logs.limit_bytes };
         if logs.of.kind.kind == "Pod" {
-            let read = self.log(logs, &logs.of, logs.limit_bytes).await?;
+            let read = self.log(logs, &logs.of, most).await?;
             let document = json!({ "text": read.text, "truncated": read.is_cut });
             return Ok(held(logs, document, read.is_cut));
         }
         let pods = self.pods_of(&logs.of).await?;
-        let (mut read, mut is_cut, mut left) = (Vec::new(), pods.len() > PODS_MAX, logs.limit_bytes);
+        let (mut read, mut is_cut, mut left) = (Vec::new(), pods.len() > PODS_MAX, most);
         for pod in pods.iter().take(PODS_MAX) {
             let name = pod.name.as_deref().unwrap_or_default();
             match self.log(logs, pod, left).await {
@@ -126,26 +91,17 @@ impl Work<'_> {
         if logs.timestamps {
             ask = ask.with("timestamps", "true");
         }
-        if logs.contains.is_none() {
-            // The server stops by itself; one byte more tells that there was more.
-            ask = ask.with("limitBytes", limit.saturating_add(1).to_string());
-        }
+        // The server stops by itself; one byte more tells that there was more.
+        ask = ask.with("limitBytes", limit.saturating_add(1).to_string());
         let mut chunks = self.session.stream(&ask.accepting("*/*")).await?;
-        let mut keeper = Keeper::new(logs.contains.as_deref(), limit);
-        let mut searched = 0_u64;
+        let mut keeper = Keeper::new(limit);
         loop {
             let chunk = tokio::select! {
                 chunk = chunks.next() => chunk,
                 () = self.session.halt.stopped() => return Err(self.session.halt.refusal()),
             };
             let Some(chunk) = chunk else { break };
-            let chunk = chunk?;
-            searched += chunk.len() as u64;
-            if !keeper.take(&chunk) {
-                break;
-            }
-            if searched > SEARCHED_MAX {
-                keeper.is_cut = true;
+            if !keeper.take(&chunk?) {
                 break;
             }
         }
@@ -166,9 +122,10 @@ impl Work<'_> {
     }
 }
 
-/// What was found is looked at again once it is masked: else a search would tell what a mask hides, a letter at a time.
+/// Lines are looked for once they are masked: else a search would tell what a mask hides, a letter at a time.
 fn held(logs: &Logs, document: Value, truncated: bool) -> Held {
-    (vec![Piece::Logs { document, contains: logs.contains.clone() }], Done { truncated, ..Done::default() })
+    let search = logs.contains.clone().map(|contains| (contains, logs.limit_bytes));
+    (vec![Piece::Logs { document, search }], Done { truncated, ..Done::default() })
 }
 
 /// A selector in the words of a query: of labels, or of label expressions.
@@ -203,18 +160,15 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_the_same_for_every_chunking() {
-        let text = "one error\ntwo\nthree error\nfour\nlast error";
+        let text = "one error\ntwo\nthree error";
         for size in 1..text.len() {
-            let mut keeper = Keeper::new(Some("error"), 1_000);
-            for chunk in text.as_bytes().chunks(size) {
-                assert!(keeper.take(chunk));
-            }
-            assert_eq!(keeper.done().text, "one error\nthree error\nlast error\n", "{size}");
+            let mut keeper = Keeper::new(7);
+            let wanted = text.as_bytes().chunks(size).all(|chunk| keeper.take(chunk));
+            let read = keeper.done();
+            assert!(!wanted && read.is_cut && read.text == "one err", "{size}: {}", read.text);
         }
-        let mut keeper = Keeper::new(None, 7);
-        assert!(!keeper.take(text.as_bytes()));
-        let read = keeper.done();
-        assert!(read.is_cut && read.text == "one err");
+        let mut keeper = Keeper::new(1_000);
+        assert!(keeper.take(text.as_bytes()) && !keeper.done().is_cut);
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! What comes of a change, judged again: a patch of one field may be merged into a pod that has left its node's fences long ago.
+//! What comes of a change, judged again: a patch of one field may be merged into a pod that has left its node's fences long ago, and what an apply no
+//! longer names is taken away.
 //!
-//! Only what runs code is looked at, and only where the change reaches what runs: a new label on a privileged DaemonSet is no new risk.
+//! Of what runs code, only changes count that reach what runs: a new label on a privileged DaemonSet is no new risk.
 
 use serde_json::Value;
 
@@ -18,23 +19,21 @@ fn pods(kind: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether objects of the kind run programs.
-pub(super) fn runs_code(object: &Object) -> bool {
-    pods(&object.kind.kind).is_some()
-}
-
 /// Why what comes of a change is of a higher risk than `judged`, if it is.
 pub(super) fn riskier(object: &Object, before: Option<&Value>, after: &Value, judged: Risk) -> Option<Vec<String>> {
-    let place = pods(&object.kind.kind)?;
-    let after = after.pointer(place)?;
-    if before.and_then(|before| before.pointer(place)) == Some(after) {
-        return None;
+    let mut found = Vec::new();
+    if let Some(place) = pods(&object.kind.kind)
+        && let Some(now) = after.pointer(place)
+        && before.and_then(|before| before.pointer(place)) != Some(now)
+    {
+        // What the server fills in is what every pod has.
+        let mut now = now.clone();
+        without_defaults(&mut now);
+        found.push(risk::write(object, &now));
     }
-    // What the server fills in is what every pod has.
-    let mut after = after.clone();
-    without_defaults(&mut after);
-    let outcome = risk::write(object, &after);
-    (outcome.risk > judged).then_some(outcome.why)
+    found.extend(before.map(|before| risk::taken(object, before, after)));
+    let why: Vec<String> = found.into_iter().filter(|outcome| outcome.risk > judged).flat_map(|outcome| outcome.why).collect();
+    (!why.is_empty()).then_some(why)
 }
 
 /// Takes out what the server writes into a pod that names nothing of its own.

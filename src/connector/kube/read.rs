@@ -136,7 +136,10 @@ impl Work<'_> {
             }
             pieces.push(Piece::Row(row));
         }
-        pieces.extend(paging.tell());
+        // The server's page goes on behind rows that were cut, and nothing may be skipped.
+        if !is_cut {
+            pieces.extend(paging.tell());
+        }
         Ok((pieces, Done { truncated: is_cut || paging.next().is_some(), ..Done::default() }))
     }
 
@@ -205,7 +208,9 @@ impl Work<'_> {
             }
             pieces.push(Piece::Object(item));
         }
-        pieces.extend(items.metadata.tell());
+        if !is_cut {
+            pieces.extend(items.metadata.tell());
+        }
         Ok((pieces, Done { truncated: is_cut || items.metadata.next().is_some(), ..Done::default() }))
     }
 
@@ -250,9 +255,8 @@ impl Work<'_> {
         let bytes = document.to_string().len() as u64;
         if bytes > self.call.limits.bytes {
             let most = self.call.limits.bytes;
-            return Err(
-                Refusal::new(Code::ResultTooLarge).detail(format!("it has {bytes} bytes, and {most} are the most: ask for `fields`"))
-            );
+            return Err(Refusal::new(Code::ResultTooLarge)
+                .detail(format!("it has {bytes} bytes, and {most} are the most: ask k8s_get for some `fields`")));
         }
         Ok((vec![Piece::Kube { document, kind: kind_hint(kind) }], Done::default()))
     }
@@ -276,6 +280,7 @@ impl Work<'_> {
         let mut events = Ok(Vec::new());
         for id in ids {
             let more = self.events_of(namespace.clone(), Some(format!("involvedObject.uid={id}")), None, DESCRIBED_EVENTS).await;
+            let more = more.map(|(events, _)| events);
             events = match (events, more) {
                 (Ok(known), Ok(more)) => Ok([known, more].concat()),
                 (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
@@ -323,21 +328,22 @@ impl Work<'_> {
     /// Events, the latest first.
     pub(super) async fn events(&self, events: &Events) -> Result<Held, Refusal> {
         let limit = usize::try_from(events.limit).unwrap_or(EVENTS_PAGE);
-        let found = self.events_of(events.namespace.clone(), events.field_selector.clone(), events.since_seconds, limit).await?;
+        let (found, more) = self.events_of(events.namespace.clone(), events.field_selector.clone(), events.since_seconds, limit).await?;
         let names = ["last_seen", "type", "reason", "object", "message", "count", "namespace"];
         let columns = names.into_iter().map(|name| (name.to_owned(), "string".to_owned())).collect();
         let rows = found.into_iter().map(|event| names.iter().map(|name| event.get(*name).cloned().unwrap_or_default()).collect());
-        self.page(Piece::Table { columns }, rows, &Paging::default())
+        let (pieces, done) = self.page(Piece::Table { columns }, rows, &Paging::default())?;
+        Ok((pieces, Done { truncated: done.truncated || more, ..done }))
     }
 
-    /// The server lists events by name, so all of them are gone through for the latest.
+    /// The server lists events by name, so all of them are gone through for the latest; and whether there were more than that.
     async fn events_of(
         &self,
         namespace: Option<String>,
         selector: Option<String>,
         since_seconds: Option<u64>,
         limit: usize,
-    ) -> Result<Vec<Value>, Refusal> {
+    ) -> Result<(Vec<Value>, bool), Refusal> {
         let all = Object { kind: Type::known("", "Event", true), namespace, name: None };
         let path = self.resource(&all.kind).await?.path(&all, "")?;
         let oldest = since_seconds
@@ -364,8 +370,9 @@ impl Work<'_> {
         }
         let time = |event: &Value| event.get("last_seen").and_then(Value::as_str).unwrap_or_default().to_owned();
         found.sort_by_key(|event| std::cmp::Reverse(time(event)));
+        let more = next.is_some() || found.len() > limit;
         found.truncate(limit);
-        Ok(found)
+        Ok((found, more))
     }
 }
 

@@ -200,19 +200,23 @@ impl Work<'_> {
 
     /// Takes a node out of service, or back.
     pub(super) async fn node_done(&self, node: &Node, bound: Option<&Bound>) -> Result<Held, Refusal> {
+        // Pods report their state all the time: they are held to by their ids. One that has left by itself is no harm.
+        let known = |one: &Doomed| {
+            bound.is_none_or(|bound| bound.objects.iter().any(|seen| seen.object == one.seen.object && seen.uid == one.seen.uid))
+        };
         let leaving = self.leaving(&node.node, node.work).await?;
-        if let (NodeWork::Drain { .. }, Some(bound)) = (node.work, bound) {
-            // Pods report their state all the time: they are held to by their ids. One that has left by itself is no harm.
-            let known = |one: &Doomed| bound.objects.iter().any(|seen| seen.object == one.seen.object && seen.uid == one.seen.uid);
-            if let Some(other) = leaving.iter().find(|one| !known(one)) {
-                return Err(changed(&other.object, "the approver was not shown that it would be evicted"));
-            }
+        if let Some(other) = leaving.iter().find(|one| !known(one)) {
+            return Err(changed(&other.object, "the approver was not shown that it would be evicted"));
         }
         let edit = self.cordon_edit(&node.node, node.work).await?;
         let (mut pieces, done) = self.edited(&[edit], bound).await?;
         if let NodeWork::Drain { .. } = node.work {
+            // Others may have come while the node was still in service. Nobody was shown those: they are told, and stay.
+            let now = self.leaving(&node.node, node.work).await.map_err(|refusal| self.with_done(refusal))?;
+            let (leaving, late): (Vec<_>, Vec<_>) = now.into_iter().partition(known);
             let evicted = self.evict(&leaving, node.work).await.map_err(|refusal| self.with_done(refusal))?;
-            pieces.push(Piece::Kube { document: json!({ "evicted": evicted }), kind: None });
+            let late: Vec<_> = late.iter().map(|one| reference(&one.object)).collect();
+            pieces.push(Piece::Kube { document: json!({ "evicted": evicted, "left_behind": late }), kind: None });
         }
         Ok((pieces, done))
     }

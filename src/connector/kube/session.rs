@@ -291,7 +291,6 @@ impl<'a> Session<'a> {
     /// It was not sent, or nothing was heard of it: then it stays open in the journal.
     pub(super) async fn change(&self, what: &str, ask: &Ask) -> Result<Changed, Refusal> {
         self.halt.check()?;
-        self.breaker.check()?;
         self.journal().open = Some(what.to_owned());
         let heard = async {
             let response = self.exchange(ask).await?;

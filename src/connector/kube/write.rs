@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::connector::kube::Work;
 use crate::connector::kube::edit::Edit;
 use crate::connector::kube::session::JSON;
+use crate::operation::Risk;
 use crate::operation::kube::{Action, Apply, Ephemeral, Manifest, NodeWork, Object, Patch, Rollout, Run, Scale, Subresource, Type, risk};
 use crate::refusal::{Code, Refusal};
 
@@ -132,7 +133,8 @@ impl Work<'_> {
                 let (media, body, revision) = self.undo(object, revision).await?;
                 let place = self.resource(&revision.kind).await?.path(&revision, "")?;
                 let edit = self.patching(object, "", media, body).await?;
-                Ok(Edit { rests_on: Some((revision, place)), ..edit })
+                // As undoing is judged; what the revision runs is seen in the dry run.
+                Ok(Edit { rests_on: Some((revision, place)), merges: Some(Risk::Destructive), ..edit })
             }
             Action::Status | Action::History => Err(Refusal::new(Code::TargetFailed).cause("a look is no change")),
         }

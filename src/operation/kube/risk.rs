@@ -137,6 +137,77 @@ pub fn status(object: &Object, content: &Value) -> Judged {
     judged
 }
 
+/// The risk of a change of the number of replicas that is written as a patch. What leaves the number out makes it zero.
+#[must_use]
+pub fn scaling(object: &Object, content: &Value) -> Judged {
+    let mut judged = write(object, content);
+    let some = |value: Option<&Value>| value.and_then(Value::as_u64).is_some_and(|replicas| replicas > 0);
+    let text = |operation: &Value, name: &str| operation.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let is_plain = match content {
+        Value::Array(operations) => {
+            operations.iter().all(|one| text(one, "op") == "test" || text(one, "path") == "/spec/replicas" && some(one.get("value")))
+        }
+        content => some(content.pointer("/spec/replicas")),
+    };
+    if !is_plain {
+        judged.raise(Risk::Destructive, "nothing may be left running");
+    }
+    judged
+}
+
+/// The risk of what an object no longer has: what an apply does not name any more is taken away as well.
+#[must_use]
+pub fn taken(object: &Object, before: &Value, after: &Value) -> Judged {
+    let mut judged = Judged::plain(Risk::Read);
+    lost(before, after, 0, &mut judged);
+    if (object.kind.group.as_str(), object.kind.kind.as_str()) == ("", "Namespace") {
+        let fences = |of: &Value| -> Vec<(String, Value)> {
+            let labels = of.pointer("/metadata/labels").and_then(Value::as_object);
+            let mut fences: Vec<_> =
+                labels.into_iter().flatten().filter(|(name, _)| name.starts_with("pod-security.kubernetes.io/")).collect();
+            fences.sort_by_key(|(name, _)| *name);
+            fences.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+        };
+        if fences(before) != fences(after) {
+            judged.raise(Risk::Admin, "labels say what pods of the namespace may do, and which checks they pass");
+        }
+    }
+    judged
+}
+
+/// Members that are there no more. Items of lists are told apart by their names; an item that is gone takes its fences with it.
+fn lost(before: &Value, after: &Value, depth: usize, judged: &mut Judged) {
+    if depth > DEPTH_MAX {
+        judged.raise(Risk::Admin, "it is nested too deep to be looked at");
+        return;
+    }
+    match (before, after) {
+        (Value::Object(old), Value::Object(new)) => {
+            for (name, member) in old.iter().filter(|(_, member)| !member.is_null()) {
+                match new.get(name) {
+                    None | Some(Value::Null) => removed(name, judged),
+                    Some(now) if name == "finalizers" => {
+                        let kept = |item: &Value| now.as_array().is_some_and(|now| now.contains(item));
+                        if !member.as_array().is_some_and(|items| items.iter().all(kept)) {
+                            removed(name, judged);
+                        }
+                    }
+                    Some(now) => lost(member, now, depth + 1, judged),
+                }
+            }
+        }
+        (Value::Array(old), Value::Array(new)) => {
+            for item in old {
+                let same = |other: &&Value| item.get("name").is_some_and(|name| other.get("name") == Some(name));
+                if let Some(now) = new.iter().find(same) {
+                    lost(item, now, depth + 1, judged);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// The names of the Secrets that programs of this content would read.
 #[must_use]
 pub fn secrets(content: &Value) -> std::collections::BTreeSet<String> {
@@ -156,12 +227,17 @@ fn read_secrets(content: &Value, depth: usize, found: &mut std::collections::BTr
                 let text = |of: &Value| of.as_str().map(ToOwned::to_owned);
                 match name.as_str() {
                     // Of a projected volume and of an environment by `name`, of a volume by `secretName`.
-                    "secretKeyRef" | "secretRef" | "secret" => found.extend(member.get("name").or(member.get("secretName")).and_then(text)),
+                    "secretKeyRef" | "secretRef" | "secret" | "nodePublishSecretRef" => {
+                        found.extend(member.get("name").or(member.get("secretName")).and_then(text))
+                    }
                     "secretName" => found.extend(text(member)),
                     // A JSON Patch puts the name where the path says.
                     "path" => {
-                        let is_one = member.as_str().is_some_and(|path| path.contains("secret"));
-                        found.extend(members.get("value").filter(|_| is_one).and_then(text));
+                        let is_one = member.as_str().is_some_and(|path| path.to_ascii_lowercase().contains("secret"));
+                        let value = members.get("value").filter(|_| is_one);
+                        found.extend(value.and_then(text));
+                        let named = value.and_then(|value| value.get("name").or(value.get("secretName")));
+                        found.extend(named.and_then(text));
                     }
                     _ => {}
                 }

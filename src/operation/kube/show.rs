@@ -96,7 +96,7 @@ impl Kube {
             }),
             Self::Delete(delete) => {
                 let mut shown = json!({
-                    "delete": reference(delete.object()), "propagation": delete.propagation, "grace_period_seconds": delete.grace_seconds,
+                    "delete": reference(delete.object()), "propagation": delete.propagation.unwrap_or("Background"), "grace_period_seconds": delete.grace_seconds,
                     "dry_run": delete.dry_run,
                 });
                 let more = match &delete.what {

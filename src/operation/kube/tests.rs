@@ -249,6 +249,39 @@ fn what_a_change_is_worth() {
     assert_eq!((risk::read(&of("v1", "Secret", Some("a")).kind), risk::read(&of("v1", "Pod", Some("a")).kind)), (Risk::Write, Risk::Read));
 }
 
+/// Leaving something out is a change as well.
+#[test]
+fn what_is_left_out_is_judged() {
+    let web = of("apps/v1", "Deployment", Some("shop"));
+    for (patch, expected) in [
+        (json!({"spec": {"replicas": 2}}), Risk::Write),
+        (json!({"spec": {"replicas": null}}), Risk::Destructive),
+        (json!({"spec": null}), Risk::Destructive),
+        (json!({}), Risk::Destructive),
+        (json!([{"op": "replace", "path": "/spec/replicas", "value": 3}]), Risk::Write),
+        (json!([{"op": "remove", "path": "/spec/replicas"}]), Risk::Destructive),
+        (json!([{"op": "replace", "path": "/spec", "value": {}}]), Risk::Destructive),
+    ] {
+        assert_eq!(risk::scaling(&web, &patch).risk, expected, "{patch}");
+    }
+    let space = of("v1", "Namespace", None);
+    let label =
+        |level: Option<&str>| json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": level}, "finalizers": ["a", "b"]}});
+    let fenced = label(Some("restricted"));
+    assert_eq!(risk::taken(&space, &fenced, &fenced).risk, Risk::Read);
+    assert_eq!(risk::taken(&space, &fenced, &label(Some("privileged"))).risk, Risk::Admin);
+    assert_eq!(risk::taken(&space, &fenced, &json!({"metadata": {"finalizers": ["a", "b"]}})).risk, Risk::Admin);
+    assert_eq!(risk::taken(&web, &fenced, &json!({"metadata": {"labels": {}, "finalizers": ["a"]}})).risk, Risk::Destructive);
+    let pod = |context: Value| json!({"spec": {"containers": [{"name": "x"}, {"name": "main", "securityContext": context}]}});
+    let held = pod(json!({"runAsNonRoot": true}));
+    assert_eq!(risk::taken(&web, &held, &pod(json!({}))).risk, Risk::Destructive);
+    assert_eq!(risk::taken(&web, &held, &json!({"spec": {"containers": [{"name": "x"}]}})).risk, Risk::Read, "the container went with it");
+    // A JSON Patch may put a whole reference in its place.
+    let place = "/spec/template/spec/containers/0/env/0/valueFrom/secretKeyRef";
+    let patch = json!([{"op": "replace", "path": place, "value": {"name": "db-admin", "key": "password"}}]);
+    assert!(risk::secrets(&patch).contains("db-admin"));
+}
+
 #[test]
 fn all_namespaces_are_not_one_of_them() {
     let reach = |object: &Object| object.touch("list", "", Risk::Read).on.to_string();

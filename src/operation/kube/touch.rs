@@ -62,7 +62,11 @@ impl Kube {
                 touches
             }
             Self::Patch(patch) => {
-                let judged = if patch.subresource == Subresource::Status { risk::status } else { risk::write };
+                let judged = match patch.subresource {
+                    Subresource::Status => risk::status,
+                    Subresource::Scale => risk::scaling,
+                    _ => risk::write,
+                };
                 let risk = if patch.dry_run { risk::read(&patch.object.kind) } else { judged(&patch.object, &patch.body).risk };
                 let mut touches = vec![patch.object.touch("patch", patch.subresource.as_str(), risk)];
                 touches.extend(reads_of_secrets(&patch.object, &patch.body));

@@ -261,7 +261,7 @@ pub enum Subject {
 pub struct Delete {
     /// What.
     pub what: Subject,
-    /// `Foreground`, `Background` or `Orphan`; the server's own choice otherwise.
+    /// `Foreground`, `Background` or `Orphan`; `Background` otherwise.
     pub propagation: Option<&'static str>,
     /// How long it may take to end.
     pub grace_seconds: Option<u32>,
