@@ -14,6 +14,7 @@ mod packed;
 mod part;
 mod report;
 pub mod rules;
+mod search;
 mod shadow;
 
 #[cfg(test)]

@@ -7,8 +7,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::mask::packed;
 use crate::mask::shadow::Shadow;
+use crate::mask::{packed, search};
 
 mod links;
 #[cfg(test)]
@@ -93,7 +93,7 @@ fn scan(text: &str) -> Vec<Hit> {
     }
     hits.extend(links);
     let mut seen = 0;
-    for at in memchr::memmem::find_iter(bytes, b"eyJ") {
+    for at in search::every(bytes, b"eyJ") {
         if at >= seen
             && let Some(hit) = jwt(text, at)
         {
@@ -135,7 +135,7 @@ fn private_keys(text: &str) -> Vec<Hit> {
 /// The same in base64: the whole run goes, with what stands around the key.
 fn packed_keys(text: &str, hits: &mut Vec<Hit>) {
     let mut seen = 0;
-    for found in memchr::memmem::find_iter(text.as_bytes(), b"LS0tLS1CRUdJTi") {
+    for found in search::every(text.as_bytes(), b"LS0tLS1CRUdJTi") {
         if found < seen {
             continue;
         }

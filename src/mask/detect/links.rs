@@ -4,7 +4,7 @@
 //! so that one with a slash or an at sign in it must not end early.
 
 use crate::mask::detect::{Hit, at};
-use crate::mask::keys;
+use crate::mask::{keys, search};
 
 /// The longest user and password that are looked through.
 const USERINFO_MAX_BYTES: usize = 1024;
@@ -16,7 +16,7 @@ pub(super) fn passwords(text: &str) -> Vec<Hit> {
     let bytes = text.as_bytes();
     let mut hits: Vec<Hit> = Vec::new();
     let mut seen = 0;
-    for found in memchr::memmem::find_iter(bytes, b"://") {
+    for found in search::every(bytes, b"://") {
         if found < seen || !found.checked_sub(1).and_then(|before| at(bytes, before)).is_some_and(|b| b.is_ascii_alphanumeric()) {
             continue;
         }
@@ -26,12 +26,12 @@ pub(super) fn passwords(text: &str) -> Vec<Hit> {
         }
     }
     for wanted in ["%2F%2F", "%2f%2f"] {
-        for found in memchr::memmem::find_iter(bytes, wanted.as_bytes()) {
+        for found in search::every(bytes, wanted.as_bytes()) {
             hits.extend(encoded(bytes, found).and_then(|(start, end)| hit(text, start, end)));
         }
     }
     for wanted in ["@tcp(", "@unix("] {
-        for found in memchr::memmem::find_iter(bytes, wanted.as_bytes()) {
+        for found in search::every(bytes, wanted.as_bytes()) {
             hits.extend(driver(bytes, found).and_then(|start| hit(text, start, found)));
         }
     }

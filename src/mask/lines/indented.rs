@@ -5,8 +5,8 @@
 //! and without a kind was cut off before it could say: it counts as a Secret.
 
 use crate::mask::detect::Hit;
-use crate::mask::keys;
 use crate::mask::lines::values::{self, Line, Span, Until};
+use crate::mask::{keys, search};
 
 /// What a mapping says that it is.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -332,7 +332,7 @@ fn flow(text: &str, line: &Line, finds: &mut Finds) {
     if line.end <= finds.braces.1 || !is_flow_secret(content) {
         return;
     }
-    for found in memchr::memmem::find_iter(content, b"ata").map(|found| line.start + found) {
+    for found in search::every(content, b"ata").map(|found| line.start + found) {
         let open = opened(bytes, found + 3, line.end).filter(|open| bytes.get(*open) == Some(&b'{'));
         let Some(open) = open.filter(|_| found >= finds.braces.1) else { continue };
         let word = bytes.get(..found).unwrap_or_default().iter().rev().take(10).take_while(|b| b.is_ascii_alphabetic()).count();
@@ -361,8 +361,8 @@ fn is_flow_secret(content: &[u8]) -> bool {
         let rest = content.get(open..)?;
         rest.get(..rest.iter().take(64).take_while(|b| b.is_ascii_alphanumeric()).count())
     };
-    let mut kinds = memchr::memmem::find_iter(content, b"kind").filter_map(|found| value(found, "kind")).peekable();
+    let mut kinds = search::every(content, b"kind").filter_map(|found| value(found, "kind")).peekable();
     let is_unsaid = kinds.peek().is_none();
-    let is_core = || memchr::memmem::find_iter(content, b"apiVersion").any(|found| value(found, "apiVersion") == Some(b"v1"));
+    let is_core = || search::every(content, b"apiVersion").any(|found| value(found, "apiVersion") == Some(b"v1"));
     kinds.any(|kind| kind.eq_ignore_ascii_case(b"secret") || kind.eq_ignore_ascii_case(b"secretlist")) || (is_unsaid && is_core())
 }

@@ -4,8 +4,8 @@
 //! There is no sign between name and value here, so that a sentence looks alike: only flags, quotes and the words of a known format count.
 
 use crate::mask::detect::Hit;
-use crate::mask::keys;
 use crate::mask::lines::values::{self, Line, Until};
+use crate::mask::{keys, search};
 
 /// Between two tags there is no more.
 const ELEMENT_MAX_BYTES: usize = 1024;
@@ -141,7 +141,7 @@ fn words(text: &str, lines: &[Line], hits: &mut Vec<Hit>) {
         next.checked_sub(1).and_then(|index| lines.get(index)).map_or(text.len(), |line| line.end)
     };
     for word in ["password ", "PASSWORD ", "Password ", "identified by ", "IDENTIFIED BY ", "requirepass ", "masterauth "] {
-        for found in memchr::memmem::find_iter(bytes, word.as_bytes()) {
+        for found in search::every(bytes, word.as_bytes()) {
             let before = found.checked_sub(1).and_then(|before| bytes.get(before));
             let end = line_end(found);
             let start = values::skip_blanks(bytes, found + word.len(), end);
@@ -168,7 +168,7 @@ fn encoded(text: &str, hits: &mut Vec<Hit>) {
     let bytes = text.as_bytes();
     for sign in ["%3D", "%3d"] {
         let mut resume = 0;
-        for found in memchr::memmem::find_iter(bytes, sign.as_bytes()) {
+        for found in search::every(bytes, sign.as_bytes()) {
             if found < resume {
                 continue;
             }
@@ -202,7 +202,7 @@ fn before_max(text: &str, at: usize) -> usize {
 fn elements(text: &str, hits: &mut Vec<Hit>) {
     let bytes = text.as_bytes();
     let (mut seen, mut open) = (0, None);
-    for close in memchr::memmem::find_iter(bytes, b"</") {
+    for close in search::every(bytes, b"</") {
         open = bytes.get(seen..close).and_then(|between| memchr::memrchr(b'>', between)).map(|found| seen + found).or(open);
         seen = close;
         let is_name = |b: &u8| b.is_ascii_alphanumeric() || b"_-.:".contains(b);
