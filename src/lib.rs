@@ -10,6 +10,12 @@
 //! A token names a human and an agent; what the human lent, and whether the agent may act at all, the [`registry`] says at every judgement, and the
 //! transaction that admits a call demands it once more. Providers that cannot mint such tokens have the [`token_service`].
 //!
+//! # Kubernetes
+//! A call on a cluster is parsed into definite objects and judged by what it says of them ([`operation::kube`]), and made as the human, by
+//! impersonation alone: the broker's own account needs `impersonate` on users, groups and the extras `agent`, `delegation` and `call`, and nothing
+//! else (`examples/kubernetes/rbac.yaml`, `docs/kubernetes.md`). An approval is bound to the objects that the server's dry run showed; what comes of a
+//! change is judged again before it is made. Values of Secrets are masked by kind, by name and by copy.
+//!
 //! # Proofs are types
 //! `Delegation` → `Call` → `Authorized` → `Permit` + `Entry` → `Unmasked` → `Masked` → `Reply`. Each has private fields, no `Clone`, and is
 //! minted in one leaf file from the one before it, so that skipping a stage does not compile (`tests/ui`, `tests/it/tidy.rs`).

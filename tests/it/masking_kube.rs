@@ -97,9 +97,9 @@ async fn secrets_in_previews_manifests_and_patches() {
     clean("dry run", &shown);
     assert!(shown["result"]["objects"][0]["changes"].to_string().contains("/data/password"), "that it changes is said: {shown}");
     for (patch_type, patch) in [
-        ("merge", json!({"stringData": {"token": PLANTED[1]}})),
-        ("merge", json!({"data": {"token": STANDARD.encode(PLANTED[1])}})),
-        ("json", json!([{"op": "add", "path": "/data/token", "value": STANDARD.encode(PLANTED[1])}])),
+        ("merge", json!({"stringData": {"colour": PLANTED[1]}})),
+        ("strategic", json!({"data": {"colour": STANDARD.encode(PLANTED[1])}})),
+        ("json", json!([{"op": "add", "path": "/data/colour", "value": STANDARD.encode(PLANTED[1])}])),
     ] {
         let arguments =
             json!({"target": "prod", "kind": "Secret", "name": "db", "namespace": "shop", "patch_type": patch_type, "patch": patch});
@@ -107,6 +107,10 @@ async fn secrets_in_previews_manifests_and_patches() {
         clean("patch", &shown);
         clean("listed", &world.approver().get("/approvals").await.1);
         world.approver().decide(&id, json!({"decision": "deny", "reason": "no"})).await;
+        let refused = agent.call("k8s_patch", arguments).await;
+        let (_, whole) = world.approver().get(&format!("/audit/calls/{}", refused["call_id"].as_str().unwrap())).await;
+        assert!(whole.to_string().contains("colour") && whole.to_string().contains("arguments_digest"), "{whole}");
+        clean("evidence of a patch", &whole);
     }
     let leaves = Value::Array(world.approver().trail("").await);
     clean("trail", &leaves);
