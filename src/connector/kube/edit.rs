@@ -16,8 +16,8 @@ use crate::operation::kube::Object;
 use crate::operation::{Operation, Risk};
 use crate::refusal::{Code, Refusal};
 
-/// Times that a change is tried again whose object only moved its status.
-const MOVES_MAX: usize = 5;
+/// Times that a change or a deletion is tried again whose object only moved its status.
+pub(super) const MOVES_MAX: usize = 5;
 
 /// One change of one object, as it goes to the server.
 pub(super) struct Edit {

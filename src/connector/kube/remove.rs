@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use crate::call::{Bound, Seen};
-use crate::connector::kube::edit::{changed, reference, seen};
+use crate::connector::kube::edit::{MOVES_MAX, changed, reference, seen};
 use crate::connector::kube::session::{Ask, Changed, JSON};
 use crate::connector::kube::{Held, Work, failure};
 use crate::mask::{Done, Piece};
@@ -15,8 +15,6 @@ use crate::refusal::{Code, Refusal};
 
 /// Pods of one node.
 const PODS_MAX: usize = 1_000;
-/// Times that a deletion is tried again whose object only moved its status.
-const MOVES_MAX: usize = 5;
 /// How long until an eviction that a disruption budget forbids is tried again, and until pods are looked for again.
 const EVICT_AGAIN: Duration = Duration::from_secs(2);
 
