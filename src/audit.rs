@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::call::Facts;
+use crate::call::{Facts, KUBERNETES, SSH, TargetFacts};
 use crate::ledger::{Ledger, LedgerError, SealedPayload};
 use crate::mask::Masks;
 use crate::record::Recorder;
@@ -47,15 +47,20 @@ impl Audit {
         Self { ledger, recorder, masks }
     }
 
-    /// The request as evidence: what was asked, beside the log and under a commitment. Manifests and patches carry secrets: those are masked, and a
-    /// keyed digest of the arguments as they were stands beside them, so that whoever has them can be told to have the right ones.
-    fn request_payload(&self, facts: &Facts, reason: Option<&str>) -> Result<SealedPayload, Unavailable> {
+    /// The request as evidence: what was asked, beside the log and under a commitment. What goes to clusters and hosts carries secrets: it is masked, and
+    /// a keyed digest of the arguments as they were stands beside it, so that whoever has them can be told to have the right ones. Statements are kept as
+    /// they are: their parameters are what an auditor looks for.
+    fn request_payload(&self, facts: &Facts, target: Option<&TargetFacts>, reason: Option<&str>) -> Result<SealedPayload, Unavailable> {
         let given = Value::Object((*facts.arguments).clone());
-        let (arguments, digest) = if facts.tool.starts_with("k8s_") {
+        let is_plain = match target {
+            Some(target) => target.engine != KUBERNETES && target.engine != SSH,
+            None => facts.tool.starts_with("db_"),
+        };
+        let (arguments, digest) = if is_plain {
+            (given, None)
+        } else {
             let digest = hex::encode(self.ledger.keys().digest(given.to_string().as_bytes()));
             (self.masks.given(given), Some(digest))
-        } else {
-            (given, None)
         };
         let document = serde_json::json!({
             "tool": facts.tool,

@@ -13,10 +13,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::approval::{self, Desk};
 use crate::audit::{Audit, Failures};
-use crate::call::{KUBERNETES, TargetFacts};
+use crate::call::{KUBERNETES, SSH, TargetFacts};
 use crate::catalog::{self, Catalog, DeclaredFile, TargetOf};
 use crate::clock::{Clock, Timestamp};
-use crate::connector::{Connectors, Endpoint, Locals, TargetSettings};
+use crate::connector::{Connectors, Endpoint, HostBounds, Locals, TargetSettings};
 use crate::credential;
 use crate::identity::{self, Algorithm, Identity, IssuerSettings, KeySource, Mapping, Provider, SigningKeys};
 use crate::inbox::{self, Inbox};
@@ -118,6 +118,10 @@ pub fn known_target(target: &Target) -> catalog::Target {
         Endpoint::Postgres { search_path, .. } => (sql(Engine::Postgres), Engine::Postgres.as_str(), search_path.clone()),
         Endpoint::MySql { database, .. } => (sql(Engine::MySql), Engine::MySql.as_str(), vec![database.to_lowercase()]),
         Endpoint::Kubernetes { debug_images, .. } => (TargetOf::Kube { debug_images: debug_images.clone() }, KUBERNETES, Vec::new()),
+        Endpoint::Ssh { bounds, .. } => {
+            let HostBounds { roots, env, shell } = bounds.clone();
+            (TargetOf::Ssh { roots, env, shell }, SSH, Vec::new())
+        }
     };
     let facts = TargetFacts { name: target.settings.name.clone(), engine, environment: target.environment.clone(), search_path };
     catalog::Target { facts, of }

@@ -136,13 +136,15 @@ pub struct ToolFacts {
 
 /// The engine of a target that is a cluster.
 pub const KUBERNETES: &str = "kubernetes";
+/// The engine of a target that is a host.
+pub const SSH: &str = "ssh";
 
 /// The target of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetFacts {
     /// Its name in the configuration.
     pub name: String,
-    /// `sqlite`, `postgres`, `mysql`, `kubernetes`.
+    /// `sqlite`, `postgres`, `mysql`, `kubernetes`, `ssh`.
     pub engine: &'static str,
     /// Its environment label, such as `production`.
     pub environment: String,
@@ -153,12 +155,30 @@ pub struct TargetFacts {
 /// The credential that a call used on its target, as it is recorded: never the secret, only where it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialFacts {
-    /// `login` (the human's own), `role` (a shared login that became the human's role), `impersonation`, `file`.
+    /// `login` (the human's own), `role` (a shared login that became the human's role), `impersonation`, `file`, `certificate` (the human's own, of the
+    /// broker's authority), `shared_key` and `shared_password` (an identity that a host cannot tell from others').
     pub form: &'static str,
     /// Where the secret is kept, as it is configured; none for a file.
     pub reference: Option<String>,
     /// Whether the reference is one human's own, so that it may hold a name.
     pub is_personal: bool,
+    /// The connection to a host that it opened, once it is known.
+    pub connection: Option<ConnectionFacts>,
+}
+
+/// A connection to a host, as it is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionFacts {
+    /// Its id, which the host has in the certificate's key id.
+    pub id: String,
+    /// The account on the host.
+    pub account: String,
+    /// The certificate's serial number, as the host's log has it.
+    pub serial: Option<u64>,
+    /// Whether it serves this call alone.
+    pub is_own: bool,
+    /// The fingerprint of the host's key, or of the authority that signed it.
+    pub host_key: String,
 }
 
 /// What an approver was shown of an effect, in so far as it binds the call: more rows are rolled back, other objects are left alone.

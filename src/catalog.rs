@@ -5,10 +5,12 @@
 
 pub mod arguments;
 mod builtin;
+mod common;
 pub mod definition;
 pub mod kube;
 mod parse;
 mod schema;
+pub mod ssh;
 #[cfg(test)]
 mod tests;
 
@@ -48,15 +50,25 @@ pub enum TargetOf {
         /// Images that `k8s_debug` may put beside a pod's containers; one that ends in `*` stands for all that begin so.
         debug_images: Vec<String>,
     },
+    /// A host.
+    Ssh {
+        /// Folders below which files may be read and written.
+        roots: Vec<String>,
+        /// Variables that a caller may set.
+        env: Vec<String>,
+        /// The shell that reads a caller's text, where that is allowed at all.
+        shell: Option<String>,
+    },
 }
 
 impl TargetOf {
-    /// `sql` or `kube`.
+    /// `sql`, `kube` or `ssh`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Sql { .. } => "sql",
             Self::Kube { .. } => "kube",
+            Self::Ssh { .. } => "ssh",
         }
     }
 }
@@ -97,7 +109,7 @@ pub struct Listing {
     pub min_risk: Risk,
     /// The verb of that call.
     pub verb: &'static str,
-    /// `local`, `sql` or `kube`.
+    /// `local`, `sql`, `kube` or `ssh`.
     pub kind: &'static str,
     /// Targets that it can be used on; none for the broker's own.
     pub targets: Vec<TargetFacts>,

@@ -14,6 +14,7 @@ mod output;
 mod quickstart;
 mod registry;
 mod serve;
+mod ssh_ca;
 mod token;
 mod tools;
 mod verify;
@@ -107,6 +108,8 @@ enum Command {
     Whoami(login::Whoami),
     /// Be an MCP server on standard input and output that relays to a broker, for clients without HTTP or OAuth.
     Connect(connect::Connect),
+    /// Set up the authority that signs certificates for hosts.
+    SshCa(ssh_ca::SshCa),
 }
 
 /// How to reach a running broker.
@@ -150,6 +153,7 @@ pub fn main() -> ExitCode {
             Command::Logout(command) => command.run().await,
             Command::Whoami(command) => command.run().await,
             Command::Connect(command) => command.run().await,
+            Command::SshCa(command) => command.run(),
         }
     }))
 }

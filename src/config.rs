@@ -5,6 +5,7 @@
 mod clusters;
 mod credentials;
 mod file;
+mod hosts;
 mod humans;
 mod issuers;
 mod judge;
@@ -136,11 +137,9 @@ fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
     }
     let default_issuer = issuers.first().map(|issuer| issuer.url.clone()).unwrap_or_default();
     let credentials = credentials::settings(reader, file.human, file.vault, &default_issuer);
-    let targets = file
-        .target
-        .into_iter()
-        .filter_map(|target| targets::target(reader, target, &default_issuer, credentials.vault.is_some()))
-        .collect();
+    let authority = hosts::authority(reader, file.ssh);
+    let ground = targets::Ground { default_issuer: &default_issuer, vault: credentials.vault.is_some(), authority };
+    let targets = file.target.into_iter().filter_map(|target| targets::target(reader, target, &ground)).collect();
     let policies = policies(reader, &file.policy);
     let tools = match &file.tools.path {
         None => Vec::new(),

@@ -11,6 +11,7 @@ mod objects;
 mod postgres;
 mod schema;
 mod sqlite;
+mod ssh;
 mod stop;
 mod value;
 mod work;
@@ -30,6 +31,7 @@ use crate::refusal::{Code, Refusal};
 
 pub use kube::{Cluster, check_cluster};
 pub use local::Locals;
+pub use ssh::{Place as HostPlace, Route, Trust};
 
 /// How a target is reached.
 #[derive(Debug, Clone)]
@@ -76,6 +78,24 @@ pub enum Endpoint {
         /// Images that may be put beside a pod's containers to debug it; one that ends in `*` stands for all that begin so.
         debug_images: Vec<String>,
     },
+    /// A host.
+    Ssh {
+        /// The way there.
+        route: Route,
+        /// What its tools may be used for.
+        bounds: HostBounds,
+    },
+}
+
+/// What tools may do on a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostBounds {
+    /// Folders below which files may be read and written.
+    pub roots: Vec<String>,
+    /// Variables that a caller may set.
+    pub env: Vec<String>,
+    /// The shell that reads a caller's text, where that is allowed at all.
+    pub shell: Option<String>,
 }
 
 /// A target.
@@ -99,6 +119,7 @@ enum Target {
     Postgres(Box<postgres::Postgres>),
     MySql(mysql::MySql),
     Kube(Box<kube::Target>),
+    Ssh(Box<ssh::Target>),
 }
 
 struct Slot {
@@ -156,6 +177,9 @@ impl Connectors {
                 Endpoint::Kubernetes { cluster, .. } => {
                     Target::Kube(Box::new(kube::Target::new(cluster, settings.connect_timeout, locals.clock.clone())))
                 }
+                Endpoint::Ssh { route, .. } => {
+                    Target::Ssh(Box::new(ssh::Target::new(route, settings.connect_timeout, locals.clock.clone())))
+                }
             };
             slots.insert(settings.name, Slot { target, turns: Semaphore::new(settings.concurrency), patience: settings.connect_timeout });
         }
@@ -197,6 +221,7 @@ impl Connectors {
             Target::Postgres(postgres) => postgres.run(permit, &credential, out).await,
             Target::MySql(mysql) => mysql.run(permit, &credential, out).await,
             Target::Kube(cluster) => cluster.run(permit, &credential, out).await,
+            Target::Ssh(host) => host.run(permit, &credential, out).await,
         };
         self.forget_if_refused(&outcome, &credential).await;
         outcome

@@ -3,9 +3,11 @@
 //! Three forms. `login`: the human's own database login, the strong form, where the database itself authenticates who it is. `role`: the target's
 //! shared login, which becomes the human's mapped role for the one transaction; the database trusts the broker's word. A human with neither is
 //! refused: there is no fallback to the shared login itself. `impersonation`: the broker's own account in a cluster, whose only right is to be somebody
-//! else; every request says who.
+//! else; every request says who. `certificate`: on hosts, signed for one connection and naming the human; `shared_key` and `shared_password`: an account
+//! that a host cannot tell from others', and that records call so.
 
 pub mod access;
+pub mod host;
 pub mod impersonation;
 pub mod name;
 pub mod secret;
@@ -20,6 +22,7 @@ use crate::call::CredentialFacts;
 use crate::refusal::{Code, Refusal};
 
 pub use access::{Access, Source};
+pub use host::HostLogin;
 pub use impersonation::Impersonation;
 
 use name::Humans;
@@ -58,6 +61,7 @@ pub struct Credential {
     role: Option<String>,
     bearer: Option<SecretString>,
     impersonation: Option<Impersonation>,
+    host: Option<HostLogin>,
     facts: CredentialFacts,
     /// Where the login came from: what is forgotten if the target does not take it.
     from: Option<(Reference, Option<String>)>,
@@ -88,11 +92,21 @@ impl Credential {
         self.impersonation.as_ref()
     }
 
+    /// The right to open connections to a host.
+    #[must_use]
+    pub const fn host(&self) -> Option<&HostLogin> {
+        self.host.as_ref()
+    }
+
     /// What records say of it.
     #[must_use]
     pub const fn facts(&self) -> &CredentialFacts {
         &self.facts
     }
+}
+
+const fn facts(form: &'static str, reference: Option<String>, is_personal: bool) -> CredentialFacts {
+    CredentialFacts { form, reference, is_personal, connection: None }
 }
 
 /// Whose login is what, and where secrets are.
@@ -134,8 +148,8 @@ impl Credentials {
         let human = call.facts.delegation.human();
         let (source, role, form, is_personal) = match target {
             Access::File => {
-                let facts = CredentialFacts { form: "file", reference: None, is_personal: false };
-                return Ok(Credential { login: None, role: None, bearer: None, impersonation: None, facts, from: None });
+                let facts = facts("file", None, false);
+                return Ok(Credential { login: None, role: None, bearer: None, impersonation: None, host: None, facts, from: None });
             }
             Access::Impersonate { token, whom } => {
                 let impersonation = Some(whom.of(permit, &self.humans)?);
@@ -144,9 +158,14 @@ impl Credentials {
                     None => None,
                 };
                 let reference = token.as_ref().map(|token| token.text().to_owned());
-                let facts = CredentialFacts { form: "impersonation", reference, is_personal: false };
+                let facts = facts("impersonation", reference, false);
                 let from = token.clone().map(|token| (token, None));
-                return Ok(Credential { login: None, role: None, bearer, impersonation, facts, from });
+                return Ok(Credential { login: None, role: None, bearer, impersonation, host: None, facts, from });
+            }
+            Access::Host(access) => {
+                let host = Some(access.of(&call.facts.delegation, &self.humans, &self.secrets).await?);
+                let facts = facts(access.form(), Some(access.reference()), false);
+                return Ok(Credential { login: None, role: None, bearer: None, impersonation: None, host, facts, from: None });
             }
             Access::Logins(logins) => {
                 let source = logins.get(&(human.issuer.clone(), human.subject.clone()));
@@ -162,9 +181,9 @@ impl Credentials {
             return Err(refuse("the mapped role is the shared login itself, or a name that PostgreSQL reserves"));
         }
         let reference = source.references().next().cloned();
-        let facts = CredentialFacts { form, reference: reference.as_ref().map(|reference| reference.text().to_owned()), is_personal };
+        let facts = facts(form, reference.as_ref().map(|reference| reference.text().to_owned()), is_personal);
         let from = reference.map(|reference| (reference, filled.map(ToOwned::to_owned)));
-        Ok(Credential { login: Some(login), role, bearer: None, impersonation: None, facts, from })
+        Ok(Credential { login: Some(login), role, bearer: None, impersonation: None, host: None, facts, from })
     }
 
     /// Forgets what is remembered of a credential that the target did not take, so that the next call reads it anew.

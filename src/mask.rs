@@ -16,6 +16,7 @@ mod report;
 pub mod rules;
 mod search;
 mod shadow;
+mod terminal;
 
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,12 @@
 //! What a call would do, as types: parsed, never a string, and judged for risk from what was parsed.
 //!
 //! This room is pure: no I/O, no clock, no configuration. What it cannot understand it refuses or calls the highest risk. `risk()` is computed
-//! from the operation, so no caller can state a lower one. Each kind of target has one file here: `local` (the broker's own tools), `sql`, `kube`.
+//! from the operation, so no caller can state a lower one. Each kind of target has one file here: `local` (the broker's own tools), `sql`, `kube`, `ssh`.
 
 pub mod kube;
 pub mod local;
 pub mod sql;
+pub mod ssh;
 
 use std::fmt;
 
@@ -62,6 +63,10 @@ pub enum Place {
     Table(Vec<String>),
     /// Objects of a cluster.
     Object(kube::Reach),
+    /// A program of a host, by its name.
+    Program(String),
+    /// A file or folder of a host, and whatever is below it: absolute, or below `~`.
+    Path(String),
 }
 
 impl Place {
@@ -76,7 +81,7 @@ impl Place {
     pub const fn subresource(&self) -> &'static str {
         match self {
             Self::Object(reach) => reach.subresource,
-            Self::Target | Self::Table(_) => "",
+            Self::Target | Self::Table(_) | Self::Program(_) | Self::Path(_) => "",
         }
     }
 }
@@ -88,6 +93,7 @@ impl fmt::Display for Place {
             Self::Target => Ok(()),
             Self::Table(path) => f.write_str(&path.join(".")),
             Self::Object(reach) => reach.fmt(f),
+            Self::Program(name) | Self::Path(name) => f.write_str(name),
         }
     }
 }
@@ -98,7 +104,8 @@ pub struct Touch {
     /// What it falls on.
     pub on: Place,
     /// Of SQL `select`, `insert`, `update`, `delete`, `create`, `alter`, `drop`, `truncate`, `grant`, `describe`, `call`; of Kubernetes the verbs of
-    /// RBAC: `get`, `list`, `create`, `patch`, `delete`, and `discover` for the cluster's own description.
+    /// RBAC: `get`, `list`, `create`, `patch`, `delete`, and `discover` for the cluster's own description; of hosts
+    /// `execute`, `shell`, and of their files `list`, `read`, `write`, `rename`, `delete`, `chmod`.
     pub verb: &'static str,
     /// The risk of this touch.
     pub risk: Risk,
@@ -120,15 +127,20 @@ pub enum Operation {
     Kube(kube::Kube),
     /// What an approver is shown of it: the server's own dry run, and nothing changed.
     KubePreview(kube::Kube),
+    /// Something done on a host.
+    Ssh(ssh::Ssh),
+    /// What an approver is shown of a change of a file: what there is, and nothing changed.
+    SshPreview(ssh::Ssh),
 }
 
 impl Operation {
-    /// `local`, `sql` or `kube`.
+    /// `local`, `sql`, `kube` or `ssh`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Local(_) => "local",
             Self::Kube(_) | Self::KubePreview(_) => "kube",
+            Self::Ssh(_) | Self::SshPreview(_) => "ssh",
             Self::Sql(_) | Self::SqlPreview(_) | Self::SqlObjects(_) => "sql",
         }
     }
@@ -142,6 +154,8 @@ impl Operation {
             Self::SqlPreview(_) => "select",
             Self::SqlObjects(_) => "describe",
             Self::Kube(kube) | Self::KubePreview(kube) => kube.verb(),
+            Self::Ssh(ssh) => ssh.verb(),
+            Self::SshPreview(_) => "read",
         }
     }
 
@@ -149,9 +163,10 @@ impl Operation {
     #[must_use]
     pub fn risk(&self) -> Risk {
         match self {
-            Self::Local(_) | Self::SqlPreview(_) | Self::SqlObjects(_) | Self::KubePreview(_) => Risk::Read,
+            Self::Local(_) | Self::SqlPreview(_) | Self::SqlObjects(_) | Self::KubePreview(_) | Self::SshPreview(_) => Risk::Read,
             Self::Sql(sql) => sql.statement.risk(),
             Self::Kube(kube) => kube.risk(),
+            Self::Ssh(ssh) => ssh.risk(),
         }
     }
 
@@ -165,6 +180,8 @@ impl Operation {
             Self::SqlObjects(_) => vec![Touch { on: Place::Target, verb: "describe", risk: Risk::Read }],
             Self::Kube(kube) => kube.touches(),
             Self::KubePreview(kube) => kube.touches().into_iter().map(|touch| Touch { risk: Risk::Read, ..touch }).collect(),
+            Self::Ssh(ssh) => ssh.touches(),
+            Self::SshPreview(ssh) => ssh.touches().into_iter().map(|touch| Touch { risk: Risk::Read, ..touch }).collect(),
         }
     }
 
@@ -174,7 +191,8 @@ impl Operation {
         match self {
             Self::Sql(sql) => sql.preview().map(Self::SqlPreview),
             Self::Kube(kube) => kube.has_preview().then(|| Self::KubePreview(kube.clone())),
-            Self::Local(_) | Self::SqlPreview(_) | Self::SqlObjects(_) | Self::KubePreview(_) => None,
+            Self::Ssh(ssh) => ssh.has_preview().then(|| Self::SshPreview(ssh.clone())),
+            Self::Local(_) | Self::SqlPreview(_) | Self::SqlObjects(_) | Self::KubePreview(_) | Self::SshPreview(_) => None,
         }
     }
 }

@@ -203,16 +203,27 @@ impl Recorder {
     /// The credential that was used, as leaves have it: its form, and where its secret is kept. A reference that is one human's own may hold a
     /// name, so it is an opaque id, and the row says what it stands for.
     #[must_use]
-    pub fn credential(&self, used: &CredentialFacts) -> (Value, Option<Write>) {
-        match &used.reference {
-            None => (json!({ "form": used.form }), None),
+    pub fn credential(&self, used: &CredentialFacts) -> (Value, Vec<Write>) {
+        let (mut leaf, mut rows) = match &used.reference {
+            None => (json!({ "form": used.form }), Vec::new()),
             Some(reference) if used.is_personal => {
                 let id = self.opaque("crd", &[reference]);
                 let row = self.ensure(id.clone(), &json!({ "kind": "credential", "id": reference }));
-                (json!({ "form": used.form, "ref": id }), row)
+                (json!({ "form": used.form, "ref": id }), Vec::from_iter(row))
             }
-            Some(reference) => (json!({ "form": used.form, "ref": reference }), None),
+            Some(reference) => (json!({ "form": used.form, "ref": reference }), Vec::new()),
+        };
+        if let (Some(members), Some(connection)) = (leaf.as_object_mut(), &used.connection) {
+            members.insert("conn".to_owned(), Value::from(connection.id.as_str()));
+            let account = self.opaque("acc", &[&connection.account]);
+            rows.extend(self.ensure(account.clone(), &json!({ "kind": "account", "id": connection.account })));
+            members.insert("account".to_owned(), Value::from(account));
+            members.insert("host_key".to_owned(), Value::from(connection.host_key.as_str()));
+            members.insert("own".to_owned(), Value::from(connection.is_own));
+            // A leaf's numbers stay within what every reader counts exactly, so a serial number is a text.
+            members.extend(connection.serial.map(|serial| ("serial".to_owned(), Value::from(serial.to_string()))));
         }
+        (leaf, rows)
     }
 
     /// The row that says what an opaque id stands for; none once it is known to be stored.

@@ -85,6 +85,9 @@ codes! {
     UnknownKind = "operation.unknown_kind", "the cluster knows no such kind, or several by that name", "give `api_version` and `kind` as the message or k8s_api_resources lists them";
     RiskierOutcome = "operation.riskier_outcome", "what would come of the change is of a higher risk than the call was judged for", "say in the call itself what the message names, so that it is judged for what it does";
     ImageNotAllowed = "operation.image_not_allowed", "the target does not allow this image for debugging", "use one that the message names, or ask the target's owner";
+    InvalidPath = "operation.invalid_path", "a path is not one that can be told for sure", "give an absolute path without `..` and control characters";
+    OutsideRoots = "operation.outside_roots", "the target does not allow files there", "use a path below what the message names, or ask the target's owner";
+    ShellNotAllowed = "operation.shell_not_allowed", "the target takes no text for a shell", "give `argv`, a program with its arguments, or ask the target's owner";
     PolicyDenied = "policy.denied", "no policy allows this call", "do not try another way; ask the human who delegated you, or use a tool or target that list_targets shows";
     PolicyFailed = "policy.failed", "the policy could not be evaluated, so the call was denied", "tell the operator; the broker's log has the cause under this call id";
     ApprovalDenied = "approval.denied", "a human denied this call", "do not repeat or rephrase it; read the reason and ask the human who delegated you";
@@ -99,8 +102,10 @@ codes! {
     TargetUnreachable = "target.unreachable", "the target could not be reached", "try again later; tell the operator if it lasts";
     TargetRefused = "target.refused", "the target does not accept this human's login, role or right", "the human lacks a login, role or right on that target; ask its owner";
     CredentialUnavailable = "target.no_credential", "the credential for the target could not be read", "try again later; tell the operator if it lasts";
+    HostKeyUnknown = "target.host_key_unknown", "nobody has said yet whether the host's key is its own", "have the host's owner compare the fingerprint, and the operator add the line that the message has";
+    HostKeyChanged = "target.host_key_changed", "the host shows another key than the one that is known, or one that was revoked", "do not try again: somebody may stand between; tell the operator, who compares the fingerprint with the host's owner";
     TargetFailed = "target.failed", "the target rejected the statement", "read the message, correct the statement, call again";
-    ObjectNotFound = "target.not_found", "there is no such object on the target", "look for its name and namespace with k8s_list";
+    ObjectNotFound = "target.not_found", "there is no such object on the target", "look for its name with the tools that list";
     Conflict = "target.conflict", "the object has changed, is there already, or has fields that others own", "read the object again and repeat the change on what is there now";
     ListExpired = "target.list_expired", "the list that was being continued has expired on the target", "list again from the beginning";
     NotInstalled = "target.not_installed", "the target does not have what the call needs", "do without, or ask the target's owner to install what the message names";

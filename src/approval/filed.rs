@@ -242,7 +242,7 @@ impl Filed {
 
 /// The engine by its name, as targets have it.
 fn engine_named(name: &str) -> &'static str {
-    let known = [Engine::Sqlite.as_str(), Engine::Postgres.as_str(), Engine::MySql.as_str(), crate::call::KUBERNETES];
+    let known = [Engine::Sqlite.as_str(), Engine::Postgres.as_str(), Engine::MySql.as_str(), crate::call::KUBERNETES, crate::call::SSH];
     known.into_iter().find(|known| *known == name).unwrap_or("unknown")
 }
 
@@ -256,7 +256,10 @@ fn render(operation: &Operation) -> Value {
         }),
         Operation::Local(local) => json!({ "tool": local.verb() }),
         Operation::Kube(kube) => kube.show(),
-        Operation::SqlPreview(_) | Operation::SqlObjects(_) | Operation::KubePreview(_) => json!({ "verb": operation.verb() }),
+        Operation::Ssh(ssh) => ssh.show(),
+        Operation::SqlPreview(_) | Operation::SqlObjects(_) | Operation::KubePreview(_) | Operation::SshPreview(_) => {
+            json!({ "verb": operation.verb() })
+        }
     }
 }
 

@@ -26,6 +26,8 @@ struct Drained {
     rows: u64,
     credential: Option<CredentialFacts>,
     report: MaskReport,
+    /// The last part of the recording; those before it are in the log already.
+    recording: Option<String>,
 }
 
 impl Audit {
@@ -36,7 +38,7 @@ impl Audit {
     pub async fn close(&self, entry: Entry, masked: Masked) -> Result<Reply, Unavailable> {
         let bytes_max = entry.bytes_max.saturating_mul(GROWTH_MAX).saturating_add(FRAME_BYTES);
         // The connector works and the masks apply while this reads.
-        let drained = drain(masked, bytes_max).instrument(debug_span!("target")).await;
+        let drained = self.drain(&entry, masked, bytes_max).instrument(debug_span!("target")).await?;
         let status = match &drained.outcome {
             Ok(_) => "ok",
             Err(_) => "error",
@@ -90,7 +92,10 @@ impl Audit {
         body.insert("par".to_owned(), Value::from(entry.parent));
         body.insert("res".to_owned(), Value::Object(res));
         body.insert("mask".to_owned(), drained.report.to_json());
-        let payloads = vec![self.payload("result", "result", told.as_bytes())?];
+        let mut payloads = vec![self.payload("result", "result", told.as_bytes())?];
+        if let Some(recording) = &drained.recording {
+            payloads.push(self.payload("recording", "recording", recording.as_bytes())?);
+        }
         body.insert("pay".to_owned(), references(&payloads));
         let leaf = self.recorder.draft("call.completed", &entry.facts, body);
         let change = Change { leaves: vec![leaf], writes, payloads };
@@ -99,54 +104,65 @@ impl Audit {
         let preview = drained.outcome.as_ref().ok().and_then(|done| done.preview.clone());
         Ok(Reply::mint(envelope, drained.outcome.as_ref().err(), Some(entry.risk), preview, receipt))
     }
-}
 
-/// Reads the stream to its end; past the limit it reads on without keeping, so that the connector is never left hanging.
-async fn drain(mut masked: Masked, bytes_max: u64) -> Drained {
-    let mut columns: Option<Vec<MaskedColumn>> = None;
-    let mut rows: Vec<Value> = Vec::new();
-    let mut document: Option<Value> = None;
-    let mut bytes = 0_u64;
-    let mut row_count = 0;
-    let mut credential = None;
-    let mut stopped = None;
-    // A stream that ends without saying how is no success.
-    let mut outcome = Err(Refusal::new(Code::MaskFailed).cause("the stream ended without its last piece"));
-    while let Some(piece) = masked.next().await {
-        match piece {
-            MaskedPiece::Used(used) => credential = Some(used),
-            MaskedPiece::Header { columns: header } => columns = Some(header),
-            MaskedPiece::Row(values) => {
-                row_count += 1;
-                let row = Value::Array(values);
-                bytes = bytes.saturating_add(row.to_string().len() as u64);
-                if bytes <= bytes_max {
-                    rows.push(row);
+    /// A part of a recording is durable while its program still runs: a crash loses no more than what came after it.
+    async fn progress(&self, entry: &Entry, recorded: &str) -> Result<(), Unavailable> {
+        let payloads = vec![self.payload("recording", "recording", recorded.as_bytes())?];
+        let body = Map::from_iter([("par".to_owned(), Value::from(entry.parent.as_str())), ("pay".to_owned(), references(&payloads))]);
+        let leaf = self.recorder.draft("exec.progress", &entry.facts, body);
+        self.ledger.commit(Change { leaves: vec![leaf], writes: Vec::new(), payloads }).await?;
+        Ok(())
+    }
+
+    /// Reads the stream to its end; past the limit it reads on without keeping, so that the connector is never left hanging.
+    async fn drain(&self, entry: &Entry, mut masked: Masked, bytes_max: u64) -> Result<Drained, Unavailable> {
+        let mut columns: Option<Vec<MaskedColumn>> = None;
+        let mut rows: Vec<Value> = Vec::new();
+        let mut document: Option<Value> = None;
+        let mut bytes = 0_u64;
+        let mut row_count = 0;
+        let mut credential = None;
+        let (mut stopped, mut recording) = (None, None);
+        // A stream that ends without saying how is no success.
+        let mut outcome = Err(Refusal::new(Code::MaskFailed).cause("the stream ended without its last piece"));
+        while let Some(piece) = masked.next().await {
+            match piece {
+                MaskedPiece::Used(used) => credential = Some(used),
+                MaskedPiece::Header { columns: header } => columns = Some(header),
+                MaskedPiece::Row(values) => {
+                    row_count += 1;
+                    let row = Value::Array(values);
+                    bytes = bytes.saturating_add(row.to_string().len() as u64);
+                    if bytes <= bytes_max {
+                        rows.push(row);
+                    }
+                }
+                MaskedPiece::Document(value) => {
+                    bytes = bytes.saturating_add(value.to_string().len() as u64);
+                    document = Some(merged(document, value)).filter(|_| bytes <= bytes_max);
+                }
+                MaskedPiece::Recorded { text, is_last: true } => recording = Some(text),
+                MaskedPiece::Recorded { text, .. } => self.progress(entry, &text).await?,
+                MaskedPiece::Done(done) => outcome = Ok(done),
+                MaskedPiece::Failed { refusal, stopped: confirmed } => {
+                    outcome = Err(refusal);
+                    stopped = confirmed;
                 }
             }
-            MaskedPiece::Document(value) => {
-                bytes = bytes.saturating_add(value.to_string().len() as u64);
-                document = Some(merged(document, value)).filter(|_| bytes <= bytes_max);
-            }
-            MaskedPiece::Done(done) => outcome = Ok(done),
-            MaskedPiece::Failed { refusal, stopped: confirmed } => {
-                outcome = Err(refusal);
-                stopped = confirmed;
-            }
         }
+        if bytes > bytes_max {
+            outcome = outcome.and_then(|done| match rows.is_empty() {
+                true => Err(Refusal::new(Code::ResultTooLarge)),
+                false => Ok(Done { truncated: true, ..done }),
+            });
+        }
+        let result = match (columns, document) {
+            (None, Some(document)) => document,
+            // What is said beside rows is about them.
+            (columns, more) => merged(Some(table(columns.as_deref(), rows, outcome.as_ref().ok())), more.unwrap_or_default()),
+        };
+        Ok(Drained { result, outcome, stopped, rows: row_count, credential, report: masked.report(), recording })
     }
-    if bytes > bytes_max {
-        outcome = outcome.and_then(|done| match rows.is_empty() {
-            true => Err(Refusal::new(Code::ResultTooLarge)),
-            false => Ok(Done { truncated: true, ..done }),
-        });
-    }
-    let result = match (columns, document) {
-        (None, Some(document)) => document,
-        // What is said beside rows is about them.
-        (columns, more) => merged(Some(table(columns.as_deref(), rows, outcome.as_ref().ok())), more.unwrap_or_default()),
-    };
-    Drained { result, outcome, stopped, rows: row_count, credential, report: masked.report() }
 }
 
 /// Two documents as one.

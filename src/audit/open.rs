@@ -71,7 +71,7 @@ impl Audit {
     /// The ledger could not record: nothing was opened and nothing may act.
     pub async fn open(&self, authorized: Box<Authorized>) -> Result<Opened, Unavailable> {
         let (call, judgement, approval) = authorized.open();
-        let payload = self.request_payload(&call.facts, call.reason.as_deref())?;
+        let payload = self.request_payload(&call.facts, call.target.as_ref(), call.reason.as_deref())?;
         let mut body = Map::new();
         body.insert("tool".to_owned(), record::tool(&call.tool));
         if let Some(target) = &call.target {

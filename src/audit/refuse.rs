@@ -64,7 +64,7 @@ impl Audit {
             }
         };
         let told = Value::Object(envelope.clone()).to_string();
-        let request = self.request_payload(&facts, None)?;
+        let request = self.request_payload(&facts, target.as_ref(), None)?;
         let reference = request.reference();
         body.insert("args".to_owned(), json!({ "commit": reference.commit, "len": reference.len }));
         let payloads = vec![request, self.payload("result", "result", told.as_bytes())?];

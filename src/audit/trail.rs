@@ -25,6 +25,9 @@ pub struct Question {
 /// Rows of `subject` that a name is looked up in.
 const SUBJECTS_MAX: usize = 10_000;
 
+/// Leaves of one call: a recording has one a second, for as long as a call may take.
+const CALL_MAX: usize = 512;
+
 impl Audit {
     /// Leaves that fit, newest first, with the names of who is in them.
     ///
@@ -45,7 +48,7 @@ impl Audit {
     /// As with [`Audit::search`], or a payload that does not hold.
     pub async fn call(&self, person: &Person, reviews: bool, call: &str) -> Result<Option<Value>, Unavailable> {
         let question =
-            Question { entries: Entries { call: Some(call.to_owned()), limit: 100, ..Entries::default() }, ..Question::default() };
+            Question { entries: Entries { call: Some(call.to_owned()), limit: CALL_MAX, ..Entries::default() }, ..Question::default() };
         self.record_reading(person, &question).await?;
         let Some(entries) = self.entries(person, true, question).await? else { return Ok(None) };
         let mut found = self.ledger.entries(entries).await?;
@@ -58,7 +61,7 @@ impl Audit {
             return Ok(None);
         }
         let names = self.names(&found).await?;
-        let mut payloads = Map::new();
+        let (mut payloads, mut recording) = (Map::new(), Vec::new());
         for stored in &found {
             let leaf: Value = serde_json::from_str(&stored.leaf).map_err(Unavailable::because)?;
             for pay in leaf.pointer("/pay").and_then(Value::as_array).into_iter().flatten() {
@@ -67,10 +70,19 @@ impl Audit {
                     continue;
                 };
                 let opened = self.ledger.open_payload(commit).await?;
+                if role == "recording" {
+                    // A recording comes in parts, oldest first: each is lines of asciicast.
+                    recording.push((stored.index, opened.map_or_else(String::new, |bytes| String::from_utf8_lossy(&bytes).into_owned())));
+                    continue;
+                }
                 let value =
                     opened.map_or_else(|| json!("erased"), |bytes| serde_json::from_slice(&bytes).unwrap_or_else(|_| json!("not JSON")));
                 payloads.insert(role.to_owned(), value);
             }
+        }
+        if !recording.is_empty() {
+            recording.sort();
+            payloads.insert("recording".to_owned(), Value::from(recording.into_iter().map(|(_, part)| part).collect::<String>()));
         }
         let entries: Vec<Value> = found.iter().map(|stored| shown(stored, &names)).collect();
         Ok(Some(json!({ "call": call, "entries": entries, "payloads": payloads })))
@@ -157,7 +169,7 @@ impl Audit {
     async fn names(&self, found: &[Stored]) -> Result<BTreeMap<String, String>, Unavailable> {
         let mut names = BTreeMap::new();
         for stored in found {
-            for pointer in ["/human/sub_id", "/agent/id", "/agent/client", "/cred/ref"] {
+            for pointer in ["/human/sub_id", "/agent/id", "/agent/client", "/cred/ref", "/cred/account"] {
                 let Some(id) = field(stored, pointer).filter(|id| !names.contains_key(id)) else { continue };
                 let row = self.ledger.get(Recorder::SUBJECT, &id).await?;
                 let name = row
@@ -195,6 +207,7 @@ fn shown(stored: &Stored, names: &BTreeMap<String, String>) -> Value {
         "agent": name("/agent/id"),
         "client": name("/agent/client"),
         "credential": name("/cred/ref"),
+        "account": name("/cred/account"),
         "leaf": leaf,
     })
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::catalog::{Listing, Target, arguments, kube, schema};
+use crate::catalog::{Listing, Target, arguments, kube, schema, ssh};
 use crate::operation::Risk;
 
-/// Which.
+/// Which, of the broker's own and for targets of every kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Builtin {
     ListTargets,
@@ -19,6 +19,7 @@ pub(super) enum Builtin {
     ApprovalStatus,
     ApprovalWait,
     Kube(kube::Tool),
+    Ssh(ssh::Tool),
 }
 
 const OWN: [Builtin; 8] = [
@@ -34,11 +35,11 @@ const OWN: [Builtin; 8] = [
 
 /// All of them.
 pub(super) fn all() -> impl Iterator<Item = Builtin> {
-    OWN.into_iter().chain(kube::ALL.map(Builtin::Kube))
+    OWN.into_iter().chain(kube::ALL.map(Builtin::Kube)).chain(ssh::ALL.map(Builtin::Ssh))
 }
 
 impl Builtin {
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::ListTargets => "list_targets",
             Self::Whoami => "whoami",
@@ -49,6 +50,7 @@ impl Builtin {
             Self::ApprovalStatus => "approval_status",
             Self::ApprovalWait => "approval_wait",
             Self::Kube(tool) => tool.name(),
+            Self::Ssh(tool) => tool.name(),
         }
     }
 
@@ -63,14 +65,16 @@ impl Builtin {
             Self::ApprovalStatus => "Look at an approval",
             Self::ApprovalWait => "Wait for an approval",
             Self::Kube(tool) => tool.title(),
+            Self::Ssh(tool) => tool.title(),
         }
     }
 
     fn description(self) -> String {
         let told = match self {
             Self::Kube(tool) => return tool.description(),
+            Self::Ssh(tool) => return tool.description(),
             Self::ListTargets => {
-                "Lists the databases and clusters that you may use, with their engine and environment, and whether you may read or write there. Call it first."
+                "Lists the databases, clusters and hosts that you may use, with their engine and environment, and whether you may read or write there. Call it first."
             }
             Self::Whoami => "Says in whose name you act: the human, the agent, the scopes, and until when.",
             Self::DbQuery => {
@@ -93,7 +97,7 @@ impl Builtin {
         told.to_owned()
     }
 
-    const fn mildest(self) -> (&'static str, &'static str, Risk) {
+    pub(super) const fn mildest(self) -> (&'static str, &'static str, Risk) {
         match self {
             Self::ListTargets | Self::Whoami | Self::ApprovalStatus | Self::ApprovalWait => ("local", self.name(), Risk::Read),
             Self::DbQuery => ("sql", "select", Risk::Read),
@@ -103,10 +107,14 @@ impl Builtin {
                 let (verb, risk) = tool.mildest();
                 ("kube", verb, risk)
             }
+            Self::Ssh(tool) => {
+                let (verb, risk) = tool.mildest();
+                ("ssh", verb, risk)
+            }
         }
     }
 
-    fn input(self) -> Arc<Map<String, Value>> {
+    pub(super) fn input(self) -> Arc<Map<String, Value>> {
         match self {
             Self::ListTargets | Self::Whoami => schema::input::<arguments::Nothing>(),
             Self::DbQuery => schema::input::<arguments::Query>(),
@@ -116,20 +124,23 @@ impl Builtin {
             Self::ApprovalStatus => schema::input::<arguments::ApprovalStatus>(),
             Self::ApprovalWait => schema::input::<arguments::ApprovalWait>(),
             Self::Kube(tool) => tool.input(),
+            Self::Ssh(tool) => tool.input(),
         }
     }
 
-    fn result(self) -> Value {
+    pub(super) fn result(self) -> Value {
         match self {
             Self::DbQuery | Self::DbExecute => schema::rows(),
             Self::Kube(tool) => tool.result(),
+            Self::Ssh(tool) => tool.result(),
             _ => json!({ "type": "object" }),
         }
     }
 
-    fn annotations(self) -> [bool; 4] {
+    pub(super) fn annotations(self) -> [bool; 4] {
         match self {
             Self::Kube(tool) => tool.annotations(),
+            Self::Ssh(tool) => tool.annotations(),
             _ => {
                 let reads = self.mildest().2 == Risk::Read;
                 [reads, !reads, reads, false]

@@ -114,8 +114,8 @@ pub(super) enum Does {
         /// Rows that come back at most.
         row_limit: u32,
     },
-    /// A call of one of the Kubernetes tools.
-    Kube(Fixed),
+    /// A call of one of the tools for clusters or hosts.
+    Call(Fixed),
 }
 
 /// A declared tool.
@@ -213,7 +213,7 @@ impl Declared {
     pub(super) fn definition(&self) -> String {
         let does = match &self.does {
             Does::Sql { statement, row_limit, .. } => format!("{} {row_limit}", statement.text()),
-            Does::Kube(fixed) => fixed.definition(),
+            Does::Call(fixed) => fixed.definition(),
         };
         format!("{} {does} {}", self.target.facts.name, self.risk())
     }
@@ -234,7 +234,7 @@ impl Declared {
         ]);
         let (verb, result) = match &self.does {
             Does::Sql { statement, .. } => (statement.verb(), schema::rows()),
-            Does::Kube(fixed) => (fixed.tool.mildest().0, fixed.tool.result()),
+            Does::Call(fixed) => (fixed.tool.mildest().1, fixed.tool.result()),
         };
         let reads = self.does.reads();
         let note = if reads {
@@ -262,21 +262,21 @@ impl Does {
     fn risk(&self) -> Risk {
         match self {
             Self::Sql { statement, .. } => statement.risk(),
-            Self::Kube(fixed) => fixed.tool.mildest().1,
+            Self::Call(fixed) => fixed.tool.mildest().2,
         }
     }
 
     fn reads(&self) -> bool {
         match self {
             Self::Sql { statement, .. } => statement.is_read(),
-            Self::Kube(fixed) => fixed.tool.annotations()[0],
+            Self::Call(fixed) => fixed.tool.annotations()[0],
         }
     }
 }
 
 impl Declared {
     fn may_destroy(&self) -> bool {
-        let of_tool = matches!(&self.does, Does::Kube(fixed) if fixed.tool.annotations()[1]);
+        let of_tool = matches!(&self.does, Does::Call(fixed) if fixed.tool.annotations()[1]);
         of_tool || self.risk() >= Risk::Destructive
     }
 }
@@ -300,23 +300,25 @@ fn does(raw: &File, target: &Target, parameters: &[Parameter]) -> Result<Does, (
             }
             Ok(Does::Sql { statement: Box::new(parsed), is_shared: *is_shared, row_limit: *row_limit.get_ref() })
         }
-        (None, Some(call), TargetOf::Kube { .. }) => {
+        (None, Some(call), TargetOf::Kube { .. } | TargetOf::Ssh { .. }) => {
             if let Some(limit) = &raw.row_limit {
                 return Err((
                     Some(limit.span()),
                     "`row_limit` goes with a `statement`; a call has its own limits among its arguments".to_owned(),
                 ));
             }
-            Fixed::new(call.get_ref(), &raw.arguments, parameters).map(Does::Kube).map_err(|message| (Some(call.span()), message))
+            Fixed::new(call.get_ref(), target.of.kind(), &raw.arguments, parameters)
+                .map(Does::Call)
+                .map_err(|message| (Some(call.span()), message))
         }
-        (Some(statement), None, TargetOf::Kube { .. }) => Err((
+        (Some(statement), None, TargetOf::Kube { .. } | TargetOf::Ssh { .. }) => Err((
             Some(statement.span()),
-            "a `statement` is for a database; on a cluster a tool has a `call` and its `arguments`".to_owned(),
+            "a `statement` is for a database; on a cluster or host a tool has a `call` and its `arguments`".to_owned(),
         )),
         (None, Some(call), TargetOf::Sql { .. }) => {
-            Err((Some(call.span()), "a `call` is for a cluster; on a database a tool has a `statement`".to_owned()))
+            Err((Some(call.span()), "a `call` is for a cluster or a host; on a database a tool has a `statement`".to_owned()))
         }
         (Some(_), Some(call), _) => Err((Some(call.span()), "a tool has either a `statement` or a `call`".to_owned())),
-        (None, None, _) => Err((None, "it has neither a `statement` (for a database) nor a `call` (for a cluster)".to_owned())),
+        (None, None, _) => Err((None, "it has neither a `statement` (for a database) nor a `call` (for a cluster or a host)".to_owned())),
     }
 }

@@ -1,6 +1,5 @@
 //! The Kubernetes tools: names, titles and descriptions. An agent knows nothing else of them, so every word is for it.
 
-mod arguments;
 pub mod changes;
 mod parse;
 pub mod reads;

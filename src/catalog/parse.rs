@@ -10,9 +10,10 @@ use crate::call::{Answer, Call, Facts, Limits, Line, Request, Stop, TargetFacts,
 use crate::catalog::arguments::{self, ApprovalStatus, ApprovalWait, BYTES_MAX, Describe, Execute, Nothing, Query, SearchObjects};
 use crate::catalog::builtin::Builtin;
 use crate::catalog::definition::{Does, Parameter};
-use crate::catalog::kube;
 use crate::catalog::{Action, Catalog, Declared, Target, TargetOf, Tool};
+use crate::catalog::{kube, ssh};
 use crate::id::ApprovalId;
+use crate::identity::Delegation;
 use crate::operation::kube::Kube;
 use crate::operation::local::Local;
 use crate::operation::sql::{Detail, Engine, Mode, ObjectType, Objects, Param, Sql, Statement};
@@ -51,13 +52,13 @@ impl Catalog {
         let Some(tool) = self.tools.get(&facts.tool) else {
             return Err(stop(facts, None, None, Refusal::new(Code::UnknownTool)));
         };
-        match self.arguments(tool, &facts.arguments) {
+        match self.arguments(tool, &facts.arguments, &facts.delegation) {
             Ok(parsed) => Ok(call(facts, line, tool, parsed)),
             Err((refusal, target)) => Err(stop(facts, Some(tool.facts.clone()), target, refusal)),
         }
     }
 
-    fn arguments(&self, tool: &Tool, arguments: &Map<String, Value>) -> Result<Parsed, Refused> {
+    fn arguments(&self, tool: &Tool, arguments: &Map<String, Value>, delegation: &Delegation) -> Result<Parsed, Refused> {
         let value = Value::Object(arguments.clone());
         let length = value.to_string().len();
         if length > ARGUMENTS_MAX_BYTES {
@@ -70,8 +71,9 @@ impl Catalog {
             return Err((Refusal::new(Code::InvalidArguments).detail(describe(&error)), None));
         }
         match &tool.action {
+            Action::Builtin(Builtin::Ssh(tool)) => self.ssh(*tool, value, delegation),
             Action::Builtin(builtin) => self.builtin(*builtin, value),
-            Action::Declared(declared) => self.declared(declared, arguments, &value),
+            Action::Declared(declared) => self.declared(declared, arguments, &value, delegation),
         }
     }
 
@@ -99,6 +101,8 @@ impl Catalog {
             Builtin::DbQuery => self.query(read(value)?),
             Builtin::DbExecute => self.execute(read(value)?),
             Builtin::Kube(tool) => self.kube(tool, value),
+            // Whose call it is matters there.
+            Builtin::Ssh(_) => Err((Refusal::new(Code::UnknownTool), None)),
             Builtin::DbSearchObjects => {
                 let (search, arguments): (SearchObjects, Value) = read(value)?;
                 let (target, _) = self.database(&search.target, "db_search_objects")?;
@@ -164,6 +168,24 @@ impl Catalog {
         })
     }
 
+    fn ssh(&self, tool: ssh::Tool, value: Value, delegation: &Delegation) -> Result<Parsed, Refused> {
+        let name = value.get("target").and_then(Value::as_str).unwrap_or_default();
+        let target = self.target(name)?;
+        let refuse = |refusal| (refusal, Some(target.facts.clone()));
+        let TargetOf::Ssh { roots, env, shell } = &target.of else { return Err(refuse(other_kind(&target, tool.name()))) };
+        let whose = whose(delegation);
+        let bounds = ssh::Bounds { roots, env, shell: shell.as_deref(), whose: &whose };
+        let asked = ssh::parse(tool, value, &bounds).map_err(|(refusal, _)| refuse(refusal))?;
+        Ok(Parsed {
+            operation: Operation::Ssh(asked.operation),
+            raised: None,
+            arguments: asked.arguments,
+            reason: asked.reason,
+            limits: self.limits(asked.timeout_ms, KUBE_ROWS, None),
+            target: Some(target),
+        })
+    }
+
     fn local(&self, local: Local, (read, arguments): (Nothing, Value), wait: Duration) -> Result<Parsed, Refused> {
         let limits = Limits { timeout: self.bounds.timeout.max(wait), rows: 1, bytes: self.bounds.bytes };
         Ok(Parsed { target: None, operation: Operation::Local(local), raised: None, arguments, reason: read.reason, limits })
@@ -203,7 +225,7 @@ impl Catalog {
         Ok(Parsed { target: Some(target), operation, raised: None, arguments, reason: execute.reason, limits })
     }
 
-    fn declared(&self, declared: &Declared, given: &Map<String, Value>, value: &Value) -> Result<Parsed, Refused> {
+    fn declared(&self, declared: &Declared, given: &Map<String, Value>, value: &Value, delegation: &Delegation) -> Result<Parsed, Refused> {
         let of_target = |refusal| (refusal, Some(declared.target.facts.clone()));
         let mut canonical = Map::new();
         for parameter in &declared.parameters {
@@ -220,7 +242,7 @@ impl Catalog {
                 let sql = Sql { statement: (**statement).clone(), params, mode, expect_max_rows: None };
                 (Operation::Sql(sql), self.limits(timeout_ms, *row_limit, None))
             }
-            Does::Kube(fixed) => {
+            Does::Call(fixed) => {
                 let filled = fixed.fill(&declared.target.facts.name, &canonical, timeout_ms).map_err(of_target)?;
                 // The built-in tool's own schema judges what came of it.
                 let validator = self.tools.get(fixed.tool.name()).map(|tool| &tool.validator);
@@ -228,7 +250,11 @@ impl Catalog {
                 if let Some(error) = error.ok_or_else(|| of_target(Refusal::new(Code::UnknownTool)))? {
                     return Err(of_target(Refusal::new(Code::InvalidArguments).detail(describe(&error))));
                 }
-                let parsed = self.kube(fixed.tool, filled).map_err(|(refusal, _)| of_target(refusal))?;
+                let parsed = match fixed.tool {
+                    Builtin::Ssh(tool) => self.ssh(tool, filled, delegation),
+                    tool => self.builtin(tool, filled),
+                };
+                let parsed = parsed.map_err(|(refusal, _)| of_target(refusal))?;
                 (parsed.operation, parsed.limits)
             }
         };
@@ -252,7 +278,7 @@ impl Catalog {
         let target = self.target(name)?;
         match target.of {
             TargetOf::Sql { engine, is_shared } => Ok((target, (engine, is_shared))),
-            TargetOf::Kube { .. } => Err((other_kind(&target, tool), Some(target.facts.clone()))),
+            TargetOf::Kube { .. } | TargetOf::Ssh { .. } => Err((other_kind(&target, tool), Some(target.facts.clone()))),
         }
     }
 
@@ -266,8 +292,17 @@ fn other_kind(target: &Target, tool: &str) -> Refusal {
     let what = match target.of {
         TargetOf::Sql { .. } => "a database: use the db_ tools",
         TargetOf::Kube { .. } => "a cluster: use the k8s_ tools",
+        TargetOf::Ssh { .. } => "a host: use the ssh_ and sftp_ tools",
     };
     Refusal::new(Code::InvalidArguments).detail(format!("`{tool}` is not for `{}`, which is {what}", target.facts.name))
+}
+
+/// One word for a human and an agent, under which a host keeps what they started: nobody else's can be named.
+fn whose(delegation: &Delegation) -> String {
+    let (human, agent) = (delegation.human(), delegation.agent());
+    let names = serde_json::json!([human.issuer, human.subject, agent.issuer, agent.id]).to_string();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, names.as_bytes());
+    hex::encode(digest.as_ref().get(..16).unwrap_or_default())
 }
 
 /// Images that give a pod a shell are named by the target.

@@ -35,6 +35,17 @@ pub(super) fn argv(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// The same, where it comes as one of several.
+pub(super) fn argv_alone(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 256,
+        "items": { "type": "string", "maxLength": 131_071 },
+        "description": "The program and its arguments. There is no shell: [\"systemctl\", \"is-active\", \"nginx\"].",
+    })
+}
+
 /// The same, where there may be none.
 pub(super) fn argv_or_none(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -38,6 +38,13 @@ enum Action {
         /// The call's id.
         call: String,
     },
+    /// The recording of a call that ran a program, as asciicast v3: for `asciinema play`, or any player of such files.
+    Recording {
+        #[command(flatten)]
+        remote: Remote,
+        /// The call's id.
+        call: String,
+    },
     /// Entries that fit every filter.
     Search(Box<Search>),
     /// Write the whole log to a folder, for somebody who verifies it elsewhere. Payloads stay with the broker.
@@ -122,6 +129,7 @@ impl Trail {
                 entries(&search.remote, named.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect()).await
             }
             Action::Show { remote, call } => show(&remote, &call).await,
+            Action::Recording { remote, call } => recording(&remote, &call).await,
             Action::Export { remote, folder } => export(&remote, &folder).await,
             Action::Checkpoint { remote } => {
                 let client = Client::new(&remote, Door::Inbox)?;
@@ -169,6 +177,18 @@ fn print(entries: &[Value]) {
         })
         .collect();
     table(&["#", "TIME (UTC)", "EVENT", "HUMAN", "AGENT", "TOOL", "TARGET", "OUTCOME", "CALL"], &rows);
+}
+
+/// As it was recorded, masked: what it holds was written by programs, so it goes to a file or a player and not into a table.
+async fn recording(remote: &Remote, call: &str) -> Result<(), Failure> {
+    let answer = Client::new(remote, Door::Inbox)?.get(&format!("/audit/calls/{}", path_segment(call)?), &[]).await?;
+    match answer.pointer("/payloads/recording").and_then(Value::as_str) {
+        Some(recording) => {
+            recording.lines().for_each(say);
+            Ok(())
+        }
+        None => Err(Failure::Negative("this call has no recording: it ran no program".to_owned())),
+    }
 }
 
 async fn show(remote: &Remote, call: &str) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-pub(super) use target::{Each, Group, Login, Role, Service, Target};
+pub(super) use target::{Each, Group, Login, Role, Service, Ssh, Target};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +22,7 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) human: Vec<Spanned<Human>>,
     pub(super) vault: Option<Spanned<Vault>>,
+    pub(super) ssh: Option<Spanned<Ssh>>,
     #[serde(default)]
     pub(super) target: Vec<Spanned<Target>>,
     pub(super) policy: Policy,

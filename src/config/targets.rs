@@ -8,17 +8,27 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::broker::Target;
-use crate::call::KUBERNETES;
+use crate::call::{KUBERNETES, SSH};
 use crate::config::credentials::{Written, source};
 use crate::config::file::Each;
-use crate::config::{Reader, clusters, file};
+use crate::config::{Reader, clusters, file, hosts};
 use crate::connector::{Endpoint, TargetSettings};
 use crate::credential::access::Roles;
+use crate::credential::host::Authority;
 use crate::credential::name::{self, Template};
 use crate::credential::{Access, Source};
 use crate::operation::sql::SYSTEM_DATABASES;
 
-pub(super) fn target(reader: &mut Reader<'_>, target: Spanned<file::Target>, default_issuer: &str, vault: bool) -> Option<Target> {
+/// What targets lean on.
+pub(super) struct Ground<'a> {
+    pub(super) default_issuer: &'a str,
+    pub(super) vault: bool,
+    pub(super) authority: Option<(Authority, Duration)>,
+}
+
+pub(super) fn target(reader: &mut Reader<'_>, target: Spanned<file::Target>, ground: &Ground<'_>) -> Option<Target> {
+    let Ground { default_issuer, vault, authority } = ground;
+    let vault = *vault;
     let span = target.span();
     let target = target.into_inner();
     let well_named =
@@ -31,13 +41,19 @@ pub(super) fn target(reader: &mut Reader<'_>, target: Spanned<file::Target>, def
     {
         reader.problem(span.clone(), format!("`{key}` belongs to a target of the engine kubernetes"));
     }
+    if target.engine != SSH
+        && let Some(key) = hosts::own_key(&target)
+    {
+        reader.problem(span.clone(), format!("`{key}` belongs to a target of the engine ssh"));
+    }
     let (endpoint, access) = match target.engine.as_str() {
         "sqlite" => sqlite(reader, &span, &target)?,
         "postgres" => postgres(reader, &span, &target, default_issuer, vault)?,
         "mysql" => mysql(reader, &span, &target, default_issuer, vault)?,
         KUBERNETES => clusters::kubernetes(reader, &span, &target, default_issuer, vault)?,
+        SSH => hosts::ssh(reader, &span, &target, default_issuer, authority.as_ref())?,
         other => {
-            reader.problem(span, format!("the engine `{other}` is not one of sqlite, postgres, mysql, kubernetes"));
+            reader.problem(span, format!("the engine `{other}` is not one of sqlite, postgres, mysql, kubernetes, ssh"));
             return None;
         }
     };

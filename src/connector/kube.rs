@@ -26,6 +26,7 @@ use tokio::sync::Mutex;
 use crate::audit::Permit;
 use crate::call::{Bound, Call};
 use crate::clock::Clock;
+use crate::connector::stop::told_to_stop;
 use crate::connector::{Failed, Out, send};
 use crate::credential::Credential;
 use crate::mask::{Done, Piece};
@@ -106,12 +107,9 @@ impl Work<'_> {
     async fn guarded(&self, permit: &Permit) -> Result<Held, Failed> {
         let work = self.perform(permit);
         tokio::pin!(work);
-        let timeout = self.call.limits.timeout;
         let code = tokio::select! {
             outcome = &mut work => return outcome.map_err(|refusal| self.failed(refusal)),
-            () = tokio::time::sleep(timeout) => Code::TargetTimeout,
-            () = self.call.line.gone.cancelled() => Code::TargetCancelled,
-            code = self.taken_back() => code,
+            code = told_to_stop(self.call, self.clock) => code,
         };
         self.session.halt.stop(code);
         match tokio::time::timeout(GRACE, &mut work).await {
@@ -119,19 +117,6 @@ impl Work<'_> {
             Ok(Ok(held)) => Ok(held),
             Ok(Err(refusal)) if refusal.code() != code => Err(self.failed(refusal)),
             _ => Err(self.stopped(code)),
-        }
-    }
-
-    /// Until what the human lent is taken back: a call that makes many requests begins no more of them.
-    async fn taken_back(&self) -> Code {
-        let mut changes = self.call.facts.delegation.changes();
-        loop {
-            if let Err(refusal) = self.call.still_lent(self.clock.now()) {
-                return refusal.code();
-            }
-            if changes.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::approval::Desk;
 use crate::audit::{Permit, Unavailable};
-use crate::call::{KUBERNETES, TargetFacts};
+use crate::call::{KUBERNETES, SSH, TargetFacts};
 use crate::clock::{Clock, rfc3339};
 use crate::id::ApprovalId;
 use crate::operation::Risk;
@@ -48,13 +48,11 @@ impl Locals {
             .targets
             .iter()
             .filter_map(|target| {
-                let is_cluster = target.engine == KUBERNETES;
-                let (reads, writes) = if is_cluster {
-                    (sees("k8s_list", "kube", "list", Risk::Read, target), sees("k8s_apply", "kube", "patch", Risk::Write, target))
-                } else {
-                    (sees("db_query", "sql", "select", Risk::Read, target), sees("db_execute", "sql", "update", Risk::Write, target))
+                let (kind, reads, writes) = match target.engine {
+                    KUBERNETES => ("k8s", sees("k8s_list", "kube", "list", Risk::Read, target), sees("k8s_apply", "kube", "patch", Risk::Write, target)),
+                    SSH => ("ssh", sees("ssh_read", "ssh", "execute", Risk::Read, target), sees("ssh_exec", "ssh", "execute", Risk::Write, target)),
+                    _ => ("db", sees("db_query", "sql", "select", Risk::Read, target), sees("db_execute", "sql", "update", Risk::Write, target)),
                 };
-                let kind = if is_cluster { "k8s" } else { "db" };
                 (reads || writes).then(|| {
                     let tools: Vec<&str> = [(reads, "read"), (writes, "write")].into_iter().filter_map(|(can, class)| can.then_some(class)).collect();
                     json!({ "name": target.name, "kind": kind, "engine": target.engine, "environment": target.environment, "allows": tools })

@@ -141,7 +141,7 @@ fn perform(connection: &Connection, operation: &Operation, limits: Limits, shown
             give(out, Piece::Document(document))?;
             Ok(Done::default())
         }),
-        Operation::Local(_) | Operation::Kube(_) | Operation::KubePreview(_) => {
+        Operation::Local(_) | Operation::Kube(_) | Operation::KubePreview(_) | Operation::Ssh(_) | Operation::SshPreview(_) => {
             Err(Refusal::new(Code::TargetFailed).cause("an operation of another kind of target"))
         }
     }

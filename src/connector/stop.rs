@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::call::Call;
+use crate::clock::Clock;
 use crate::connector::Failed;
 use crate::mask::Done;
 use crate::refusal::{Code, Refusal};
@@ -18,6 +19,28 @@ pub(super) struct Progress {
     pub(super) process: OnceLock<u64>,
     /// The change is being committed: from here on only the server knows whether it is made.
     pub(super) committing: OnceLock<()>,
+}
+
+/// Until a call is to stop: its time is over, its caller gone, or what the human lent taken back.
+pub(super) async fn told_to_stop(call: &Call, clock: &Clock) -> Code {
+    tokio::select! {
+        () = tokio::time::sleep(call.limits.timeout) => Code::TargetTimeout,
+        () = call.line.gone.cancelled() => Code::TargetCancelled,
+        code = taken_back(call, clock) => code,
+    }
+}
+
+/// Until what the human lent is taken back: work that has begun must not outlive that.
+async fn taken_back(call: &Call, clock: &Clock) -> Code {
+    let mut changes = call.facts.delegation.changes();
+    loop {
+        if let Err(refusal) = call.still_lent(clock.now()) {
+            return refusal.code();
+        }
+        if changes.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// Lets the work run until it is done, its time is over or its caller gone; then cancels it in the server and waits for it to come back.

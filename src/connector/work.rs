@@ -72,7 +72,7 @@ pub(super) async fn perform(transaction: &mut impl Transaction, permit: &Permit)
         Operation::Sql(sql) => change(transaction, sql, call, permit.max_affected()).await,
         Operation::SqlPreview(shown) => preview(transaction, shown, call).await,
         Operation::SqlObjects(wanted) => Ok((vec![Piece::Document(transaction.objects(wanted).await?)], Done::default())),
-        Operation::Local(_) | Operation::Kube(_) | Operation::KubePreview(_) => {
+        Operation::Local(_) | Operation::Kube(_) | Operation::KubePreview(_) | Operation::Ssh(_) | Operation::SshPreview(_) => {
             Err(Refusal::new(Code::TargetFailed).cause("an operation of another kind of target"))
         }
     }

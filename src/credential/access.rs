@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::credential::host::{Accounts, HostAccess};
 use crate::credential::impersonation::{Impersonate, User};
 use crate::credential::name::{Humans, Template};
 use crate::credential::secret::Reference;
@@ -47,6 +48,8 @@ pub enum Access {
         /// Whom it may be.
         whom: Impersonate,
     },
+    /// A host.
+    Host(HostAccess),
 }
 
 /// The roles that a shared login takes.
@@ -68,7 +71,7 @@ pub enum Roles {
 pub struct Reach {
     /// The login or role.
     pub name: String,
-    /// `login`, `role`, `file` or `impersonation`, as records have it.
+    /// `login`, `role`, `file`, `impersonation`, `certificate`, `shared_key`, `shared_password`, as records have it.
     pub form: &'static str,
     /// The shared login that takes the role.
     pub through: Option<String>,
@@ -156,6 +159,7 @@ impl Access {
                     User::Login(..) => anybody,
                 },
             }],
+            Self::Host(access) => on_host(access, each),
             Self::Roles { service, roles: Roles::Each(template) } => each(template, "role", Some(&service.user_text())),
             Self::Roles { service, roles: Roles::Mapped { humans, teams } } => {
                 let named = |kind: &str, names: &Names<String>| -> Vec<Reach> {
@@ -188,7 +192,29 @@ impl Access {
             Self::Roles { service, roles: Roles::Mapped { humans, teams } } if humans.is_empty() && teams.is_empty() => {
                 vec![format!("the shared login `{}` has no mapped role: every call is refused", service.user_text())]
             }
-            Self::File | Self::EachLogin(_) | Self::Roles { .. } | Self::Impersonate { .. } => Vec::new(),
+            Self::Host(access @ HostAccess::Shared { account, .. }) => {
+                vec![format!("all humans share the account `{account}` ({}): the host cannot tell them apart", access.form())]
+            }
+            Self::File | Self::EachLogin(_) | Self::Roles { .. } | Self::Impersonate { .. } | Self::Host(_) => Vec::new(),
         }
+    }
+}
+
+/// The accounts of a host that a call could reach.
+fn on_host(access: &HostAccess, each: impl Fn(&Template, &'static str, Option<&String>) -> Vec<Reach>) -> Vec<Reach> {
+    match access {
+        HostAccess::Shared { account, .. } => {
+            vec![Reach { name: account.clone(), form: access.form(), through: None, who: "everybody".to_owned() }]
+        }
+        HostAccess::Certificate { principals: Accounts::Each(template), account, .. } => each(template, access.form(), account.as_ref()),
+        HostAccess::Certificate { principals: Accounts::Mapped(mapped), account, .. } => mapped
+            .iter()
+            .map(|((_, who), name)| Reach {
+                name: name.clone(),
+                form: access.form(),
+                through: account.clone(),
+                who: format!("human {who}"),
+            })
+            .collect(),
     }
 }

@@ -14,6 +14,7 @@ use crate::mask::cluster::{Rehearsal, Rows};
 use crate::mask::part::{label, partly};
 use crate::mask::report::MaskReport;
 use crate::mask::rules::{Decision, Rules};
+use crate::mask::terminal::Terminal;
 use crate::mask::{detect, kube, names};
 use crate::operation::sql::{BaseColumn, Lineage};
 use crate::refusal::{Code, Refusal};
@@ -53,6 +54,18 @@ pub(crate) enum Piece {
     Logs { document: Value, search: Option<(String, u64)> },
     /// What changes of objects would come to.
     Rehearsed(Vec<Rehearsal>),
+    /// Comes before what a program writes, once: what runs, and when it began (seconds since 1970).
+    Began { command: String, timestamp: i64 },
+    /// What a program wrote on one of its streams.
+    Wrote { is_err: bool, bytes: Vec<u8> },
+    /// So many milliseconds have passed since it began: what it has written is to be put down.
+    Ticked { at: u64 },
+    /// It has ended, as this document says beside its streams.
+    Ran { document: Value, exit: Value, at: u64 },
+    /// A program of our own has ended; what it wrote is read into a document, once it is masked.
+    Said { document: Value, exit: Value, at: u64, telling: fn(&str, &str) -> Value },
+    /// A part of a file, what stands before it there, and what else is told of it.
+    File { document: Value, before: Vec<u8>, content: Vec<u8>, base64: bool },
     /// The last piece of an answer that succeeded.
     Done(Done),
     /// The last piece of one that did not. Its detail may quote data: masked like the rest.
@@ -112,6 +125,13 @@ pub enum MaskedPiece {
     Row(Vec<Value>),
     /// A whole structured answer.
     Document(Value),
+    /// A part of the recording (asciicast v3), which no agent hears.
+    Recorded {
+        /// Whole lines of it.
+        text: String,
+        /// Whether it is the last part.
+        is_last: bool,
+    },
     /// It ended well.
     Done(Done),
     /// It did not.
@@ -136,6 +156,9 @@ pub struct Masked {
     rules: Arc<Rules>,
     pub(super) columns: Vec<(String, Option<Decision>)>,
     pub(super) rows: Option<Rows>,
+    pub(super) terminal: Option<Terminal>,
+    /// What comes next, before anything else is read.
+    pub(super) waiting: Option<MaskedPiece>,
     /// Short texts of a cluster's cells in which nothing was found: such cells say the same again and again.
     pub(super) innocent: HashSet<String>,
     pub(super) report: MaskReport,
@@ -168,7 +191,7 @@ impl Masks {
         let Unmasked { pieces, target } = unmasked;
         let rules = Arc::clone(&self.rules);
         let (columns, innocent, report) = (Vec::new(), HashSet::new(), self.nothing());
-        Masked { pieces, target, rules, columns, rows: None, innocent, report, is_cut: false, ended: false }
+        Masked { pieces, target, rules, columns, rows: None, terminal: None, waiting: None, innocent, report, is_cut: false, ended: false }
     }
 
     /// A refusal of a call that reached no target: it may quote what came in.
@@ -208,14 +231,21 @@ impl Masks {
 impl Masked {
     /// The next piece; `None` after the last.
     pub async fn next(&mut self) -> Option<MaskedPiece> {
+        if let Some(waiting) = self.waiting.take() {
+            return Some(waiting);
+        }
         if self.ended {
             return None;
         }
-        let piece = self.pieces.recv().await;
-        Some(tracing::debug_span!("mask").in_scope(|| self.piece(piece)))
+        loop {
+            let piece = self.pieces.recv().await;
+            if let Some(masked) = tracing::debug_span!("mask").in_scope(|| self.quiet(piece)) {
+                return Some(masked);
+            }
+        }
     }
 
-    fn piece(&mut self, piece: Option<Piece>) -> MaskedPiece {
+    pub(super) fn piece(&mut self, piece: Option<Piece>) -> MaskedPiece {
         match piece {
             Some(Piece::Used(facts)) => MaskedPiece::Used(facts),
             Some(Piece::Header { columns, lineage }) => self.header(columns, &lineage),
@@ -227,6 +257,16 @@ impl Masked {
             Some(Piece::Kube { document, kind }) => MaskedPiece::Document(self.document(document, kind.as_deref())),
             Some(Piece::Logs { document, search }) => self.logs(document, search),
             Some(Piece::Rehearsed(rehearsals)) => self.rehearsed(rehearsals),
+            Some(Piece::File { document, before, content, base64 }) => {
+                let mut told = self.document(document, None);
+                if let (Some(members), Value::Object(more)) = (told.as_object_mut(), self.content(&before, &content, base64)) {
+                    members.extend(more);
+                }
+                MaskedPiece::Document(told)
+            }
+            Some(Piece::Began { .. } | Piece::Wrote { .. } | Piece::Ticked { .. } | Piece::Ran { .. } | Piece::Said { .. }) => {
+                self.broken("a piece of a program's output came where none is expected")
+            }
             Some(Piece::Document(value)) => MaskedPiece::Document(self.value("", value, 0, false)),
             Some(Piece::Done(done)) => {
                 self.ended = true;
@@ -235,7 +275,15 @@ impl Masked {
             Some(Piece::Failed { refusal, stopped }) => {
                 self.ended = true;
                 let refusal = refusal.map_detail(|detail| said(&mut self.report, "/error", detail));
-                MaskedPiece::Failed { refusal, stopped }
+                let failed = MaskedPiece::Failed { refusal, stopped };
+                // What a program wrote before it was stopped is evidence, though nobody hears of it.
+                match self.last_of_recording(None, &Value::from("stopped")) {
+                    Some(last) => {
+                        self.waiting = Some(failed);
+                        last
+                    }
+                    None => failed,
+                }
             }
             Some(Piece::Row(_)) => self.broken("a row has another number of values than there are columns"),
             None => self.broken("the connector stopped without its last piece"),

@@ -12,7 +12,7 @@ use crate::approval::Subject;
 use crate::call::TargetFacts;
 use crate::identity::{Agent, Delegation, Human};
 use crate::operation::kube::Reach;
-use crate::operation::{Place, Touch};
+use crate::operation::{Place, Touch, ssh};
 
 /// Knows the namespace of each issuer.
 #[derive(Debug, Clone, Default)]
@@ -157,7 +157,8 @@ fn joined<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     parts.into_iter().map(escape).collect::<Vec<_>>().join("/")
 }
 
-/// What a touch is judged on, with its parents: table, schema, target, environment; object, namespace, kind, target. Without a target, the broker.
+/// What a touch is judged on, with its parents: table, schema, target, environment; object, namespace, kind, target; program, target; path, folders,
+/// target. Without a target, the broker.
 pub(super) fn resource(target: Option<&TargetFacts>, on: &Place) -> Option<(EntityUid, Vec<Entity>)> {
     let Some(target) = target else {
         let broker = uid("Broker", "self")?;
@@ -173,6 +174,29 @@ pub(super) fn resource(target: Option<&TargetFacts>, on: &Place) -> Option<(Enti
             entities.push(Entity::new_no_attrs(schema.clone(), HashSet::from([target_uid])));
             entities.push(Entity::new_no_attrs(table.clone(), HashSet::from([schema])));
             Some((table, entities))
+        }
+        Place::Program(name) => {
+            let program = uid("Program", &joined([target.name.as_str(), name]))?;
+            let attributes = HashMap::from([("name".to_owned(), RestrictedExpression::new_string(name.clone()))]);
+            entities.push(Entity::new(program.clone(), attributes, HashSet::from([target_uid])).ok()?);
+            Some((program, entities))
+        }
+        Place::Path(path) => {
+            let mut above = HashSet::from([target_uid]);
+            let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+            // A file is in every folder above it, up to the root.
+            let folder =
+                |length: usize| uid("Path", &joined(std::iter::once(target.name.as_str()).chain(parts.iter().take(length).copied())));
+            for length in 0..parts.len() {
+                let folder = if length == 0 { uid("Path", &joined([target.name.as_str(), ""]))? } else { folder(length)? };
+                entities.push(Entity::new_no_attrs(folder.clone(), above.clone()));
+                above.insert(folder);
+            }
+            let whole = folder(parts.len())?;
+            if !above.contains(&whole) {
+                entities.push(Entity::new_no_attrs(whole.clone(), above));
+            }
+            Some((whole, entities))
         }
         Place::Object(reach) => {
             let kind = uid("Kind", &kind_name(&reach.group, &reach.kind))?;
@@ -206,6 +230,8 @@ pub struct Named {
     kinds: Vec<(String, String)>,
     /// Namespace, group, kind and name, by target.
     objects: BTreeMap<String, Vec<[String; 4]>>,
+    /// Programs and paths, by target.
+    on_hosts: BTreeMap<String, Vec<Place>>,
 }
 
 /// Places that are looked at before a tool counts as hidden.
@@ -229,6 +255,12 @@ impl Named {
                 self.namespaces.entry(target.clone()).or_default().push(namespace.clone());
                 self.kinds.push((group.clone(), kind.clone()));
             }
+            ("Program", [target, name]) => self.on_hosts.entry(target.clone()).or_default().push(Place::Program(name.clone())),
+            ("Path", [target, path @ ..]) => {
+                let path = path.join("/");
+                let path = if path.starts_with('~') { path } else { format!("/{path}") };
+                self.on_hosts.entry(target.clone()).or_default().push(Place::Path(path));
+            }
             ("Kind", [kind]) => self.kinds.push((String::new(), kind.clone())),
             ("Kind", [group, kind]) => self.kinds.push((group.clone(), kind.clone())),
             _ => {}
@@ -238,7 +270,13 @@ impl Named {
     /// What a touch of all namespaces, or of all objects, touches among others: what policies name. A forbid on one of them is not passed by asking for
     /// more than it.
     pub(super) fn within(&self, target: Option<&TargetFacts>, touch: &Touch) -> Vec<Touch> {
-        let (Some(target), Place::Object(reach)) = (target, &touch.on) else { return Vec::new() };
+        let Some(target) = target else { return Vec::new() };
+        let reach = match &touch.on {
+            Place::Object(reach) => reach,
+            // What is done to a folder may be done to all in it; its names alone say little of them.
+            Place::Path(folder) if touch.verb != "list" => return self.below_path(target, folder, touch),
+            _ => return Vec::new(),
+        };
         let mut found = Vec::new();
         if reach.namespace.as_deref() == Some("*") {
             let namespaces = self.namespaces.get(&target.name).into_iter().flatten().filter(|namespace| !namespace.is_empty());
@@ -262,9 +300,18 @@ impl Named {
         found.into_iter().map(|reach| Touch { on: Place::Object(reach), ..touch.clone() }).collect()
     }
 
+    fn below_path(&self, target: &TargetFacts, folder: &str, touch: &Touch) -> Vec<Touch> {
+        let named = self.on_hosts.get(&target.name).into_iter().flatten();
+        let inside = named.filter(|place| matches!(place, Place::Path(path) if path != folder && ssh::file::is_below(path, folder)));
+        inside.map(|place| Touch { on: place.clone(), ..touch.clone() }).collect()
+    }
+
     /// The places below a target that could be allowed where the target itself is not.
     pub(super) fn below(&self, target: Option<&TargetFacts>, kind: &str) -> Vec<Place> {
         let Some(target) = target else { return Vec::new() };
+        if kind == "ssh" {
+            return self.on_hosts.get(&target.name).into_iter().flatten().take(PLACES_MAX).cloned().collect();
+        }
         if kind != "kube" {
             return self.tables.get(&target.name).into_iter().flatten().cloned().map(Place::Table).collect();
         }

@@ -181,6 +181,7 @@ impl Policy {
         let delegation = &call.facts.delegation;
         let reading = match call.operation.kind() {
             "kube" => ToolAtLeast { name: "k8s_list", kind: "kube", verb: "list", risk: Risk::Read },
+            "ssh" => ToolAtLeast { name: "ssh_read", kind: "ssh", verb: "execute", risk: Risk::Read },
             _ => ToolAtLeast { name: "db_query", kind: "sql", verb: "select", risk: Risk::Read },
         };
         let mildest =

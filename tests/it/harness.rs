@@ -3,12 +3,15 @@
 pub mod authority;
 pub mod cluster;
 pub mod company;
+pub mod hostile_ssh;
+pub mod hostile_wicked;
 pub mod kube;
 pub mod mariadb;
 pub mod openbao;
 pub mod process;
 pub mod provider;
 pub mod proxy;
+pub mod sshd;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

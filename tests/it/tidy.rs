@@ -46,8 +46,8 @@ fn imports_go_one_way() {
         ("policy", &["call", "approval", "identity", "operation", "registry"]),
         ("mask", &["call", "operation"]),
         ("audit", &["call", "approval", "identity", "ledger", "mask", "operation", "policy", "record", "registry"]),
-        ("credential", &["audit", "call", "identity"]),
-        ("connector", &["approval", "audit", "call", "credential", "mask", "operation", "policy"]),
+        ("credential", &["audit", "call", "identity", "operation"]),
+        ("connector", &["approval", "audit", "call", "credential", "identity", "mask", "operation", "policy"]),
         ("pipeline", &["approval", "audit", "call", "catalog", "connector", "identity", "mask", "policy"]),
         ("mcp", &["audit", "call", "catalog", "identity", "operation", "pipeline"]),
         ("session", &["identity", "ledger", "record"]),
@@ -128,6 +128,8 @@ fn words_that_belong_to_one_room() {
         ("rusqlite::", &["connector", "ledger", "cli"]),
         ("kube::Client", &["connector"]),
         ("kube::config", &["connector"]),
+        ("russh::", &["cli", "config", "connector", "credential"]),
+        ("russh_sftp", &["connector"]),
         ("jsonwebtoken", &["identity"]),
     ] {
         for (path, text) in sources() {

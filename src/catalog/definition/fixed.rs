@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use crate::catalog::builtin::{self, Builtin};
 use crate::catalog::definition::Parameter;
-use crate::catalog::kube::{self, Tool};
 use crate::refusal::{Code, Refusal};
 
 /// Arguments that are the caller's, or the tool's own.
@@ -19,7 +19,7 @@ const WORD_MAX: usize = 63;
 /// A call with its arguments.
 #[derive(Debug, Clone)]
 pub(in crate::catalog) struct Fixed {
-    pub(in crate::catalog) tool: Tool,
+    pub(in crate::catalog) tool: Builtin,
     arguments: Map<String, Value>,
 }
 
@@ -42,9 +42,10 @@ fn pieces(text: &str) -> Result<(Vec<&str>, Vec<&str>), String> {
 
 impl Fixed {
     /// Checks a declaration.
-    pub(super) fn new(call: &str, arguments: &toml::Table, parameters: &[Parameter]) -> Result<Self, String> {
-        let tool = kube::ALL.into_iter().find(|tool| tool.name() == call);
-        let tool = tool.ok_or_else(|| format!("`{call}` is none of the k8s_ tools"))?;
+    pub(super) fn new(call: &str, kind: &str, arguments: &toml::Table, parameters: &[Parameter]) -> Result<Self, String> {
+        let tool = builtin::all().find(|tool| tool.name() == call && tool.mildest().0 == kind);
+        let tools = if kind == "kube" { "k8s_ tools" } else { "ssh_ and sftp_ tools" };
+        let tool = tool.ok_or_else(|| format!("`{call}` is none of the {tools}"))?;
         let Ok(Value::Object(arguments)) = serde_json::to_value(arguments) else { return Err("`arguments` is no table".to_owned()) };
         let schema = tool.input();
         let known = |name: &String| schema.get("properties").is_some_and(|properties| properties.get(name).is_some());
@@ -104,7 +105,17 @@ fn names_in(value: &Value, used: &mut BTreeSet<String>) -> Result<(), String> {
 fn with(value: &Value, values: &Map<String, Value>) -> Result<Value, Refusal> {
     match value {
         Value::String(text) => filled(text, values),
-        Value::Array(items) => items.iter().map(|item| with(item, values)).collect::<Result<Vec<_>, _>>().map(Value::Array),
+        Value::Array(items) => {
+            let items = items.iter().map(|item| with(item, values)).collect::<Result<Vec<_>, _>>()?;
+            // A list holds words: a parameter becomes exactly one of them, or none where it is left out.
+            let word = |item: Value| match item {
+                Value::Null => None,
+                Value::Number(number) => Some(Value::from(number.to_string())),
+                Value::Bool(truth) => Some(Value::from(truth.to_string())),
+                item => Some(item),
+            };
+            Ok(Value::Array(items.into_iter().filter_map(word).collect()))
+        }
         Value::Object(members) => {
             let filled = members.iter().map(|(name, member)| Ok((name.clone(), with(member, values)?)));
             filled.collect::<Result<Map<_, _>, Refusal>>().map(Value::Object)

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::catalog::kube::arguments::{Common, arguments, is_false};
+use crate::catalog::common::{Common, arguments, is_false};
 
 const fn ten() -> u32 {
     10

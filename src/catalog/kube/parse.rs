@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::catalog::kube::arguments::Common;
+use crate::catalog::common::Common;
 use crate::catalog::kube::{Tool, reads};
 use crate::catalog::parse::{Refused, read};
 use crate::operation::kube::{

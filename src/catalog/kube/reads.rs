@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::kube::arguments::{Common, arguments, is_false};
+use crate::catalog::common::{Common, arguments, is_false};
 
 const fn hundred() -> u32 {
     100

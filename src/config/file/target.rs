@@ -83,6 +83,30 @@ pub(in crate::config) struct Target {
     pub(in crate::config) group: Vec<Group>,
     #[serde(default)]
     pub(in crate::config) debug_images: Vec<String>,
+    pub(in crate::config) account: Option<String>,
+    pub(in crate::config) known_hosts: Option<PathBuf>,
+    #[serde(default)]
+    pub(in crate::config) host_keys: Vec<String>,
+    #[serde(default)]
+    pub(in crate::config) trust_on_first_use: bool,
+    #[serde(default)]
+    pub(in crate::config) jump: Vec<String>,
+    #[serde(default)]
+    pub(in crate::config) roots: Vec<String>,
+    #[serde(default)]
+    pub(in crate::config) env: Vec<String>,
+    pub(in crate::config) shell: Option<String>,
+}
+
+/// The broker's authority for hosts.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Ssh {
+    pub(in crate::config) ca: Option<String>,
+    pub(in crate::config) ca_agent: Option<PathBuf>,
+    pub(in crate::config) ca_public: Option<PathBuf>,
+    #[serde(default = "five")]
+    pub(in crate::config) certificate_minutes: u64,
 }
 
 /// A team's group in a cluster.

@@ -1,4 +1,4 @@
-//! What every Kubernetes tool takes, and how the types of their arguments are made: they parse the arguments, and the schemas that agents read are
+//! What every tool on a cluster or host takes, and how the types of their arguments are made: they parse the arguments, and the schemas that agents read are
 //! made from them.
 
 /// What every tool on a target takes beside its own.
@@ -40,7 +40,7 @@ macro_rules! arguments {
         #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         pub struct $name {
-            /// The cluster's name, from list_targets.
+            /// The target's name, from list_targets.
             pub target: String,
             $($body)*
             /// The work is stopped after this many milliseconds; 30000 if left out.
@@ -72,6 +72,6 @@ macro_rules! arguments {
 pub(in crate::catalog) use arguments;
 
 /// Left out of the canonical form where it is false, as where it was not given.
-pub(super) fn is_false(value: &bool) -> bool {
+pub(in crate::catalog) fn is_false(value: &bool) -> bool {
     !*value
 }

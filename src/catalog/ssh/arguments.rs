@@ -1,0 +1,359 @@
+//! The arguments of the SSH tools.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::common::{Common, arguments, is_false};
+use crate::catalog::schema;
+
+const fn mebibyte() -> u64 {
+    1 << 20
+}
+
+const fn mebibyte_read() -> u32 {
+    1 << 20
+}
+
+const fn fifty() -> u32 {
+    50
+}
+
+const fn thousand() -> u32 {
+    1_000
+}
+
+const fn hour() -> u64 {
+    3_600
+}
+
+const fn yes() -> bool {
+    true
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+fn root() -> String {
+    "root".to_owned()
+}
+
+/// A signal.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+#[schemars(inline)]
+pub enum SignalName {
+    /// Asks politely.
+    Int,
+    /// Asks.
+    Term,
+    /// Does not ask.
+    Kill,
+}
+
+/// What is done with a unit.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum UnitAction {
+    /// Reads its state and journal.
+    Status,
+    /// Starts it.
+    Start,
+    /// Stops it.
+    Stop,
+    /// Stops and starts it.
+    Restart,
+    /// Has it read its configuration.
+    Reload,
+}
+
+/// How bytes stand in a text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Encoding {
+    /// As text.
+    #[default]
+    Utf8,
+    /// As base64.
+    Base64,
+}
+
+arguments! {
+    /// `ssh_exec`.
+    Exec {
+        /// The program and its arguments. There is no shell: ["systemctl", "is-active", "nginx"].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(schema_with = "schema::argv_alone")]
+        pub argv: Option<Vec<String>>,
+        /// Instead of argv: a text for the target's shell, where the target allows one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(length(min = 1, max = 16384))]
+        pub command: Option<String>,
+        /// The folder in which it runs, absolute; the account's own otherwise.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(length(min = 1, max = 4096))]
+        pub cwd: Option<String>,
+        /// Variables that the target allows a caller to set.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        pub env: BTreeMap<String, String>,
+        /// What it reads.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(length(max = 262144))]
+        pub stdin: Option<String>,
+        /// It is stopped once it has written this much.
+        #[serde(default = "mebibyte")]
+        #[schemars(range(min = 1, max = 1048576))]
+        pub max_output_bytes: u64,
+    }
+}
+
+arguments! {
+    /// `ssh_read`.
+    Read {
+        /// A program that only reads, such as `ls`, `grep`, `journalctl`.
+        #[schemars(length(min = 1, max = 255))]
+        pub program: String,
+        /// Its arguments.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[schemars(length(max = 64))]
+        pub args: Vec<String>,
+        /// The folder in which it runs, absolute; the account's own otherwise.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(length(min = 1, max = 4096))]
+        pub cwd: Option<String>,
+        /// It is stopped once it has written this much.
+        #[serde(default = "mebibyte")]
+        #[schemars(range(min = 1, max = 1048576))]
+        pub max_output_bytes: u64,
+    }
+}
+
+arguments! {
+    /// `ssh_sudo`.
+    Sudo {
+        /// The program and its arguments. There is no shell.
+        #[schemars(schema_with = "schema::argv_alone")]
+        pub argv: Vec<String>,
+        /// The account that it runs as.
+        #[serde(default = "root")]
+        #[schemars(length(min = 1, max = 32))]
+        pub run_as: String,
+        /// The folder in which it runs, absolute.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(length(min = 1, max = 4096))]
+        pub cwd: Option<String>,
+        /// What it reads.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(length(max = 262144))]
+        pub stdin: Option<String>,
+        /// It is stopped once it has written this much.
+        #[serde(default = "mebibyte")]
+        #[schemars(range(min = 1, max = 1048576))]
+        pub max_output_bytes: u64,
+    }
+}
+
+arguments! {
+    /// `ssh_signal`.
+    Signal {
+        /// The process.
+        #[schemars(range(min = 1, max = 4194304))]
+        pub pid: u32,
+        /// The signal.
+        pub signal: SignalName,
+    }
+}
+
+arguments! {
+    /// `ssh_service`.
+    Service {
+        /// The unit, such as `nginx.service`.
+        #[schemars(length(min = 1, max = 255))]
+        pub unit: String,
+        /// What is done with it.
+        pub action: UnitAction,
+        /// Lines of its journal that come with the status.
+        #[serde(default = "fifty")]
+        #[schemars(range(min = 0, max = 1000))]
+        pub journal_lines: u32,
+    }
+}
+
+arguments! {
+    /// `ssh_facts`.
+    Facts {}
+}
+
+arguments! {
+    /// `ssh_job_start`.
+    JobStart {
+        /// The program and its arguments. There is no shell.
+        #[schemars(schema_with = "schema::argv_alone")]
+        pub argv: Vec<String>,
+        /// The folder in which it runs, absolute; the account's own otherwise.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(length(min = 1, max = 4096))]
+        pub cwd: Option<String>,
+        /// Variables that the target allows a caller to set.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        pub env: BTreeMap<String, String>,
+        /// It is ended after this many seconds.
+        #[serde(default = "hour")]
+        #[schemars(range(min = 1, max = 86400))]
+        pub max_runtime_s: u64,
+    }
+}
+
+arguments! {
+    /// `ssh_job_output`.
+    JobOutput {
+        /// The job's id.
+        #[schemars(length(min = 26, max = 26))]
+        pub job_id: String,
+        /// Lines that were read already.
+        #[serde(default)]
+        #[schemars(range(max = 1000000000))]
+        pub since_line: u64,
+        /// At most so many lines.
+        #[serde(default = "fifty")]
+        #[schemars(range(min = 1, max = 10000))]
+        pub lines: u32,
+    }
+}
+
+arguments! {
+    /// `ssh_job_stop`.
+    JobStop {
+        /// The job's id.
+        #[schemars(length(min = 26, max = 26))]
+        pub job_id: String,
+    }
+}
+
+arguments! {
+    /// `ssh_job_list`.
+    JobList {}
+}
+
+arguments! {
+    /// `sftp_list`.
+    FileList {
+        /// The folder, absolute.
+        #[schemars(length(min = 1, max = 4096))]
+        pub path: String,
+        /// At most so many entries.
+        #[serde(default = "thousand")]
+        #[schemars(range(min = 1, max = 10000))]
+        pub limit: u32,
+    }
+}
+
+arguments! {
+    /// `sftp_stat`.
+    FileStat {
+        /// The file, absolute.
+        #[schemars(length(min = 1, max = 4096))]
+        pub path: String,
+    }
+}
+
+arguments! {
+    /// `sftp_read`.
+    FileRead {
+        /// The file, absolute.
+        #[schemars(length(min = 1, max = 4096))]
+        pub path: String,
+        /// From this byte on.
+        #[serde(default)]
+        pub offset: u64,
+        /// At most so many bytes; of a text the last line comes whole.
+        #[serde(default = "mebibyte_read")]
+        #[schemars(range(min = 1, max = 1048576))]
+        pub length: u32,
+        /// How it comes back.
+        #[serde(default)]
+        pub encoding: Encoding,
+    }
+}
+
+arguments! {
+    /// `sftp_write`.
+    FileWrite {
+        /// The file, absolute.
+        #[schemars(length(min = 1, max = 4096))]
+        pub path: String,
+        /// All that it holds afterwards.
+        #[schemars(length(max = 262144))]
+        pub content: String,
+        /// How `content` stands.
+        #[serde(default)]
+        pub encoding: Encoding,
+        /// Its permissions, such as `0640`; those that it has, or 0644, otherwise.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(regex(pattern = "^0?[0-7]{3,4}$"))]
+        pub mode: Option<String>,
+        /// Whether a file that is there may be replaced.
+        #[serde(default, skip_serializing_if = "is_false")]
+        pub overwrite: bool,
+        /// What a file that is there must hold: the SHA-256 that sftp_read gave, hexadecimal.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(regex(pattern = "^[0-9a-fA-F]{64}$"))]
+        pub if_sha256: Option<String>,
+        /// By a file beside it that takes its place; without, the file keeps its owner and other names.
+        #[serde(default = "yes", skip_serializing_if = "is_true")]
+        pub atomic: bool,
+    }
+}
+
+arguments! {
+    /// `sftp_mkdir`.
+    FileMkdir {
+        /// The folder, absolute.
+        #[schemars(length(min = 1, max = 4096))]
+        pub path: String,
+        /// Its permissions; 0755 otherwise.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(regex(pattern = "^0?[0-7]{3,4}$"))]
+        pub mode: Option<String>,
+    }
+}
+
+arguments! {
+    /// `sftp_rename`.
+    FileRename {
+        /// The file or folder, absolute.
+        #[schemars(length(min = 1, max = 4096))]
+        pub path: String,
+        /// Its new name, absolute.
+        #[schemars(length(min = 1, max = 4096))]
+        pub to: String,
+        /// Whether a file that has the new name may be replaced.
+        #[serde(default, skip_serializing_if = "is_false")]
+        pub overwrite: bool,
+    }
+}
+
+arguments! {
+    /// `sftp_remove`.
+    FileRemove {
+        /// The file or empty folder, absolute.
+        #[schemars(length(min = 1, max = 4096))]
+        pub path: String,
+    }
+}
+
+arguments! {
+    /// `sftp_chmod`.
+    FileChmod {
+        /// The file or folder, absolute.
+        #[schemars(length(min = 1, max = 4096))]
+        pub path: String,
+        /// Its permissions, such as `0640`.
+        #[schemars(regex(pattern = "^0?[0-7]{3,4}$"))]
+        pub mode: String,
+    }
+}

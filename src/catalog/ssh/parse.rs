@@ -1,0 +1,166 @@
+//! From the arguments of an SSH tool to its operation, within what the target allows.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::catalog::common::Common;
+use crate::catalog::parse::{Refused, read};
+use crate::catalog::ssh::Tool;
+use crate::catalog::ssh::arguments::{self, Encoding, SignalName, UnitAction};
+use crate::operation::ssh::{Action, Around, FileWork, Run, Ssh, Work};
+use crate::refusal::{Code, Refusal};
+
+/// What a target allows, and whose call it is.
+pub(in crate::catalog) struct Bounds<'a> {
+    pub(in crate::catalog) roots: &'a [String],
+    pub(in crate::catalog) env: &'a [String],
+    pub(in crate::catalog) shell: Option<&'a str>,
+    /// One word for the human and the agent, under which jobs are kept.
+    pub(in crate::catalog) whose: &'a str,
+}
+
+/// What the arguments came to.
+pub(in crate::catalog) struct Asked {
+    pub(in crate::catalog) operation: Ssh,
+    pub(in crate::catalog) arguments: Value,
+    pub(in crate::catalog) reason: Option<String>,
+    pub(in crate::catalog) timeout_ms: Option<u64>,
+}
+
+fn asked<T: Common + DeserializeOwned + Serialize>(
+    value: Value,
+    operation: impl FnOnce(T) -> Result<Ssh, Refusal>,
+) -> Result<Asked, Refused> {
+    let (arguments, canonical) = read::<T>(value)?;
+    let (reason, timeout_ms) = (arguments.reason(), arguments.timeout_ms());
+    Ok(Asked { operation: operation(arguments).map_err(|refusal| (refusal, None))?, arguments: canonical, reason, timeout_ms })
+}
+
+fn env(bounds: &Bounds<'_>, given: BTreeMap<String, String>) -> Result<Vec<(String, String)>, Refusal> {
+    match given.keys().find(|name| !bounds.env.contains(name)) {
+        None => Ok(given.into_iter().collect()),
+        Some(name) => {
+            let allowed = if bounds.env.is_empty() { "it allows none".to_owned() } else { format!("it allows {}", bounds.env.join(", ")) };
+            let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+            Err(Refusal::new(Code::InvalidArguments).detail(format!("the target does not let a caller set `{name}`: {allowed}")))
+        }
+    }
+}
+
+fn exec(bounds: &Bounds<'_>, exec: arguments::Exec) -> Result<Ssh, Refusal> {
+    let around = Around { cwd: exec.cwd, env: env(bounds, exec.env)?, stdin: exec.stdin, limit_bytes: exec.max_output_bytes };
+    match (exec.argv, exec.command, bounds.shell) {
+        (Some(argv), None, _) => Run::argv(argv, around).map(Ssh::Run),
+        (None, Some(text), Some(shell)) => Run::shell(shell, text, around).map(Ssh::Run),
+        (None, Some(_), None) => Err(Refusal::new(Code::ShellNotAllowed)),
+        _ => Err(Refusal::new(Code::InvalidArguments).detail("give either `argv` or `command`")),
+    }
+}
+
+fn mode(text: Option<&String>) -> Result<Option<u32>, Refusal> {
+    let read = |text: &String| {
+        let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
+        mode.ok_or_else(|| Refusal::new(Code::InvalidArguments).detail("`mode` is no mode, such as 0640"))
+    };
+    text.map(read).transpose()
+}
+
+fn write(bounds: &Bounds<'_>, write: arguments::FileWrite) -> Result<Ssh, Refusal> {
+    let content = match write.encoding {
+        Encoding::Utf8 => write.content.into_bytes(),
+        Encoding::Base64 => {
+            let invalid = |_| Refusal::new(Code::InvalidArguments).detail("`content` is no base64");
+            STANDARD.decode(write.content.as_bytes()).map_err(invalid)?
+        }
+    };
+    if write.if_sha256.is_some() && !write.overwrite {
+        return Err(Refusal::new(Code::InvalidArguments).detail("`if_sha256` speaks of a file that is there: give `overwrite` too"));
+    }
+    let work = Work::Write {
+        content,
+        mode: mode(write.mode.as_ref())?,
+        overwrite: write.overwrite,
+        if_sha256: write.if_sha256,
+        atomic: write.atomic,
+    };
+    FileWork::new(&write.path, work, bounds.roots).map(Ssh::File)
+}
+
+fn file<T: Common + DeserializeOwned + Serialize>(
+    value: Value,
+    bounds: &Bounds<'_>,
+    work: impl FnOnce(T) -> Result<(String, Work), Refusal>,
+) -> Result<Asked, Refused> {
+    asked(value, |arguments: T| {
+        let (path, work) = work(arguments)?;
+        FileWork::new(&path, work, bounds.roots).map(Ssh::File)
+    })
+}
+
+/// The operation of a tool's arguments.
+pub(in crate::catalog) fn parse(tool: Tool, value: Value, bounds: &Bounds<'_>) -> Result<Asked, Refused> {
+    let plain = |limit_bytes| Around { limit_bytes, ..Around::default() };
+    match tool {
+        Tool::Exec => asked(value, |arguments| exec(bounds, arguments)),
+        Tool::Read => asked(value, |read: arguments::Read| {
+            let argv = std::iter::once(read.program).chain(read.args).collect();
+            Run::argv(argv, Around { cwd: read.cwd, ..plain(read.max_output_bytes) })?.read_only().map(Ssh::Run)
+        }),
+        Tool::Sudo => asked(value, |sudo: arguments::Sudo| {
+            let around = Around { cwd: sudo.cwd, stdin: sudo.stdin, ..plain(sudo.max_output_bytes) };
+            Run::argv(sudo.argv, around)?.run_as(&sudo.run_as).map(Ssh::Run)
+        }),
+        Tool::Signal => asked(value, |signal: arguments::Signal| {
+            let name = match signal.signal {
+                SignalName::Int => "INT",
+                SignalName::Term => "TERM",
+                SignalName::Kill => "KILL",
+            };
+            Ok(Ssh::Run(Run::signal(signal.pid, name)))
+        }),
+        Tool::Service => asked(value, |service: arguments::Service| {
+            let action = match service.action {
+                UnitAction::Status => Action::Status(service.journal_lines),
+                UnitAction::Start => Action::Start,
+                UnitAction::Stop => Action::Stop,
+                UnitAction::Restart => Action::Restart,
+                UnitAction::Reload => Action::Reload,
+            };
+            Run::unit(&service.unit, action).map(Ssh::Run)
+        }),
+        Tool::Facts => asked(value, |_: arguments::Facts| Ok(Ssh::Run(Run::facts()))),
+        Tool::JobStart => asked(value, |job: arguments::JobStart| {
+            let around = Around { cwd: job.cwd, env: env(bounds, job.env)?, ..plain(0) };
+            Ok(Ssh::Run(Run::argv(job.argv, around)?.as_job(bounds.whose, job.max_runtime_s)))
+        }),
+        Tool::JobOutput => asked(value, |job: arguments::JobOutput| {
+            Run::job_output(bounds.whose, &job.job_id, job.since_line, job.lines, 1 << 20).map(Ssh::Run)
+        }),
+        Tool::JobStop => asked(value, |job: arguments::JobStop| Run::job_stop(bounds.whose, &job.job_id).map(Ssh::Run)),
+        Tool::JobList => asked(value, |_: arguments::JobList| Ok(Ssh::Run(Run::jobs(bounds.whose)))),
+        Tool::FileList => file(value, bounds, |list: arguments::FileList| Ok((list.path, Work::List { limit: list.limit }))),
+        Tool::FileStat => file(value, bounds, |stat: arguments::FileStat| Ok((stat.path, Work::Stat))),
+        Tool::FileRead => file(value, bounds, |read: arguments::FileRead| {
+            let base64 = read.encoding == Encoding::Base64;
+            Ok((read.path, Work::Read { offset: read.offset, length: read.length, base64 }))
+        }),
+        Tool::FileWrite => asked(value, |arguments| write(bounds, arguments)),
+        Tool::FileMkdir => file(value, bounds, |folder: arguments::FileMkdir| {
+            let mode = mode(folder.mode.as_ref())?;
+            Ok((folder.path, Work::Mkdir { mode }))
+        }),
+        Tool::FileRename => file(value, bounds, |rename: arguments::FileRename| {
+            Ok((rename.path, Work::Rename { to: rename.to, overwrite: rename.overwrite }))
+        }),
+        Tool::FileRemove => file(value, bounds, |remove: arguments::FileRemove| Ok((remove.path, Work::Remove))),
+        Tool::FileChmod => file(value, bounds, |chmod: arguments::FileChmod| {
+            let mode = mode(Some(&chmod.mode))?.unwrap_or_default();
+            Ok((chmod.path, Work::Chmod { mode }))
+        }),
+    }
+}

@@ -1,0 +1,325 @@
+//! Hosts: programs and files, as the human, by a certificate that says who and for what.
+//!
+//! What changes anything has a connection of its own, whose certificate names the call and, where it can, allows that one command and nothing else. Reads
+//! share one. A program that is to stop is ended on the host, and looked for there; what was not confirmed is said to be unconfirmed.
+
+mod client;
+mod command;
+mod exec;
+mod facts;
+mod files;
+mod known;
+mod pool;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use russh::Channel;
+use russh::client::Msg;
+use russh_sftp::client::{Config, RawSftpSession};
+use serde_json::{Value, json};
+
+use crate::audit::Permit;
+use crate::call::{Bound, Call};
+use crate::clock::Clock;
+use crate::connector::stop::told_to_stop;
+use crate::connector::{Failed, Out, send};
+use crate::credential::host::Scope;
+use crate::credential::{Credential, HostLogin};
+use crate::mask::{Done, Piece};
+use crate::operation::ssh::{Command, FileWork, Run, Ssh, Telling};
+use crate::operation::{Operation, Risk};
+use crate::refusal::{Code, Refusal};
+
+use client::{Connection, Errand};
+use exec::{End, Why};
+use pool::{Pool, Whose};
+
+pub use client::{Place, Route};
+pub use known::Trust;
+
+/// The longest command that a certificate holds; a longer one is bound by the record alone.
+const FORCED_MAX_BYTES: usize = 16 * 1024;
+/// What a certificate allows that is for files alone: OpenSSH's own server, whatever is configured.
+const ONLY_FILES: &str = "internal-sftp";
+/// How long the last look at a program may take once its connection is lost.
+const LOOK: Duration = Duration::from_secs(10);
+/// How often what a program wrote is put down.
+const TICK: Duration = Duration::from_secs(1);
+/// The largest packet of SFTP that is taken.
+const PACKET_MAX_BYTES: u32 = 512 * 1024;
+
+/// A host.
+pub(super) struct Target {
+    route: Route,
+    connect_timeout: Duration,
+    clock: Clock,
+    pool: Pool,
+}
+
+/// The work of one call.
+struct Work<'a> {
+    host: &'a Target,
+    permit: &'a Permit,
+    call: &'a Call,
+    login: &'a HostLogin,
+    credential: &'a Credential,
+    out: &'a Out,
+}
+
+impl Target {
+    pub(super) fn new(route: Route, connect_timeout: Duration, clock: Clock) -> Self {
+        Self { route, connect_timeout, clock, pool: Pool::default() }
+    }
+
+    /// Runs the permit's operation.
+    pub(super) async fn run(&self, permit: &Permit, credential: &Credential, out: &Out) -> Result<Done, Failed> {
+        let login = credential.host().ok_or_else(|| Refusal::new(Code::CredentialUnavailable).cause("no login for a host"))?;
+        let work = Work { host: self, permit, call: permit.call(), login, credential, out };
+        match &permit.call().operation {
+            Operation::Ssh(Ssh::Run(run)) => work.program(run).await,
+            Operation::Ssh(Ssh::File(file)) => work.file(file, false).await,
+            Operation::SshPreview(Ssh::File(file)) => work.file(file, true).await,
+            _ => Err(Refusal::new(Code::TargetFailed).cause("an operation of another kind of target").into()),
+        }
+    }
+}
+
+impl Work<'_> {
+    fn is_own(&self) -> bool {
+        // What an approver is shown is a read, whatever the tool's own risk.
+        matches!(self.call.operation, Operation::Ssh(_)) && self.call.risk() >= Risk::Write
+    }
+
+    fn errand(&self, scope: Scope) -> Errand<'_> {
+        let call = self.is_own().then_some(&self.call.facts.id);
+        Errand { login: self.login, call, scope, now: self.host.clock.now() }
+    }
+
+    async fn open(&self, scope: Scope) -> Result<Connection, Refusal> {
+        self.host.route.open(&self.errand(scope), self.host.connect_timeout).await
+    }
+
+    fn whose(&self) -> Whose {
+        Whose::of(self.call, self.permit.lent().map(crate::id::DelegationId::as_str))
+    }
+
+    /// A channel, on a connection of its own or on the shared one; a shared one that turns out to be dead is opened anew, since nothing ran yet.
+    async fn channel(&self, scope: Scope) -> Result<(Arc<Connection>, Channel<Msg>), Refusal> {
+        let dead = |error: russh::Error| Refusal::new(Code::TargetUnreachable).detail("the host opens no channel").cause(error);
+        if self.is_own() {
+            let connection = Arc::new(self.open(scope).await?);
+            self.used(&connection).await?;
+            let channel = connection.channel().await.map_err(dead)?;
+            return Ok((connection, channel));
+        }
+        for is_last in [false, true] {
+            let open = self.open(Scope::Session);
+            let connection = self.host.pool.get(self.whose(), self.call, &self.host.clock, open).await?;
+            match tokio::time::timeout(self.host.connect_timeout, connection.channel()).await {
+                Ok(Ok(channel)) => {
+                    self.used(&connection).await?;
+                    return Ok((connection, channel));
+                }
+                Ok(Err(error)) if is_last => return Err(dead(error)),
+                Err(_) if is_last => return Err(Refusal::new(Code::TargetUnreachable).detail("the host does not answer")),
+                _ => self.host.pool.forget(&self.whose(), &connection).await,
+            }
+        }
+        Err(Refusal::new(Code::TargetUnreachable))
+    }
+
+    /// Which connection, for the record.
+    async fn used(&self, connection: &Connection) -> Result<(), Refusal> {
+        let mut facts = self.credential.facts().clone();
+        facts.connection = Some(connection.facts.clone());
+        send(self.out, Piece::Used(facts)).await.map_err(|failed| failed.refusal)
+    }
+
+    async fn put(&self, piece: Piece) -> Result<(), Refusal> {
+        send(self.out, piece).await.map_err(|failed| failed.refusal)
+    }
+
+    /// A program, from its start to its end.
+    async fn program(&self, run: &Run) -> Result<Done, Failed> {
+        let tag = self.call.facts.id.as_str();
+        let command = command::supervised(run, tag);
+        let scope = if command.len() <= FORCED_MAX_BYTES { Scope::Command(command.clone()) } else { Scope::Session };
+        let stop = told_to_stop(self.call, &self.host.clock);
+        tokio::pin!(stop);
+        let sent = AtomicBool::new(false);
+        let started = tokio::select! {
+            started = self.start(scope, command, &sent) => started?,
+            code = &mut stop => return Err(self.stopped_early(run, code, sent.load(Ordering::Relaxed)).await),
+        };
+        let (connection, channel) = started;
+        let began = Instant::now();
+        self.put(Piece::Began { command: shown(run.command()), timestamp: self.host.clock.now().timestamp() }).await?;
+        let end = self.hear(run, channel, began, stop).await?;
+        let is_own = self.is_own();
+        if is_own {
+            connection.close().await;
+        }
+        self.ended(run, end, began).await
+    }
+
+    /// Whether the host had heard of the command by then, only the host knows.
+    async fn stopped_early(&self, run: &Run, code: Code, was_sent: bool) -> Failed {
+        let confirmed = !was_sent || matches!(self.look_again(run).await, End::Stopped { confirmed: true, .. });
+        let why = match (was_sent, confirmed) {
+            (false, _) => "before anything ran",
+            (true, true) => "while it was being started; nothing of it is left",
+            (true, false) => "while it was being started; whether it runs is not known",
+        };
+        Failed { stopped: Some(confirmed), ..Refusal::new(code).detail(why).into() }
+    }
+
+    async fn start(&self, scope: Scope, command: String, sent: &AtomicBool) -> Result<(Arc<Connection>, Channel<Msg>), Refusal> {
+        let (connection, mut channel) = self.channel(scope).await?;
+        sent.store(true, Ordering::Relaxed);
+        exec::start(&mut channel, command).await?;
+        Ok((connection, channel))
+    }
+
+    /// Hears it to its end, and has what it wrote put down as it comes.
+    async fn hear(&self, run: &Run, channel: Channel<Msg>, began: Instant, stop: impl Future<Output = Code>) -> Result<End, Refusal> {
+        let input = command::input(run, self.call.facts.id.as_str());
+        let heard = exec::hear(channel, input, run.limit_bytes(), stop, Some(self.out));
+        tokio::pin!(heard);
+        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                end = &mut heard => return end,
+                _ = ticks.tick() => self.put(Piece::Ticked { at: elapsed(began) }).await?,
+            }
+        }
+    }
+
+    /// What is told of how it ended.
+    async fn ended(&self, run: &Run, end: End, began: Instant) -> Result<Done, Failed> {
+        let (end, lost) = match end {
+            End::Lost => (self.look_again(run).await, true),
+            End::Stopped { confirmed: false, why } => {
+                (End::Stopped { confirmed: matches!(self.look_again(run).await, End::Stopped { confirmed: true, .. }), why }, false)
+            }
+            end => (end, false),
+        };
+        let at = elapsed(began);
+        let (exit_code, signal, truncated, confirmed) = match end {
+            End::Code(code) => (Some(code), None, false, None),
+            End::Signal(signal) => (None, Some(signal), false, None),
+            End::Stopped { confirmed, why: Why::TooMuch } => (None, None, true, Some(confirmed)),
+            End::Stopped { confirmed, .. } if lost => {
+                let known = if confirmed { "what it had started was ended" } else { "whether it still runs is not known" };
+                let why = format!("the connection was lost while the program ran; {known}, and what it had done by then is not known");
+                return Err(Failed { stopped: Some(confirmed), ..Refusal::new(Code::Unresolved).detail(why).into() });
+            }
+            End::Stopped { confirmed, why: Why::Told(code) } => {
+                let known =
+                    if confirmed { "the program and all it had started are gone" } else { "whether the program still runs is not known" };
+                let why = if code == Code::TargetTimeout {
+                    format!("after {} ms; {known}", self.call.limits.timeout.as_millis())
+                } else {
+                    known.to_owned()
+                };
+                return Err(Failed { stopped: Some(confirmed), ..Refusal::new(code).detail(why).into() });
+            }
+            End::Lost => {
+                let why = "the connection was lost while the program ran; whether it still runs is not known";
+                return Err(Failed { stopped: Some(false), ..Refusal::new(Code::Unresolved).detail(why).into() });
+            }
+        };
+        let exit = exit_code.map_or_else(|| Value::from(signal.clone().unwrap_or_else(|| "stopped".to_owned())), Value::from);
+        let document = json!({
+            "exit_code": exit_code, "signal": signal, "truncated": truncated, "stopped_confirmed": confirmed, "duration_ms": at,
+        });
+        let piece = match run.telling() {
+            Telling::Streams => Piece::Ran { document, exit, at },
+            telling => Piece::Said { document, exit, at, telling: facts::reader(telling) },
+        };
+        self.put(piece).await?;
+        Ok(Done { truncated, ..Done::default() })
+    }
+
+    /// Over another connection: what carries the call's tag is ended, and looked for.
+    async fn look_again(&self, run: &Run) -> End {
+        let command = command::reaper(run.account(), self.call.facts.id.as_str());
+        let look = async {
+            let errand = Errand { call: Some(&self.call.facts.id), ..self.errand(Scope::Command(command.clone())) };
+            let connection = self.host.route.open(&errand, self.host.connect_timeout).await?;
+            let mut channel = connection.channel().await.map_err(|error| Refusal::new(Code::TargetUnreachable).cause(error))?;
+            exec::start(&mut channel, command).await?;
+            let end = exec::hear(channel, None, u64::MAX, std::future::pending(), None).await?;
+            connection.close().await;
+            Ok::<End, Refusal>(end)
+        };
+        let confirmed = matches!(tokio::time::timeout(LOOK, look).await, Ok(Ok(End::Code(command::GONE))));
+        End::Stopped { confirmed, why: Why::Told(Code::Unresolved) }
+    }
+
+    /// A file, over SFTP.
+    async fn file(&self, file: &FileWork, is_preview: bool) -> Result<Done, Failed> {
+        let work = self.file_work(file, is_preview);
+        tokio::pin!(work);
+        let stop = told_to_stop(self.call, &self.host.clock);
+        let code = tokio::select! {
+            outcome = &mut work => return outcome.map_err(|refusal| {
+                let stopped = (refusal.code() == Code::Unresolved).then_some(false);
+                Failed { stopped, ..refusal.into() }
+            }),
+            code = stop => code,
+        };
+        if file.reads() || is_preview {
+            return Err(Failed { stopped: Some(true), ..Refusal::new(code).into() });
+        }
+        // A change is a few steps: they are let come to their end rather than left in the middle.
+        match tokio::time::timeout(LOOK, work).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(refusal)) if refusal.code() != Code::Unresolved => Err(refusal.into()),
+            _ => Err(Failed {
+                stopped: Some(false),
+                ..Refusal::new(Code::Unresolved).detail("the change was under way when it was to stop").into()
+            }),
+        }
+    }
+
+    async fn file_work(&self, file: &FileWork, is_preview: bool) -> Result<Done, Refusal> {
+        let (connection, channel) = self.channel(Scope::Command(ONLY_FILES.to_owned())).await?;
+        let no = |error: russh::Error| Refusal::new(Code::NotInstalled).detail("SFTP, on this host or for this account").cause(error);
+        let mut channel = channel;
+        channel.request_subsystem(true, "sftp").await.map_err(no)?;
+        if !matches!(channel.wait().await, Some(russh::ChannelMsg::Success | russh::ChannelMsg::WindowAdjusted { .. })) {
+            return Err(Refusal::new(Code::NotInstalled).detail("SFTP, on this host or for this account"));
+        }
+        let seconds = self.call.limits.timeout.as_secs().max(1);
+        let config = Config { max_packet_len: PACKET_MAX_BYTES, request_timeout_secs: seconds, ..Config::default() };
+        let session = RawSftpSession::new_with_config(channel.into_stream(), config);
+        session.init().await.map_err(|error| Refusal::new(Code::NotInstalled).detail("SFTP that works, on this host").cause(error))?;
+        let files = files::Files { session, file, call: self.call.facts.id.to_string() };
+        let bound: Option<&Bound> = self.permit.bound();
+        let outcome = if is_preview { files.preview().await } else { files.perform(bound).await };
+        drop(files.session.close_session());
+        if self.is_own() {
+            connection.close().await;
+        }
+        let (pieces, done) = outcome?;
+        for piece in pieces {
+            self.put(piece).await?;
+        }
+        Ok(done)
+    }
+}
+
+fn elapsed(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A command as the recording has it.
+fn shown(command: &Command) -> String {
+    match command {
+        Command::Argv(argv) => argv.iter().map(|word| command::readable(word)).collect::<Vec<_>>().join(" "),
+        Command::Shell { text, .. } => text.clone(),
+    }
+}

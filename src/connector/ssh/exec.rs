@@ -1,0 +1,142 @@
+//! One program over one channel: what it writes comes as it is written, bounded; how it ends is what the host says of it, and nothing else.
+//!
+//! A stop closes the program's lifeline, which the supervisor on the host watches; whether everything of it is gone is what the supervisor ends with. Where
+//! the connection itself was lost, another one asks. What was not confirmed is told as not confirmed.
+
+use std::time::Duration;
+
+use russh::client::Msg;
+use russh::{Channel, ChannelMsg, Sig};
+
+use crate::connector::ssh::command::GONE;
+use crate::connector::{Out, send};
+use crate::mask::Piece;
+use crate::refusal::{Code, Refusal};
+
+/// How long a host may be silent once a program has ended, before the rest of what it wrote is given up.
+const SILENCE: Duration = Duration::from_secs(2);
+/// How long a program that is to stop may take: the supervisor asks for two seconds, and takes two more.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// How a program ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// With this code.
+    Code(u32),
+    /// By this signal.
+    Signal(String),
+    /// It was stopped; whether all of it is gone, as the host says.
+    Stopped { confirmed: bool, why: Why },
+    /// The connection was lost; nothing is known.
+    Lost,
+}
+
+/// Why a program was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Its time was over, its caller gone, or what was lent taken back.
+    Told(Code),
+    /// It wrote more than it may.
+    TooMuch,
+}
+
+/// Keeps what fits.
+struct Meter {
+    left: u64,
+}
+
+fn unheard(error: russh::Error) -> Refusal {
+    Refusal::new(Code::TargetUnreachable).detail("the host does not take the command").cause(error)
+}
+
+/// Starts a command on a channel. Nothing has run before this succeeds.
+///
+/// # Errors
+/// `target.unreachable`, `target.refused`.
+pub(super) async fn start(channel: &mut Channel<Msg>, command: String) -> Result<(), Refusal> {
+    channel.exec(true, command).await.map_err(unheard)?;
+    loop {
+        match channel.wait().await {
+            Some(ChannelMsg::Success) => return Ok(()),
+            Some(ChannelMsg::Failure) => {
+                return Err(Refusal::new(Code::TargetRefused).detail("the host starts no command for this account"));
+            }
+            Some(ChannelMsg::WindowAdjusted { .. }) => {}
+            _ => return Err(Refusal::new(Code::TargetUnreachable).detail("the host ended the channel before the command was started")),
+        }
+    }
+}
+
+/// Hears a program to its end. What is kept of its streams goes to `tell`; `stop` says when it must end.
+pub(super) async fn hear(
+    mut channel: Channel<Msg>,
+    input: Option<Vec<u8>>,
+    limit: u64,
+    stop: impl Future<Output = Code>,
+    tell: Option<&Out>,
+) -> Result<End, Refusal> {
+    tokio::pin!(stop);
+    let mut meter = Meter { left: limit };
+    let mut stopping: Option<(Why, std::pin::Pin<Box<tokio::time::Sleep>>)> = None;
+    let mut ended: Option<End> = None;
+    if let Some(input) = input {
+        // A program that has ended does not read; how it ended comes below.
+        drop(tokio::time::timeout(GRACE, channel.data_bytes(input)).await);
+    }
+    loop {
+        let message = tokio::select! {
+            message = channel.wait() => message,
+            code = &mut stop, if stopping.is_none() && ended.is_none() => {
+                drop(channel.eof().await);
+                stopping = Some((Why::Told(code), Box::pin(tokio::time::sleep(GRACE))));
+                continue;
+            }
+            () = async { if let Some((_, over)) = &mut stopping { over.await } }, if stopping.is_some() => break,
+            // Whatever still holds its streams when it has ended is not waited for once it is silent.
+            () = tokio::time::sleep(SILENCE), if ended.is_some() => break,
+        };
+        let (is_err, data) = match message {
+            Some(ChannelMsg::Data { data }) => (false, data),
+            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => (true, data),
+            Some(ChannelMsg::ExitStatus { exit_status }) => {
+                ended.get_or_insert(End::Code(exit_status));
+                continue;
+            }
+            Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
+                ended.get_or_insert(End::Signal(named(&signal_name)));
+                continue;
+            }
+            Some(ChannelMsg::Eof) if ended.is_some() => break,
+            Some(ChannelMsg::Close) | None => break,
+            Some(_) => continue,
+        };
+        if stopping.is_some() {
+            continue;
+        }
+        let fits = usize::try_from(meter.left).unwrap_or(usize::MAX).min(data.len());
+        meter.left -= fits as u64;
+        if let Some(out) = tell {
+            let piece = Piece::Wrote { is_err, bytes: data.get(..fits).unwrap_or_default().to_vec() };
+            send(out, piece).await.map_err(|failed| failed.refusal)?;
+        }
+        if fits < data.len() {
+            drop(channel.eof().await);
+            stopping = Some((Why::TooMuch, Box::pin(tokio::time::sleep(GRACE))));
+        }
+    }
+    drop(channel.close().await);
+    Ok(match (stopping, ended) {
+        (None, Some(end)) => end,
+        (None, None) => End::Lost,
+        (Some((why, _)), Some(end)) => End::Stopped { confirmed: end == End::Code(GONE) || !matches!(end, End::Code(255)), why },
+        (Some((why, _)), None) => End::Stopped { confirmed: false, why },
+    })
+}
+
+/// A signal as POSIX calls it, without `SIG`.
+fn named(signal: &Sig) -> String {
+    match signal {
+        Sig::Custom(name) => name.chars().filter(char::is_ascii_alphanumeric).take(16).collect(),
+        known => format!("{known:?}"),
+    }
+}

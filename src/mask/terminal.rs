@@ -1,0 +1,307 @@
+//! What a program writes and what a file holds: streams of bytes that come in pieces of any size, of which a secret may lie across two.
+//!
+//! The answer is masked as a whole, once the program has ended. The recording cannot wait for that: it is written down as it grows, up to the last line
+//! that is whole, each part masked with what stands before it. Both streams are read together as well, in the order in which they came: half of a
+//! card's number in each is a card's number. What is no text is told by its length.
+
+use serde_json::{Value, json};
+
+use crate::mask::apply::{Masked, MaskedPiece, Piece};
+use crate::mask::report::MaskReport;
+use crate::mask::{detect, said};
+
+/// Bytes before a part that are looked at with it.
+const CONTEXT_BYTES: usize = 32 * 1024;
+/// Bytes at the end of what came that are not written down yet: what they belong to may be still to come.
+const HELD_BYTES: usize = 256;
+/// The longest line that is held back whole.
+const LINE_MAX_BYTES: usize = 16 * 1024;
+
+/// A stream of bytes, read as text.
+#[derive(Default)]
+pub(super) struct Stream {
+    raw: String,
+    /// The beginning of a character whose end is to come.
+    begun: Vec<u8>,
+    /// Up to where it was written down.
+    written: usize,
+    bytes: usize,
+    /// Bytes that are of no character.
+    odd: usize,
+    has_nul: bool,
+}
+
+/// Of so many bytes one may be of no character before a stream is taken for something else than text.
+const ODD_SHARE: usize = 10;
+
+/// A program's two streams, and the recording of them.
+#[derive(Default)]
+pub(super) struct Terminal {
+    out: Stream,
+    err: Stream,
+    /// Which stream had how many bytes, in the order in which they came.
+    turns: Vec<(bool, usize)>,
+    header: Option<Value>,
+    /// When something was last written down, in milliseconds.
+    at: u64,
+}
+
+/// As many turns of the two streams are looked at together.
+const TURNS_MAX: usize = 4_096;
+
+impl Stream {
+    fn push(&mut self, bytes: &[u8]) -> usize {
+        let before = self.raw.len();
+        self.bytes += bytes.len();
+        self.begun.extend_from_slice(bytes);
+        loop {
+            match std::str::from_utf8(&self.begun) {
+                Ok(text) => {
+                    self.raw.push_str(text);
+                    self.begun.clear();
+                    break;
+                }
+                Err(error) => {
+                    let (valid, rest) = self.begun.split_at(error.valid_up_to());
+                    self.raw.push_str(std::str::from_utf8(valid).unwrap_or_default());
+                    let rest = match error.error_len() {
+                        None => rest.to_vec(),
+                        Some(length) => {
+                            self.odd += length;
+                            self.raw.push(char::REPLACEMENT_CHARACTER);
+                            rest.get(length..).unwrap_or_default().to_vec()
+                        }
+                    };
+                    let is_done = error.error_len().is_none();
+                    self.begun = rest;
+                    if is_done {
+                        break;
+                    }
+                }
+            }
+        }
+        self.has_nul = self.has_nul || self.raw.get(before..).is_some_and(|new| new.contains('\0'));
+        self.raw.len() - before
+    }
+
+    const fn is_binary(&self) -> bool {
+        self.has_nul || self.odd * ODD_SHARE > self.bytes
+    }
+
+    /// Up to where it may be written down: whole lines, but for the last few bytes.
+    fn safe(&self) -> usize {
+        let end = self.raw.floor_char_boundary(self.raw.len().saturating_sub(HELD_BYTES));
+        let line = self.raw.get(..end).and_then(|text| text.rfind('\n')).map_or(0, |at| at + 1);
+        if end.saturating_sub(line.max(self.written)) > LINE_MAX_BYTES { end } else { line }
+    }
+
+    /// What has come since, masked with what stands before it.
+    fn advance(&mut self, to: usize) -> String {
+        let (from, to) = (self.written, to.max(self.written));
+        self.written = to;
+        if self.is_binary() || from == to {
+            return String::new();
+        }
+        between(&self.raw, from, to, &mut MaskReport::default())
+    }
+
+    fn whole(&self, edits: &[(usize, usize, &'static str)], report: &mut MaskReport, path: &str) -> String {
+        if self.is_binary() {
+            return described(self.bytes);
+        }
+        let (mut text, mut from) = (String::with_capacity(self.raw.len()), 0);
+        for (start, end, kind) in edits {
+            text.push_str(self.raw.get(from..*start).unwrap_or_default());
+            text.push_str(&format!("[redacted:{kind}]"));
+            report.count(path, &format!("content:{kind}"));
+            from = *end;
+        }
+        text.push_str(self.raw.get(from..).unwrap_or_default());
+        said(report, path, &text)
+    }
+}
+
+fn described(bytes: usize) -> String {
+    format!("({bytes} bytes that are no text, not shown)")
+}
+
+/// A part of a text, masked with what stands before it: the masked whole without what the masked beginning has in common with it.
+fn between(text: &str, from: usize, to: usize, report: &mut MaskReport) -> String {
+    let mut begin = text.floor_char_boundary(from.saturating_sub(CONTEXT_BYTES));
+    if begin > 0 {
+        begin += text.get(begin..from).and_then(|context| context.find('\n')).map_or(0, |at| at + 1);
+    }
+    let before = said(&mut MaskReport::default(), "", text.get(begin..from).unwrap_or_default());
+    let whole = said(report, "/content", text.get(begin..to).unwrap_or_default());
+    let common = before.bytes().zip(whole.bytes()).take_while(|(one, other)| one == other).count();
+    whole.get(whole.floor_char_boundary(common)..).unwrap_or_default().to_owned()
+}
+
+impl Terminal {
+    /// Finds that lie across the two streams, as stretches of each.
+    fn across(&self) -> [Vec<(usize, usize, &'static str)>; 2] {
+        let mut edits = [Vec::new(), Vec::new()];
+        if self.out.raw.is_empty() || self.err.raw.is_empty() || self.turns.len() > TURNS_MAX {
+            return edits;
+        }
+        let (mut both, mut parts, mut at) = (String::new(), Vec::new(), [0, 0]);
+        for (is_err, length) in &self.turns {
+            let (stream, place) = if *is_err { (&self.err, &mut at[1]) } else { (&self.out, &mut at[0]) };
+            let text = stream.raw.get(*place..*place + length).unwrap_or_default();
+            parts.push((both.len(), text.len(), *is_err, *place));
+            both.push_str(text);
+            *place += length;
+        }
+        for hit in detect::find(&both) {
+            let covered: Vec<_> = parts.iter().filter(|(from, length, ..)| *from < hit.end && from + length > hit.start).collect();
+            if !covered.windows(2).any(|pair| matches!(pair, [one, other] if one.2 != other.2)) {
+                continue;
+            }
+            for (from, length, is_err, place) in covered {
+                let (start, end) = (hit.start.max(*from) - from, hit.end.min(from + length) - from);
+                let [out, err] = &mut edits;
+                (if *is_err { err } else { out }).push((place + start, place + end, hit.kind));
+            }
+        }
+        edits
+    }
+
+    fn lines(&mut self, at: u64, exit: Option<&Value>) -> String {
+        let ends = exit.is_some();
+        let mut lines = String::new();
+        if let Some(header) = self.header.take() {
+            lines.push_str(&header.to_string());
+            lines.push('\n');
+        }
+        let mut passed = at.saturating_sub(self.at);
+        for stream in [&mut self.out, &mut self.err] {
+            let to = if ends { stream.raw.len() } else { stream.safe() };
+            let mut text = stream.advance(to);
+            if ends && stream.is_binary() {
+                text = described(stream.bytes);
+            }
+            if !text.is_empty() {
+                // A terminal goes to the beginning of a line by itself only if it is told to.
+                let text = text.replace("\r\n", "\n").replace('\n', "\r\n");
+                lines.push_str(&json!([seconds(passed), "o", text]).to_string());
+                lines.push('\n');
+                passed = 0;
+            }
+        }
+        if let Some(exit) = exit {
+            lines.push_str(&json!([seconds(passed), "x", exit]).to_string());
+            lines.push('\n');
+        }
+        if !lines.is_empty() {
+            self.at = at;
+        }
+        lines
+    }
+}
+
+fn both_streams(out: &str, err: &str) -> Value {
+    json!({ "stdout": out, "stderr": err })
+}
+
+fn seconds(ms: u64) -> f64 {
+    f64::from(u32::try_from(ms).unwrap_or(u32::MAX)) / 1_000.0
+}
+
+impl Masked {
+    /// What a program writes is gathered, and told when there is something to tell.
+    pub(super) fn quiet(&mut self, piece: Option<Piece>) -> Option<MaskedPiece> {
+        match piece {
+            Some(Piece::Began { command, timestamp }) => {
+                self.began(&command, timestamp);
+                None
+            }
+            Some(Piece::Wrote { is_err, bytes }) => {
+                self.wrote(is_err, &bytes);
+                None
+            }
+            Some(Piece::Ticked { at }) => self.ticked(at),
+            Some(Piece::Ran { document, exit, at }) => self.ran(document, &exit, at, both_streams),
+            Some(Piece::Said { document, exit, at, telling }) => {
+                let is_good = exit == 0;
+                self.ran(document, &exit, at, if is_good { telling } else { both_streams })
+            }
+            piece => Some(self.piece(piece)),
+        }
+    }
+
+    /// A program has begun: what the recording says of it.
+    fn began(&mut self, command: &str, timestamp: i64) {
+        let command = said(&mut MaskReport::default(), "", command);
+        let header = json!({ "version": 3, "term": { "cols": 120, "rows": 40 }, "timestamp": timestamp, "command": command });
+        self.terminal = Some(Terminal { header: Some(header), ..Terminal::default() });
+    }
+
+    fn wrote(&mut self, is_err: bool, bytes: &[u8]) {
+        let Some(terminal) = &mut self.terminal else { return };
+        let stream = if is_err { &mut terminal.err } else { &mut terminal.out };
+        let length = stream.push(bytes);
+        match terminal.turns.last_mut() {
+            Some((last, total)) if *last == is_err => *total += length,
+            _ => terminal.turns.push((is_err, length)),
+        }
+    }
+
+    /// A second has passed.
+    fn ticked(&mut self, at: u64) -> Option<MaskedPiece> {
+        let mut terminal = self.terminal.take()?;
+        let text = terminal.lines(at, None);
+        self.terminal = Some(terminal);
+        (!text.is_empty()).then_some(MaskedPiece::Recorded { text, is_last: false })
+    }
+
+    /// The end of the recording, if there is one.
+    pub(super) fn last_of_recording(&mut self, at: Option<u64>, exit: &Value) -> Option<MaskedPiece> {
+        let mut terminal = self.terminal.take()?;
+        let text = terminal.lines(at.unwrap_or(terminal.at), Some(exit));
+        self.terminal = Some(terminal);
+        Some(MaskedPiece::Recorded { text, is_last: true })
+    }
+
+    /// The end of a program: the last part of the recording, and after it what is told.
+    fn ran(&mut self, mut document: Value, exit: &Value, at: u64, telling: fn(&str, &str) -> Value) -> Option<MaskedPiece> {
+        let last = self.last_of_recording(Some(at), exit);
+        let (out, err) = self.streams();
+        if let (Some(members), Value::Object(more)) = (document.as_object_mut(), telling(&out, &err)) {
+            members.extend(more);
+        }
+        self.waiting = Some(MaskedPiece::Document(document));
+        last.or_else(|| self.waiting.take())
+    }
+
+    /// Both streams whole, as they are told.
+    fn streams(&mut self) -> (String, String) {
+        let Some(terminal) = self.terminal.take() else { return Default::default() };
+        let [out, err] = terminal.across();
+        (terminal.out.whole(&out, &mut self.report, "/stdout"), terminal.err.whole(&err, &mut self.report, "/stderr"))
+    }
+
+    /// What a file holds, masked with what stands before it.
+    pub(super) fn content(&mut self, before: &[u8], content: &[u8], base64: bool) -> Value {
+        use base64::Engine as _;
+        let encoded = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+        let whole = [before, content].concat();
+        let mut stream = Stream::default();
+        // A part may begin and end within a character.
+        let inner = whole.iter().take(3).take_while(|b| (0x80..0xC0).contains(*b)).count();
+        stream.push(whole.get(inner..).unwrap_or_default());
+        if stream.is_binary() {
+            let lossy = String::from_utf8_lossy(&whole);
+            let is_clean = detect::find(&lossy).is_empty();
+            return match base64 && is_clean {
+                true => json!({ "content": encoded(content), "encoding": "base64" }),
+                false => json!({ "content": described(content.len()), "encoding": "none" }),
+            };
+        }
+        let from = stream.raw.floor_char_boundary(before.len().saturating_sub(inner).min(stream.raw.len()));
+        let text = between(&stream.raw, from, stream.raw.len(), &mut self.report);
+        match base64 {
+            true => json!({ "content": encoded(text.as_bytes()), "encoding": "base64" }),
+            false => json!({ "content": text, "encoding": "utf8" }),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Places of a host where reading or writing is more than that: devices, the kernel's files, and files that say who is trusted and what runs.
+
+/// Paths that swallow or pass on what is written.
+pub(super) fn is_null(path: &str) -> bool {
+    matches!(path, "/dev/null" | "/dev/stdout" | "/dev/stderr" | "/dev/stdin")
+}
+
+/// Where the host keeps its programs, its configuration and its devices.
+const SYSTEM: &[&str] = &["bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "sys", "usr"];
+/// Below these directories files are run or obeyed.
+const OBEYED: &[&str] = &["cron", "crontabs", "systemd", "sudo", "polkit-1", "dpkg", "atjobs"];
+
+/// The parts of a path, with `.` and `..` worked out. What leads above the start begins at the root: nobody knows how deep the start is.
+fn parts(path: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            _ => parts.push(part),
+        }
+    }
+    parts
+}
+
+fn has_pattern(part: &str) -> bool {
+    part.contains(['*', '?', '['])
+}
+
+/// Why opening this path is of the highest risk, if it is.
+pub(super) fn fenced(path: &str, pattern: bool, writes: bool) -> Option<&'static str> {
+    let parts = parts(path);
+    // `dev` and `proc` count without a root too: the directory of a login may be the root.
+    let rooted = matches!(parts.first(), Some(&("dev" | "proc"))) || path.starts_with('/') || path.split('/').any(|part| part == "..");
+    let (first, last) = (parts.first().copied().unwrap_or(""), parts.last().copied().unwrap_or(""));
+    let wild = |part: &str| pattern && has_pattern(part);
+    if rooted && pattern && (first.is_empty() || has_pattern(first)) {
+        return Some("the pattern may match anything of the host:");
+    }
+    if rooted && first == "dev" {
+        return Some("opens a device:");
+    }
+    // A pattern without its signs is what `find` finds below a directory.
+    let below = pattern && !has_pattern(path);
+    let leads_out = parts.iter().any(|part| matches!(*part, "root" | "cwd" | "fd" | "exe" | "map_files"));
+    if rooted && first == "proc" && (matches!(last, "mem" | "kcore" | "kmem" | "kpagecount") || wild(last) || below || leads_out) {
+        return Some("opens the memory or the files of a process:");
+    }
+    if !writes {
+        return None;
+    }
+    if rooted && (first.is_empty() || SYSTEM.contains(&first)) {
+        return Some("changes what belongs to the system:");
+    }
+    if parts.iter().any(|part| OBEYED.contains(part) && rooted) {
+        return Some("changes what is run or obeyed:");
+    }
+    if parts.iter().any(|part| part.starts_with('.')) {
+        return Some("changes a hidden file, which may be run or obeyed:");
+    }
+    None
+}

@@ -1,0 +1,281 @@
+//! Which host it is, as whom the broker comes, and which connection it was: host keys and authorities, bastions, certificates, agents, shared logins,
+//! connections that reads share and that end with what was lent.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use countersign::connector::{Endpoint, HostBounds, HostPlace, Route, Trust};
+use countersign::credential::Access;
+use countersign::credential::host::{Authority, HostAccess, Shared};
+use countersign::credential::secret::Reference;
+use serde_json::{Value, json};
+
+use crate::harness::sshd::{Sshd, With, account};
+use crate::harness::{Agent, Wish, World, code, target};
+use crate::kube::{agent, approved};
+use crate::ssh::{POLICIES, ran, wish, world};
+
+fn accepted(sshd: &Sshd) -> Vec<String> {
+    sshd.log().lines().filter(|line| line.contains("Accepted publickey")).map(ToOwned::to_owned).collect()
+}
+
+async fn id_of(world: &World) -> Value {
+    ran(&agent(world), &["id", "-un"]).await
+}
+
+/// A world whose host is reached this way.
+async fn world_by(sshd: &Sshd, route: Route) -> World {
+    World::with_targets(wish(), |issuer| vec![sshd.target_of("web", route, HostBounds::default(), issuer)]).await
+}
+
+#[tokio::test]
+async fn a_host_is_known_by_its_key_its_authority_or_a_pin_and_by_nothing_else() {
+    let sshd = Sshd::with(With { host_certificate: true, ..With::default() });
+    let other = Sshd::start();
+    let fingerprint = |file: &str| {
+        let output = Command::new("ssh-keygen").args(["-l", "-f", sshd.folder().join(file).to_str().unwrap()]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().split(' ').nth(1).unwrap().to_owned()
+    };
+    let hashed = {
+        let file = sshd.folder().join("hashed");
+        std::fs::write(&file, sshd.known_line()).unwrap();
+        assert!(
+            Command::new("ssh-keygen")
+                .arg("-H")
+                .arg("-f")
+                .arg(&file)
+                .stderr(Stdio::null())
+                .stdout(Stdio::null())
+                .status()
+                .unwrap()
+                .success()
+        );
+        std::fs::read_to_string(&file).unwrap()
+    };
+    assert!(hashed.starts_with("|1|"), "{hashed}");
+    let foreign_ca = sshd.authority_line().replace(
+        std::fs::read_to_string(sshd.folder().join("host_ca.pub")).unwrap().trim(),
+        std::fs::read_to_string(other.folder().join("ca.pub")).unwrap().trim(),
+    );
+    let other_name = sshd.authority_line().replace("127.0.0.1,[127.0.0.1]:*", "example.com");
+    let other_port = sshd.known_line().replace(&format!("]:{}", sshd.port), "]:22");
+    let wrong = other.known_line().replace(&format!("]:{}", other.port), &format!("]:{}", sshd.port));
+    for (known, expected) in [
+        (sshd.known_line(), "ok"),
+        (hashed, "ok"),
+        (sshd.authority_line(), "ok"),
+        (format!("# a comment\n\n{}", sshd.authority_line()), "ok"),
+        (String::new(), "target.host_key_unknown"),
+        (other_port, "target.host_key_unknown"),
+        (wrong, "target.host_key_changed"),
+        (foreign_ca, "target.host_key_unknown"),
+        (other_name, "target.host_key_unknown"),
+        (format!("{}\n@revoked * {}", sshd.known_line(), sshd.known_line().split_once(' ').unwrap().1), "target.host_key_changed"),
+        (
+            format!("{}\n@revoked * {}", sshd.authority_line(), sshd.authority_line().splitn(3, ' ').nth(2).unwrap()),
+            "target.host_key_changed",
+        ),
+    ] {
+        let world = world_by(&sshd, sshd.route(&known)).await;
+        let answer = id_of(&world).await;
+        let told = if answer["status"] == "ok" { "ok" } else { code(&answer) };
+        assert_eq!(told, expected, "{known}: {answer}");
+        if expected == "target.host_key_unknown" {
+            let message = answer["error"]["message"].as_str().unwrap();
+            assert!(message.contains("SHA256:") && message.contains(&format!("[127.0.0.1]:{} ssh-ed25519 ", sshd.port)), "{message}");
+        }
+    }
+    for (pin, expected) in [(fingerprint("host.pub"), "ok"), (fingerprint("ca.pub"), "target.host_key_changed")] {
+        let route = Route { trust: Trust { pinned: vec![pin], ..Trust::default() }, ..sshd.route("") };
+        let answer = id_of(&world_by(&sshd, route).await).await;
+        assert_eq!(if answer["status"] == "ok" { "ok" } else { code(&answer) }, expected, "{answer}");
+    }
+    // Nobody was let in under a key that is not known.
+    assert_eq!(accepted(&sshd).len(), 5, "{:?}", accepted(&sshd));
+}
+
+#[tokio::test]
+async fn a_certificate_of_a_host_that_is_not_of_this_host_or_not_of_now_is_refused() {
+    for (names, validity) in [("example.com", "-1m:+1h"), ("127.0.0.1", "-2h:-1h")] {
+        let sshd = Sshd::with(With { host_certificate: true, ..With::default() });
+        let path = |name: &str| sshd.folder().join(name).to_str().unwrap().to_owned();
+        let sign = ["-q", "-s", &path("host_ca"), "-I", "host", "-h", "-n", names, "-V", validity, &path("host.pub")];
+        assert!(Command::new("ssh-keygen").args(sign).status().unwrap().success());
+        let reload = std::fs::read_to_string(path("pid")).unwrap();
+        assert!(Command::new("kill").args(["-HUP", reload.trim()]).status().unwrap().success());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let world = world_by(&sshd, sshd.route(&sshd.authority_line())).await;
+        assert_eq!(code(&id_of(&world).await), "target.host_key_changed", "{names} {validity}");
+    }
+}
+
+#[tokio::test]
+async fn through_a_bastion_each_hop_is_verified_under_its_own_name() {
+    let (bastion, inner) = (Sshd::with(With { config: "AllowTcpForwarding yes\n".to_owned(), ..With::default() }), Sshd::start());
+    // Both trust one authority, as the hosts of one company do.
+    let shared = |issuer: &str, known: String| {
+        let mut route = inner.route(&known);
+        route.through = vec![HostPlace { host: "127.0.0.1".to_owned(), port: bastion.port }];
+        inner.target_of("web", route, HostBounds::default(), issuer)
+    };
+    let ca = std::fs::read_to_string(inner.folder().join("ca.pub")).unwrap();
+    std::fs::write(bastion.folder().join("ca.pub"), ca).unwrap();
+    let both = format!("{}{}", bastion.known_line(), inner.known_line());
+    let world = World::with_targets(wish(), |issuer| vec![shared(issuer, both)]).await;
+    let answer = id_of(&world).await;
+    assert_eq!(answer["result"]["stdout"], format!("{}\n", account()), "{answer} {}", bastion.log());
+    let seen = [accepted(&bastion), accepted(&inner)];
+    assert!(seen.iter().all(|lines| lines.len() == 1 && lines[0].contains("human=alice agent=demo-agent")), "{seen:?}");
+    let (_, changed) = approved(&world, &agent(&world), "ssh_exec", json!({"target": "web", "argv": ["sh", "-c", "eval :; echo x"]})).await;
+    let named = format!("call={} ", changed["call_id"].as_str().unwrap());
+    assert!(accepted(&bastion)[1].contains(&named) && accepted(&inner)[1].contains(&named), "{changed}");
+    // What opens the bastion runs nothing there.
+    assert!(!bastion.log().contains("Starting session"), "{}", bastion.log());
+    // The bastion's key does not speak for the host behind it, nor the other way round.
+    let key = |line: &str| line.split_once(' ').unwrap().1.to_owned();
+    for known in [
+        format!("{}[127.0.0.1]:{} {}", bastion.known_line(), inner.port, key(&bastion.known_line())),
+        format!("[127.0.0.1]:{} {}{}", bastion.port, key(&inner.known_line()), inner.known_line()),
+    ] {
+        let world = World::with_targets(wish(), |issuer| vec![shared(issuer, known)]).await;
+        assert_eq!(code(&id_of(&world).await), "target.host_key_changed");
+    }
+    let world = World::with_targets(wish(), |issuer| vec![shared(issuer, bastion.known_line())]).await;
+    assert_eq!(code(&id_of(&world).await), "target.host_key_unknown");
+}
+
+#[tokio::test]
+async fn who_is_no_principal_of_the_account_is_not_let_in_and_the_record_says_so() {
+    let sshd = Sshd::with(With { principals: vec!["bob".to_owned()], ..With::default() });
+    let world = world(&sshd, &[]).await;
+    let answer = id_of(&world).await;
+    assert_eq!(code(&answer), "target.refused", "{answer}");
+    assert!(sshd.log().contains("Certificate does not contain an authorized principal"), "{}", sshd.log());
+    let bobs = world.agent_of("bob", "demo-agent", &[], "mcp:read");
+    assert_eq!(ran(&bobs, &["id", "-un"]).await["status"], "ok");
+    let stranger = world.agent_of("carol", "demo-agent", &[], "mcp:read");
+    assert_eq!(code(&ran(&stranger, &["id", "-un"]).await), "target.refused");
+    assert!(!sshd.log().contains("human=carol"));
+    world.verify();
+}
+
+#[tokio::test]
+async fn an_agent_may_hold_the_authoritys_key() {
+    let sshd = Sshd::start();
+    let socket = sshd.folder().join("agent.sock");
+    let mut keeper = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+    for _ in 0..100 {
+        if socket.exists() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let add = Command::new("ssh-add").arg(sshd.folder().join("ca")).env("SSH_AUTH_SOCK", &socket).stderr(Stdio::null()).status().unwrap();
+    assert!(add.success());
+    let public = std::fs::read_to_string(sshd.folder().join("ca.pub")).unwrap().trim().to_owned();
+    let by_agent = |issuer: &str| {
+        let HostAccess::Certificate { principals, account, lifetime, .. } = sshd.access(issuer) else { panic!("not by certificate") };
+        let authority = Authority::Agent { socket: socket.clone(), public: public.clone() };
+        let endpoint = Endpoint::Ssh { route: sshd.route(&sshd.known_line()), bounds: HostBounds::default() };
+        target("web", endpoint, Access::Host(HostAccess::Certificate { authority, principals, account, lifetime }))
+    };
+    let world = World::with_targets(wish(), |issuer| vec![by_agent(issuer)]).await;
+    let answer = id_of(&world).await;
+    assert_eq!(answer["status"], "ok", "{answer}");
+    keeper.kill().unwrap();
+    keeper.wait().unwrap();
+    let (_, answer) = approved(&world, &agent(&world), "ssh_exec", json!({"target": "web", "argv": ["sh", "-c", "eval :"]})).await;
+    assert_eq!(code(&answer), "target.no_credential", "{answer}");
+    world.verify();
+}
+
+#[tokio::test]
+async fn a_shared_key_works_and_is_recorded_as_shared() {
+    let sshd = Sshd::start();
+    let keys = sshd.folder().join("authorized");
+    std::fs::copy(sshd.folder().join("ca.pub"), &keys).unwrap();
+    let config = std::fs::read_to_string(sshd.folder().join("sshd_config")).unwrap();
+    std::fs::write(
+        sshd.folder().join("sshd_config"),
+        config.replace("AuthorizedKeysFile none", &format!("AuthorizedKeysFile {}", keys.display())),
+    )
+    .unwrap();
+    let pid = std::fs::read_to_string(sshd.folder().join("pid")).unwrap();
+    assert!(Command::new("kill").args(["-HUP", pid.trim()]).status().unwrap().success());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let access = HostAccess::Shared { account: account(), by: Shared::Key(Reference::parse("file:ca", sshd.folder()).unwrap()) };
+    let endpoint = Endpoint::Ssh { route: sshd.route(&sshd.known_line()), bounds: HostBounds::default() };
+    let world = World::with_targets(wish(), |_| vec![target("web", endpoint, Access::Host(access))]).await;
+    let answer = id_of(&world).await;
+    assert_eq!(answer["status"], "ok", "{answer} {}", sshd.log());
+    let (_, whole) = world.approver().get(&format!("/audit/calls/{}", answer["call_id"].as_str().unwrap())).await;
+    assert_eq!(whole["entries"][1]["leaf"]["cred"]["form"], "shared_key", "{whole}");
+    assert_eq!(whole["entries"][1]["leaf"]["cred"]["serial"], Value::Null);
+    world.verify();
+}
+
+#[tokio::test]
+async fn reads_share_a_connection_that_ends_with_what_was_lent() {
+    let sshd = Sshd::start();
+    let manage = "@id(\"manage\") permit (principal in Team::\"approvers\", action == Action::\"manage\", resource);";
+    let wish = Wish { policies: format!("{POLICIES}{manage}"), ..wish() };
+    let world = World::with_targets(wish, |issuer| vec![sshd.target(&[], issuer)]).await;
+    let agent = agent(&world);
+    let call = |agent: &Agent| {
+        let agent = agent.clone();
+        async move { ran(&agent, &["true"]).await }
+    };
+    let answers = futures::future::join_all((0..8).map(|_| call(&agent))).await;
+    assert!(answers.iter().all(|answer| answer["status"] == "ok"), "{answers:?}");
+    assert_eq!(accepted(&sshd).len(), 1, "{:?}", accepted(&sshd));
+    // Another human, another agent, another token: each has its own.
+    let others = [
+        world.agent_of("bob", "demo-agent", &[], "mcp:read"),
+        world.agent_of("alice", "other-agent", &[], "mcp:read"),
+        crate::kube::agent(&world),
+    ];
+    for (index, other) in others.iter().enumerate() {
+        assert_eq!(ran(other, &["true"]).await["status"], "ok");
+        assert_eq!(accepted(&sshd).len(), index + 2, "{:?}", accepted(&sshd));
+    }
+    // A change has one of its own, and leaves the shared one alone.
+    approved(&world, &agent, "ssh_exec", json!({"target": "web", "argv": ["sh", "-c", "eval :"]})).await;
+    ran(&agent, &["true"]).await;
+    assert_eq!(accepted(&sshd).len(), 5);
+    // When the agent is suspended, its connections are closed; the others' stay.
+    let closed = || sshd.log().matches("Disconnected from user").count();
+    let before = closed();
+    let (status, answer) = post(&world, "/agents/state", json!({"agent": "demo-agent", "state": "suspended", "reason": "looks odd"})).await;
+    assert_eq!(status, 200, "{answer}");
+    for _ in 0..100 {
+        if closed() >= before + 3 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(closed(), before + 3, "{}", sshd.log());
+    assert_eq!(code(&ran(&agent, &["true"]).await), "identity.agent_suspended");
+    assert_eq!(ran(&others[1], &["true"]).await["status"], "ok");
+    assert_eq!(accepted(&sshd).len(), 5);
+    world.verify();
+}
+
+async fn post(world: &World, path: &str, body: Value) -> (u16, Value) {
+    let human = world.approver();
+    let response = human.http.post(format!("{}{path}", human.base)).bearer_auth(&human.token).json(&body).send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_connection_that_died_is_opened_anew() {
+    let sshd = Sshd::start();
+    let world = world(&sshd, &[]).await;
+    let agent = agent(&world);
+    assert_eq!(ran(&agent, &["true"]).await["status"], "ok");
+    for pid in sshd.children() {
+        drop(Command::new("kill").args(["-KILL", &pid.to_string()]).status());
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(ran(&agent, &["true"]).await["status"], "ok");
+    assert_eq!(accepted(&sshd).len(), 2);
+}

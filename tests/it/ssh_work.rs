@@ -1,0 +1,161 @@
+//! Long work, facts, units and signals on a real host, and the recording of all that ran.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::sshd::Sshd;
+use crate::harness::{World, code};
+use crate::kube::{agent, approved};
+use crate::ssh::{ran, world};
+
+async fn whole(world: &World, call: &Value) -> Value {
+    world.approver().get(&format!("/audit/calls/{}", call["call_id"].as_str().unwrap())).await.1
+}
+
+#[tokio::test]
+async fn a_job_outlives_its_call_and_is_read_listed_and_stopped_by_whoever_started_it() {
+    let sshd = Sshd::start();
+    let world = world(&sshd, &[]).await;
+    let agent = agent(&world);
+    let script = "for i in 1 2 3 4 5; do echo line $i; done; sleep 0.3; echo late; exit 4";
+    let (_, started) = approved(&world, &agent, "ssh_job_start", json!({"target": "web", "argv": ["sh", "-c", script]})).await;
+    let job = started["result"]["said"]["job"].as_str().unwrap_or_else(|| panic!("{started}")).to_owned();
+    assert_eq!(started["call_id"], job.as_str(), "a job is called as the call that started it");
+    let output = |since: u64, lines: u64| json!({"target": "web", "job_id": job, "since_line": since, "lines": lines});
+    let mut read = Value::Null;
+    for _ in 0..50 {
+        read = agent.call("ssh_job_output", output(0, 3)).await;
+        if read["result"]["state"] == "ended" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!((&read["result"]["exit_code"], &read["result"]["lines"]), (&json!(4), &json!(["line 1", "line 2", "line 3"])), "{read}");
+    let next = read["result"]["next_line"].as_u64().unwrap();
+    let rest = agent.call("ssh_job_output", output(next, 50)).await;
+    assert_eq!((&rest["result"]["lines"], &rest["result"]["total_lines"]), (&json!(["line 4", "line 5", "late"]), &json!(6)), "{rest}");
+
+    let (_, started) = approved(
+        &world,
+        &agent,
+        "ssh_job_start",
+        json!({"target": "web", "argv": ["sh", "-c", "trap '' TERM; sleep 81818; sleep 81818"], "max_runtime_s": 60}),
+    )
+    .await;
+    let long = started["result"]["said"]["job"].as_str().unwrap().to_owned();
+    let listed = agent.call("ssh_job_list", json!({"target": "web"})).await;
+    let state = |listed: &Value, id: &str| {
+        listed["result"]["jobs"].as_array().unwrap().iter().find(|job| job["job_id"] == id).map(|job| job["state"].clone())
+    };
+    assert_eq!((state(&listed, &job), state(&listed, &long)), (Some(json!("ended")), Some(json!("running"))), "{listed}");
+    // Nobody else's: another agent of the same human does not find it.
+    let other = world.agent_of("alice", "other-agent", &[], "mcp:read mcp:write mcp:admin");
+    assert_eq!(state(&other.call("ssh_job_list", json!({"target": "web"})).await, &long), None);
+    let (_, foreign) = approved(&world, &other, "ssh_job_stop", json!({"target": "web", "job_id": long})).await;
+    assert_eq!(foreign["result"]["exit_code"], 3, "{foreign}");
+    let (_, stopped) = approved(&world, &agent, "ssh_job_stop", json!({"target": "web", "job_id": long})).await;
+    assert_eq!(stopped["result"]["said"]["confirmed"], "yes", "{stopped}");
+    let left = std::process::Command::new("pgrep").args(["-f", "sleep 81818"]).output().unwrap();
+    assert!(left.stdout.is_empty());
+    let bad = agent.call("ssh_job_output", json!({"target": "web", "job_id": "../../../../etc/passwd-x-y-z"})).await;
+    assert_eq!(code(&bad), "request.invalid_arguments", "{bad}");
+    // A job's time is bounded on the host itself.
+    let (_, started) =
+        approved(&world, &agent, "ssh_job_start", json!({"target": "web", "argv": ["sleep", "81819"], "max_runtime_s": 1})).await;
+    assert_eq!(started["status"], "ok", "{started}");
+    tokio::time::sleep(Duration::from_millis(2_000)).await;
+    let left = std::process::Command::new("pgrep").args(["-f", "sleep 81819"]).output().unwrap();
+    assert!(left.stdout.is_empty());
+    world.verify();
+}
+
+#[tokio::test]
+async fn facts_of_a_host_are_its_own() {
+    let sshd = Sshd::start();
+    let world = world(&sshd, &[]).await;
+    let facts = agent(&world).call("ssh_facts", json!({"target": "web"})).await;
+    let result = &facts["result"];
+    let uname =
+        |flag: &str| String::from_utf8(std::process::Command::new("uname").arg(flag).output().unwrap().stdout).unwrap().trim().to_owned();
+    assert_eq!(result["kernel"], json!({"name": uname("-s"), "release": uname("-r"), "machine": uname("-m")}), "{facts}");
+    assert_eq!(result["hostname"], uname("-n"));
+    assert!(result["memory"]["total"].as_u64().unwrap() > 1 << 20 && result["cpus"].as_u64().unwrap() > 0, "{facts}");
+    assert!(result["disks"].as_array().unwrap().iter().any(|disk| disk["mount"] == "/"), "{facts}");
+    assert_eq!(result["load"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_signal_goes_to_one_process_and_a_unit_is_asked_of_systemd() {
+    let sshd = Sshd::start();
+    let world = world(&sshd, &[]).await;
+    let agent = agent(&world);
+    let (_, started) = approved(&world, &agent, "ssh_job_start", json!({"target": "web", "argv": ["sleep", "61616"]})).await;
+    assert_eq!(started["status"], "ok");
+    let found = agent.call("ssh_read", json!({"target": "web", "program": "pgrep", "args": ["-x", "-f", "sleep 61616"]})).await;
+    let pid: u64 = found["result"]["stdout"].as_str().unwrap().trim().parse().unwrap_or_else(|_| panic!("{found}"));
+    let (shown, sent) = approved(&world, &agent, "ssh_signal", json!({"target": "web", "pid": pid, "signal": "KILL"})).await;
+    assert_eq!(sent["result"]["said"]["sent"], "yes", "{sent}");
+    assert_eq!(shown["risk"], "destructive", "{shown}");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!std::path::Path::new(&format!("/proc/{pid}/stat")).exists());
+    // Where no systemd runs, systemctl itself says so; the call goes down the whole path all the same.
+    let status = agent.call("ssh_service", json!({"target": "web", "unit": "ssh.service", "action": "status"})).await;
+    let answered =
+        status["result"]["unit"]["Id"] == "ssh.service" || status["result"]["stderr"].as_str().is_some_and(|text| text.contains("systemd"));
+    assert!(status["status"] == "ok" && answered, "{status}");
+    let (shown, stopped) =
+        approved(&world, &agent, "ssh_service", json!({"target": "web", "unit": "no-such.service", "action": "stop"})).await;
+    assert_eq!(shown["risk"], "destructive", "{shown}");
+    assert_ne!(stopped["result"]["exit_code"], 0, "{stopped}");
+    for unit in ["-H root@x", "a b", "x;id", "", "$(id)"] {
+        let refused = agent.call("ssh_service", json!({"target": "web", "unit": unit, "action": "status"})).await;
+        assert_eq!(code(&refused), "request.invalid_arguments", "{unit}: {refused}");
+    }
+    world.verify();
+}
+
+#[tokio::test]
+async fn sudo_is_of_the_highest_risk_and_never_asks_for_a_password() {
+    let sshd = Sshd::start();
+    let world = world(&sshd, &[]).await;
+    let agent = agent(&world);
+    let (shown, answer) = approved(&world, &agent, "ssh_sudo", json!({"target": "web", "argv": ["id", "-un"]})).await;
+    assert_eq!((&shown["risk"], &shown["operation"]["run_as"]), (&json!("admin"), &json!("root")), "{shown}");
+    // The account has no such right, or the host no sudo: either is told as the program ended.
+    assert!(answer["status"] == "ok" && answer["result"]["exit_code"] != 0, "{answer}");
+    let refused = agent.call("ssh_sudo", json!({"target": "web", "argv": ["id"], "run_as": "-u root"})).await;
+    assert_eq!(code(&refused), "request.invalid_arguments", "{refused}");
+    world.verify();
+}
+
+#[tokio::test]
+async fn what_ran_is_recorded_masked_and_a_part_a_second() {
+    let sshd = Sshd::start();
+    let world = world(&sshd, &[]).await;
+    let agent = agent(&world);
+    let script =
+        "eval :; echo card 4111 1111 1111 1111; echo err >&2; sleep 1.3; echo password=hunter2hunter2; sleep 1.3; echo end; exit 5";
+    let (_, answer) = approved(&world, &agent, "ssh_exec", json!({"target": "web", "argv": ["sh", "-c", script]})).await;
+    assert_eq!(answer["result"]["exit_code"], 5, "{answer}");
+    assert!(!answer.to_string().contains("4111 1111") && !answer.to_string().contains("hunter2"), "{answer}");
+    assert!(!answer.to_string().contains("recording"), "{answer}");
+    let call = whole(&world, &answer).await;
+    let recording = call["payloads"]["recording"].as_str().unwrap_or_else(|| panic!("{call}"));
+    let lines: Vec<Value> = recording.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["version"], &lines[0]["term"]["cols"]), (&json!(3), &json!(120)), "{recording}");
+    assert!(lines[0]["command"].as_str().unwrap().starts_with("sh -c "), "{recording}");
+    assert!(lines[1..].iter().all(|event| event[0].is_f64() && event[1].is_string()), "{recording}");
+    assert_eq!((&lines.last().unwrap()[1], &lines.last().unwrap()[2]), (&json!("x"), &json!(5)), "{recording}");
+    let text: String = lines[1..].iter().filter(|event| event[1] == "o").map(|event| event[2].as_str().unwrap()).collect();
+    assert!(text.contains("end\r\n") && text.contains("err\r\n") && text.contains("[redacted:card]"), "{text}");
+    assert!(!recording.contains("4111 1111") && !recording.contains("hunter2hunter2"), "{recording}");
+    // A part of it was durable while the program still ran.
+    let kinds: Vec<&str> = call["entries"].as_array().unwrap().iter().map(|entry| entry["leaf"]["t"].as_str().unwrap()).collect();
+    assert!(kinds.contains(&"exec.progress") || recording.len() < 200, "{kinds:?}");
+    // A read is recorded too.
+    let read = ran(&agent, &["echo", "hello"]).await;
+    let call = whole(&world, &read).await;
+    assert!(call["payloads"]["recording"].as_str().unwrap().contains("hello\\r\\n"), "{call}");
+    world.verify();
+}
