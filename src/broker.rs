@@ -119,12 +119,20 @@ pub fn known_target(target: &Target) -> catalog::Target {
         Endpoint::MySql { database, .. } => (sql(Engine::MySql), Engine::MySql.as_str(), vec![database.to_lowercase()]),
         Endpoint::Kubernetes { debug_images, .. } => (TargetOf::Kube { debug_images: debug_images.clone() }, KUBERNETES, Vec::new()),
         Endpoint::Ssh { bounds, .. } => {
-            let HostBounds { roots, env, shell } = bounds.clone();
-            (TargetOf::Ssh { roots, env, shell }, SSH, Vec::new())
+            let HostBounds { roots, env, shell, groups } = bounds.clone();
+            (TargetOf::Ssh { roots, env, shell, groups }, SSH, Vec::new())
         }
     };
     let facts = TargetFacts { name: target.settings.name.clone(), engine, environment: target.environment.clone(), search_path };
     catalog::Target { facts, of }
+}
+
+/// The groups that a host is in, if any.
+fn groups_of(target: &Target) -> Option<(String, Vec<String>)> {
+    match &target.settings.endpoint {
+        Endpoint::Ssh { bounds, .. } if !bounds.groups.is_empty() => Some((target.settings.name.clone(), bounds.groups.clone())),
+        _ => None,
+    }
 }
 
 /// The policy's settings.
@@ -233,7 +241,8 @@ impl Broker {
         );
         let desk = Desk::new(ledger, recorder, clock.clone(), settings.approval.clone());
         let facts: Vec<TargetFacts> = settings.targets.iter().map(|target| known_target(target).facts).collect();
-        let locals = Locals { policy: Arc::clone(&policy), desk: desk.clone(), targets: facts, clock: clock.clone() };
+        let groups = settings.targets.iter().filter_map(groups_of).collect();
+        let locals = Locals { policy: Arc::clone(&policy), desk: desk.clone(), targets: facts, groups, clock: clock.clone() };
         let connectors =
             Connectors::new(settings.targets.into_iter().map(|target| target.settings).collect(), &ruled, settings.credentials, locals);
         let pipeline = Arc::new(Pipeline {

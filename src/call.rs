@@ -54,6 +54,8 @@ pub struct Facts {
     pub id: CallId,
     /// The call that this one is a preview of.
     pub parent: Option<CallId>,
+    /// The call that this one is a part of.
+    pub part_of: Option<CallId>,
     /// In whose name.
     pub delegation: Arc<Delegation>,
     /// The tool's name as it was asked for.
@@ -100,8 +102,16 @@ impl Request {
     pub fn new(delegation: Arc<Delegation>, tool: String, arguments: Map<String, Value>, origin: Origin, line: Line) -> Self {
         // The name is the caller's own text until a tool is found by it.
         let tool = tool.chars().filter(|c| !c.is_control()).take(Self::TOOL_NAME_MAX).collect();
-        let facts = Facts { id: CallId::mint(), parent: None, delegation, tool, arguments: Arc::new(arguments), origin };
+        let facts = Facts { id: CallId::mint(), parent: None, part_of: None, delegation, tool, arguments: Arc::new(arguments), origin };
         Self { facts, line }
+    }
+
+    /// A part of another call, in the same name: a call of its own, which is judged and recorded like any other.
+    #[must_use]
+    pub fn part_of(whole: &Facts, line: Line, tool: &'static str, arguments: Map<String, Value>) -> Self {
+        let mut request = Self::new(Arc::clone(&whole.delegation), tool.to_owned(), arguments, whole.origin.clone(), line);
+        request.facts.part_of = Some(whole.id.clone());
+        request
     }
 
     /// What every record of it needs.

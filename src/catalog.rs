@@ -24,6 +24,7 @@ use crate::call::{TargetFacts, ToolFacts};
 use crate::operation::Risk;
 use crate::operation::sql::Engine;
 
+use builtin::Builtin;
 pub use definition::{Declared, DeclaredFile, Problem};
 
 /// A target as the catalogue knows it.
@@ -58,6 +59,8 @@ pub enum TargetOf {
         env: Vec<String>,
         /// The shell that reads a caller's text, where that is allowed at all.
         shell: Option<String>,
+        /// Groups of hosts that it is in.
+        groups: Vec<String>,
     },
 }
 
@@ -145,7 +148,8 @@ impl Catalog {
         let mut problems = Vec::new();
         let targets: BTreeMap<String, Target> = targets.into_iter().map(|target| (target.facts.name.clone(), target)).collect();
         let mut tools = BTreeMap::new();
-        for builtin in builtin::all() {
+        let has_hosts = targets.values().any(|target| matches!(target.of, TargetOf::Ssh { .. }));
+        for builtin in builtin::all().filter(|builtin| has_hosts || *builtin != Builtin::MultiExec) {
             let listing = builtin.listing(targets.values());
             match Tool::new(listing, Action::Builtin(builtin), "") {
                 Ok(tool) => drop(tools.insert(tool.listing.name.clone(), tool)),

@@ -96,6 +96,8 @@ pub struct HostBounds {
     pub env: Vec<String>,
     /// The shell that reads a caller's text, where that is allowed at all.
     pub shell: Option<String>,
+    /// Groups of hosts that it is in.
+    pub groups: Vec<String>,
 }
 
 /// A target.
@@ -184,6 +186,20 @@ impl Connectors {
             slots.insert(settings.name, Slot { target, turns: Semaphore::new(settings.concurrency), patience: settings.connect_timeout });
         }
         Self { slots: Arc::new(slots), credentials: Arc::new(Credentials::new(access, credentials)), locals }
+    }
+
+    /// Spends a permit whose work was done by calls of their own: what came of them.
+    #[must_use]
+    pub fn tell(&self, permit: Permit, document: serde_json::Value) -> Unmasked {
+        let (out, unmasked) = Unmasked::seal(None);
+        drop(permit);
+        tokio::spawn(async move {
+            // Nobody reads only if the process is going down; the call is then closed as unresolved.
+            if out.send(Piece::Document(document)).await.is_ok() {
+                drop(out.send(Piece::Done(Done::default())).await);
+            }
+        });
+        unmasked
     }
 
     /// Spends a permit: starts its work, and gives the stream of what comes of it.

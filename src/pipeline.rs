@@ -4,18 +4,25 @@
 //! the target's work, and the outcome is recorded. No future is dropped in the middle. Each stage is a `tracing` span at level debug, so that an
 //! operator, and the benchmark, can see where the time goes.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::StreamExt;
+use serde_json::{Map, Value, json};
 
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug_span};
 
 use crate::approval::{Desk, Found, Outcome, Shown};
 use crate::audit::{Audit, Reply, Unavailable};
-use crate::call::{Answer, Request, Stop, TargetFacts};
+use crate::call::{Answer, Call, Line, Request, Stop, TargetFacts};
 use crate::catalog::{Catalog, Listing};
 use crate::connector::Connectors;
 use crate::identity::Delegation;
 use crate::mask::Masks;
+use crate::operation::Operation;
+use crate::operation::local::{Local, Spread};
 use crate::policy::{Authorized, Pending, Policy, Ruling, ToolAtLeast};
 use crate::refusal::{Code, Refusal};
 
@@ -87,9 +94,48 @@ impl Pipeline {
             Ok(opened) => opened,
             Err(stop) => return self.audit.refuse(stop).await,
         };
-        let unmasked = self.connectors.execute(permit).await;
+        let unmasked = match &permit.call().operation {
+            Operation::Local(Local::Spread(spread)) => {
+                let told = self.spread(permit.call(), spread).await;
+                self.connectors.tell(permit, told)
+            }
+            _ => self.connectors.execute(permit).await,
+        };
         let masked = self.masks.apply(unmasked);
         self.audit.close(entry, masked).await
+    }
+
+    /// Makes one call on several targets: each goes down the whole path by itself, so many at once.
+    async fn spread(&self, whole: &Call, spread: &Spread) -> Value {
+        let has_failed = AtomicBool::new(false);
+        let one = |(target, arguments): &(String, Map<String, Value>)| {
+            let request = Request::part_of(&whole.facts, Line { progress: None, ..whole.line.clone() }, spread.tool, arguments.clone());
+            let (target, has_failed) = (target.clone(), &has_failed);
+            async move {
+                if spread.stop_on_error && has_failed.load(Ordering::Relaxed) || request.line().gone.is_cancelled() {
+                    return json!({ "target": target, "status": "not_run" });
+                }
+                let mut told = match self.part(request).await {
+                    Ok(reply) => Value::Object(reply.envelope().clone()),
+                    Err(unavailable) => json!({ "status": "error", "error": { "code": unavailable.refusal().code().as_str() } }),
+                };
+                let is_good = told.get("status") == Some(&json!("ok")) && told.pointer("/result/exit_code") == Some(&json!(0));
+                has_failed.fetch_or(!is_good, Ordering::Relaxed);
+                if let Some(members) = told.as_object_mut() {
+                    members.insert("target".to_owned(), Value::from(target));
+                }
+                told
+            }
+        };
+        let calls: Vec<_> = spread.calls.iter().map(one).map(Box::pin).collect();
+        let results: Vec<Value> = futures::stream::iter(calls).buffered(spread.parallel.max(1)).collect().await;
+        let count = |status: &str| results.iter().filter(|result| result.get("status") == Some(&json!(status))).count();
+        json!({ "ok": count("ok"), "not_run": count("not_run"), "approval_pending": count("approval_pending"), "hosts": results.len(), "results": results })
+    }
+
+    /// A part of a call. Boxed, since the path leads here and back to itself.
+    fn part(&self, request: Request) -> Pin<Box<dyn Future<Output = Result<Reply, Unavailable>> + Send + '_>> {
+        Box::pin(self.path(request))
     }
 
     async fn authorize(&self, request: Request) -> Result<Step, Unavailable> {

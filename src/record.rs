@@ -127,6 +127,9 @@ impl Recorder {
         if let Some(parent) = &facts.parent {
             body.insert("preview_of".to_owned(), Value::from(parent.as_str()));
         }
+        if let Some(whole) = &facts.part_of {
+            body.insert("part_of".to_owned(), Value::from(whole.as_str()));
+        }
         if let Some((trace, span)) = facts.origin.traceparent.as_deref().and_then(traceparent) {
             body.insert("trace".to_owned(), json!({ "trace_id": trace, "span_id": span }));
         }

@@ -18,11 +18,12 @@ pub(super) enum Builtin {
     DbDescribe,
     ApprovalStatus,
     ApprovalWait,
+    MultiExec,
     Kube(kube::Tool),
     Ssh(ssh::Tool),
 }
 
-const OWN: [Builtin; 8] = [
+const OWN: [Builtin; 9] = [
     Builtin::ListTargets,
     Builtin::Whoami,
     Builtin::DbQuery,
@@ -31,6 +32,7 @@ const OWN: [Builtin; 8] = [
     Builtin::DbDescribe,
     Builtin::ApprovalStatus,
     Builtin::ApprovalWait,
+    Builtin::MultiExec,
 ];
 
 /// All of them.
@@ -49,6 +51,7 @@ impl Builtin {
             Self::DbDescribe => "db_describe",
             Self::ApprovalStatus => "approval_status",
             Self::ApprovalWait => "approval_wait",
+            Self::MultiExec => "ssh_multi_exec",
             Self::Kube(tool) => tool.name(),
             Self::Ssh(tool) => tool.name(),
         }
@@ -64,6 +67,7 @@ impl Builtin {
             Self::DbDescribe => "Describe a table or view",
             Self::ApprovalStatus => "Look at an approval",
             Self::ApprovalWait => "Wait for an approval",
+            Self::MultiExec => "Run a program on several hosts",
             Self::Kube(tool) => tool.title(),
             Self::Ssh(tool) => tool.title(),
         }
@@ -93,13 +97,18 @@ impl Builtin {
             Self::ApprovalWait => {
                 "Waits until a human has decided an approval, or until max_wait_s, and says how it stands. When it says approved, repeat the exact same call as before; this tool does not execute it."
             }
+            Self::MultiExec => {
+                "Runs one program on several hosts, so many at once: each host is a call of ssh_exec of its own, judged, approved and recorded by itself, and told by itself in results. Name targets, or a group that list_targets shows. With stop_on_error no host is begun after one on which it failed. Where some answer approval_pending, wait for those and repeat this exact same call."
+            }
         };
         told.to_owned()
     }
 
     pub(super) const fn mildest(self) -> (&'static str, &'static str, Risk) {
         match self {
-            Self::ListTargets | Self::Whoami | Self::ApprovalStatus | Self::ApprovalWait => ("local", self.name(), Risk::Read),
+            Self::ListTargets | Self::Whoami | Self::ApprovalStatus | Self::ApprovalWait | Self::MultiExec => {
+                ("local", self.name(), Risk::Read)
+            }
             Self::DbQuery => ("sql", "select", Risk::Read),
             Self::DbExecute => ("sql", "update", Risk::Write),
             Self::DbSearchObjects | Self::DbDescribe => ("sql", "describe", Risk::Read),
@@ -123,6 +132,7 @@ impl Builtin {
             Self::DbDescribe => schema::input::<arguments::Describe>(),
             Self::ApprovalStatus => schema::input::<arguments::ApprovalStatus>(),
             Self::ApprovalWait => schema::input::<arguments::ApprovalWait>(),
+            Self::MultiExec => schema::input::<ssh::arguments::MultiExec>(),
             Self::Kube(tool) => tool.input(),
             Self::Ssh(tool) => tool.input(),
         }
@@ -141,6 +151,8 @@ impl Builtin {
         match self {
             Self::Kube(tool) => tool.annotations(),
             Self::Ssh(tool) => tool.annotations(),
+            // What it does on each host is said there.
+            Self::MultiExec => [false, true, false, false],
             _ => {
                 let reads = self.mildest().2 == Risk::Read;
                 [reads, !reads, reads, false]

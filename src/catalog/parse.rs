@@ -23,6 +23,9 @@ use crate::refusal::{Code, Refusal};
 /// Bytes of all arguments.
 const ARGUMENTS_MAX_BYTES: usize = 256 * 1024;
 
+/// Hosts of one call.
+const HOSTS_MAX: usize = 50;
+
 /// Rows of an answer from a cluster whose call does not say how many.
 const KUBE_ROWS: u32 = 5_000;
 
@@ -100,6 +103,7 @@ impl Catalog {
             }
             Builtin::DbQuery => self.query(read(value)?),
             Builtin::DbExecute => self.execute(read(value)?),
+            Builtin::MultiExec => self.multi_exec(read(value)?),
             Builtin::Kube(tool) => self.kube(tool, value),
             // Whose call it is matters there.
             Builtin::Ssh(_) => Err((Refusal::new(Code::UnknownTool), None)),
@@ -172,7 +176,7 @@ impl Catalog {
         let name = value.get("target").and_then(Value::as_str).unwrap_or_default();
         let target = self.target(name)?;
         let refuse = |refusal| (refusal, Some(target.facts.clone()));
-        let TargetOf::Ssh { roots, env, shell } = &target.of else { return Err(refuse(other_kind(&target, tool.name()))) };
+        let TargetOf::Ssh { roots, env, shell, .. } = &target.of else { return Err(refuse(other_kind(&target, tool.name()))) };
         let whose = whose(delegation);
         let bounds = ssh::Bounds { roots, env, shell: shell.as_deref(), whose: &whose };
         let asked = ssh::parse(tool, value, &bounds).map_err(|(refusal, _)| refuse(refusal))?;
@@ -184,6 +188,33 @@ impl Catalog {
             limits: self.limits(asked.timeout_ms, KUBE_ROWS, None),
             target: Some(target),
         })
+    }
+
+    /// The same program on several hosts, each of which is a call of its own.
+    fn multi_exec(&self, (asked, arguments): (ssh::arguments::MultiExec, Value)) -> Result<Parsed, Refused> {
+        let refuse = |why: String| (Refusal::new(Code::InvalidArguments).detail(why), None);
+        let of_group = |group: &String| {
+            let in_group = |target: &&Target| matches!(&target.of, TargetOf::Ssh { groups, .. } if groups.contains(group));
+            self.targets.values().filter(in_group).map(|target| target.facts.name.clone()).collect::<Vec<_>>()
+        };
+        let mut targets = match (asked.targets.is_empty(), &asked.group) {
+            (false, None) => asked.targets.clone(),
+            (true, Some(group)) => of_group(group),
+            _ => return Err(refuse("give either `targets` or `group`".to_owned())),
+        };
+        let mut seen = std::collections::HashSet::new();
+        targets.retain(|target| seen.insert(target.clone()));
+        if targets.is_empty() || targets.len() > HOSTS_MAX {
+            return Err(refuse(format!("that is {} hosts; 1 to {HOSTS_MAX} are taken", targets.len())));
+        }
+        let spread = ssh::spread(&asked, &targets);
+        let limits = Limits {
+            timeout: self.bounds.timeout_max,
+            rows: 1,
+            // Each host's answer, twice as long once it is written as JSON, with what stands around it.
+            bytes: (targets.len() as u64).saturating_mul(asked.max_output_bytes.saturating_mul(2).saturating_add(8 * 1024)),
+        };
+        Ok(Parsed { target: None, operation: Operation::Local(spread), raised: None, arguments, reason: asked.reason, limits })
     }
 
     fn local(&self, local: Local, (read, arguments): (Nothing, Value), wait: Duration) -> Result<Parsed, Refused> {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::catalog::schema;
 use crate::operation::Risk;
 
-pub(super) use parse::{Bounds, parse};
+pub(super) use parse::{Bounds, parse, spread};
 
 /// Which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -50,6 +50,7 @@ pub(super) fn own_key(target: &file::Target) -> Option<&'static str> {
         ("roots", !target.roots.is_empty()),
         ("env", !target.env.is_empty()),
         ("shell", target.shell.is_some()),
+        ("host_groups", !target.host_groups.is_empty()),
     ];
     keys.into_iter().find_map(|(key, is_there)| is_there.then_some(key))
 }
@@ -199,7 +200,7 @@ fn bounds(reader: &mut Reader<'_>, span: &Range<usize>, target: &file::Target) -
     if let Some(shell) = target.shell.as_ref().filter(|shell| !["sh", "bash", "dash"].contains(&shell.as_str())) {
         reader.problem(span.clone(), format!("`shell` is sh, bash or dash, not `{}`", shell.escape_default()));
     }
-    HostBounds { roots: target.roots.clone(), env: target.env.clone(), shell: target.shell.clone() }
+    HostBounds { roots: target.roots.clone(), env: target.env.clone(), shell: target.shell.clone(), groups: target.host_groups.clone() }
 }
 
 fn access(

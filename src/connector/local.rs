@@ -3,6 +3,7 @@
 //! They act like every other call, on a permit, and answer through the masks. None of them decides anything: an approval is looked at and waited
 //! for here, never granted, and only by the human and agent that asked for it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -26,6 +27,8 @@ pub struct Locals {
     pub desk: Desk,
     /// All configured targets.
     pub targets: Vec<TargetFacts>,
+    /// The groups that hosts are in.
+    pub groups: BTreeMap<String, Vec<String>>,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -38,6 +41,8 @@ impl Locals {
             Local::Whoami => Ok(self.whoami(permit)),
             Local::ApprovalStatus { approval } => self.approval(approval, permit, None).await,
             Local::ApprovalWait { approval, wait } => self.approval(approval, permit, Some(*wait)).await,
+            // Its parts are calls of their own: the path makes them, and tells what came of them.
+            Local::Spread(_) => Err(Refusal::new(Code::TargetFailed).cause("a call of several parts came here")),
         }
     }
 
@@ -55,7 +60,11 @@ impl Locals {
                 };
                 (reads || writes).then(|| {
                     let tools: Vec<&str> = [(reads, "read"), (writes, "write")].into_iter().filter_map(|(can, class)| can.then_some(class)).collect();
-                    json!({ "name": target.name, "kind": kind, "engine": target.engine, "environment": target.environment, "allows": tools })
+                    let mut told = json!({ "name": target.name, "kind": kind, "engine": target.engine, "environment": target.environment, "allows": tools });
+                    if let (Some(members), Some(groups)) = (told.as_object_mut(), self.groups.get(&target.name)) {
+                        members.insert("groups".to_owned(), json!(groups));
+                    }
+                    told
                 })
             })
             .collect();

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 use crate::id::ApprovalId;
 
 /// A call on the broker itself.
@@ -25,6 +27,21 @@ pub enum Local {
         /// At most this long.
         wait: Duration,
     },
+    /// The same call on several targets.
+    Spread(Spread),
+}
+
+/// One tool's calls on several targets: each is a call of its own, which goes down the whole path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spread {
+    /// The tool of each.
+    pub tool: &'static str,
+    /// The target of each, and its arguments.
+    pub calls: Vec<(String, Map<String, Value>)>,
+    /// So many at once.
+    pub parallel: usize,
+    /// Whether none is begun after one that failed.
+    pub stop_on_error: bool,
 }
 
 impl Local {
@@ -36,6 +53,7 @@ impl Local {
             Self::Whoami => "whoami",
             Self::ApprovalStatus { .. } => "approval_status",
             Self::ApprovalWait { .. } => "approval_wait",
+            Self::Spread(_) => "ssh_multi_exec",
         }
     }
 }

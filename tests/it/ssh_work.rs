@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use countersign::connector::HostBounds;
 use serde_json::{Value, json};
 
 use crate::harness::sshd::Sshd;
@@ -157,5 +158,65 @@ async fn what_ran_is_recorded_masked_and_a_part_a_second() {
     let read = ran(&agent, &["echo", "hello"]).await;
     let call = whole(&world, &read).await;
     assert!(call["payloads"]["recording"].as_str().unwrap().contains("hello\\r\\n"), "{call}");
+    world.verify();
+}
+
+#[tokio::test]
+async fn one_program_on_several_hosts_is_a_call_of_its_own_on_each() {
+    let (one, two) = (Sshd::start(), Sshd::start());
+    let odd = crate::harness::process::free_port();
+    let world = World::with_targets(crate::ssh::wish(), |issuer| {
+        let bounds = || HostBounds { groups: vec!["all".to_owned()], ..HostBounds::default() };
+        let mut nowhere = two.route(&two.known_line());
+        nowhere.to.port = odd;
+        vec![
+            one.target_of("a", one.route(&one.known_line()), bounds(), issuer),
+            two.target_of("b", two.route(&two.known_line()), bounds(), issuer),
+            two.target_of("gone", nowhere, HostBounds::default(), issuer),
+        ]
+    })
+    .await;
+    let agent = agent(&world);
+    let listed = agent.call("list_targets", json!({})).await;
+    assert!(listed.to_string().contains("\"groups\":[\"all\"]"), "{listed}");
+    let many = agent.call("ssh_multi_exec", json!({"group": "all", "argv": ["uname", "-s"], "max_parallel": 2})).await;
+    let result = &many["result"];
+    assert_eq!((&result["ok"], &result["hosts"]), (&json!(2), &json!(2)), "{many}");
+    assert!(result["results"].as_array().unwrap().iter().all(|one| one["result"]["stdout"] == "Linux\n"), "{many}");
+    // Each is in the log of its own host, and in the trail as a part of the whole.
+    for (sshd, at) in [(&one, 0), (&two, 1)] {
+        assert!(sshd.log().contains("human=alice agent=demo-agent"), "{}", sshd.log());
+        let (_, part) = world.approver().get(&format!("/audit/calls/{}", result["results"][at]["call_id"].as_str().unwrap())).await;
+        assert!(part["entries"].as_array().unwrap().iter().all(|entry| entry["leaf"]["part_of"] == many["call_id"]), "{part}");
+    }
+    // One that fails does not hide the others, or keeps the rest from being begun.
+    let order = json!({"targets": ["gone", "a", "b"], "argv": ["true"], "max_parallel": 1});
+    let many = agent.call("ssh_multi_exec", order.clone()).await;
+    assert_eq!(
+        (&many["result"]["ok"], &many["result"]["results"][0]["error"]["code"]),
+        (&json!(2), &json!("target.unreachable")),
+        "{many}"
+    );
+    let mut stops = order;
+    stops["stop_on_error"] = json!(true);
+    let many = agent.call("ssh_multi_exec", stops).await;
+    assert_eq!((&many["result"]["ok"], &many["result"]["not_run"]), (&json!(0), &json!(2)), "{many}");
+    // What must be approved is asked of each host, and picked up by the same call.
+    let change = json!({"targets": ["a", "b"], "argv": ["python3", "-c", "print(1)"]});
+    let asked = agent.call("ssh_multi_exec", change.clone()).await;
+    assert_eq!(asked["result"]["approval_pending"], 2, "{asked}");
+    for host in asked["result"]["results"].as_array().unwrap() {
+        let id = host["approval"]["id"].as_str().unwrap();
+        assert_eq!(world.approver().decide(id, json!({"decision": "approve"})).await.0, 200);
+    }
+    let done = agent.call("ssh_multi_exec", change).await;
+    assert_eq!(done["result"]["ok"], 2, "{done}");
+    for bad in
+        [json!({"argv": ["true"]}), json!({"targets": ["a"], "group": "all", "argv": ["true"]}), json!({"group": "none", "argv": ["true"]})]
+    {
+        assert_eq!(code(&agent.call("ssh_multi_exec", bad).await), "request.invalid_arguments");
+    }
+    let foreign = agent.call("ssh_multi_exec", json!({"targets": ["shop", "no-such"], "argv": ["true"]})).await;
+    assert_eq!(foreign["result"]["ok"], 0, "{foreign}");
     world.verify();
 }

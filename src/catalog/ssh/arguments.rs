@@ -111,6 +111,54 @@ arguments! {
     }
 }
 
+const fn four() -> u32 {
+    4
+}
+
+const fn sixteen_kibibytes() -> u64 {
+    16 * 1024
+}
+
+/// `ssh_multi_exec`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MultiExec {
+    /// The hosts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), inner(length(min = 1, max = 64)))]
+    pub targets: Vec<String>,
+    /// Instead of targets: a group of hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub group: Option<String>,
+    /// The program and its arguments. There is no shell.
+    #[schemars(schema_with = "schema::argv_alone")]
+    pub argv: Vec<String>,
+    /// The folder in which it runs, absolute; the account's own otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub cwd: Option<String>,
+    /// Hosts at once.
+    #[serde(default = "four")]
+    #[schemars(range(min = 1, max = 16))]
+    pub max_parallel: u32,
+    /// Whether no host is begun after one on which it failed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stop_on_error: bool,
+    /// On each host it is stopped once it has written this much.
+    #[serde(default = "sixteen_kibibytes")]
+    #[schemars(range(min = 1, max = 65536))]
+    pub max_output_bytes: u64,
+    /// On each host it is stopped after this many milliseconds; 30000 if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 100, max = 300000))]
+    pub timeout_ms: Option<u64>,
+    /// Why you need it; shown to humans as your own words, never trusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1000))]
+    pub reason: Option<String>,
+}
+
 arguments! {
     /// `ssh_read`.
     Read {

@@ -6,12 +6,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::catalog::common::Common;
 use crate::catalog::parse::{Refused, read};
 use crate::catalog::ssh::Tool;
 use crate::catalog::ssh::arguments::{self, Encoding, SignalName, UnitAction};
+use crate::operation::local::{Local, Spread};
 use crate::operation::ssh::{Action, Around, FileWork, Run, Ssh, Work};
 use crate::refusal::{Code, Refusal};
 
@@ -99,6 +100,27 @@ fn file<T: Common + DeserializeOwned + Serialize>(
     asked(value, |arguments: T| {
         let (path, work) = work(arguments)?;
         FileWork::new(&path, work, bounds.roots).map(Ssh::File)
+    })
+}
+
+/// A call of `ssh_exec` on each of these hosts.
+pub(in crate::catalog) fn spread(asked: &arguments::MultiExec, targets: &[String]) -> Local {
+    let call = |target: &String| {
+        let mut members = Map::from_iter([
+            ("target".to_owned(), json!(target)),
+            ("argv".to_owned(), json!(asked.argv)),
+            ("max_output_bytes".to_owned(), json!(asked.max_output_bytes)),
+        ]);
+        members.extend(asked.cwd.iter().map(|cwd| ("cwd".to_owned(), json!(cwd))));
+        members.extend(asked.timeout_ms.map(|timeout| ("timeout_ms".to_owned(), json!(timeout))));
+        members.extend(asked.reason.iter().map(|reason| ("reason".to_owned(), json!(reason))));
+        (target.clone(), members)
+    };
+    Local::Spread(Spread {
+        tool: Tool::Exec.name(),
+        calls: targets.iter().map(call).collect(),
+        parallel: usize::try_from(asked.max_parallel).unwrap_or(1),
+        stop_on_error: asked.stop_on_error,
     })
 }
 

@@ -96,6 +96,8 @@ pub(in crate::config) struct Target {
     #[serde(default)]
     pub(in crate::config) env: Vec<String>,
     pub(in crate::config) shell: Option<String>,
+    #[serde(default)]
+    pub(in crate::config) host_groups: Vec<String>,
 }
 
 /// The broker's authority for hosts.

@@ -173,6 +173,7 @@ impl Sshd {
             roots: roots.iter().map(|root| (*root).to_owned()).collect(),
             env: vec!["GREETING".to_owned()],
             shell: Some("sh".to_owned()),
+            groups: vec!["all".to_owned()],
         };
         self.target_of("web", self.route(&self.known_line()), bounds, issuer)
     }
