@@ -19,7 +19,7 @@ use crate::operation::ssh::{file as path, is_account};
 /// Minutes for which a certificate may be used to log in.
 const MINUTES_MAX: u64 = 60;
 /// Variables that decide what a program runs or loads: no target hands them to a caller.
-const NEVER_SET: [&str; 16] = [
+const NEVER_SET: [&str; 24] = [
     "PATH",
     "IFS",
     "ENV",
@@ -36,8 +36,16 @@ const NEVER_SET: [&str; 16] = [
     "NODE_OPTIONS",
     "RUBYOPT",
     "COUNTERSIGN_CALL",
+    "GCONV_PATH",
+    "ZDOTDIR",
+    "TAR_OPTIONS",
+    "OPENSSL_CONF",
+    "JAVA_TOOL_OPTIONS",
+    "LOCPATH",
+    "MANPATH",
+    "XDG_CONFIG_HOME",
 ];
-const NEVER_BEGIN: [&str; 9] = ["LD_", "DYLD_", "PYTHON", "PERL", "GIT_", "SSH_", "SUDO_", "BASH_FUNC", "LESS"];
+const NEVER_BEGIN: [&str; 11] = ["LD_", "DYLD_", "PYTHON", "PERL", "GIT_", "SSH_", "SUDO_", "BASH_FUNC", "LESS", "GLIBC_", "_"];
 
 /// A key that only hosts have, if the target has one.
 pub(super) fn own_key(target: &file::Target) -> Option<&'static str> {

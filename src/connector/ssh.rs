@@ -33,7 +33,7 @@ use crate::operation::{Operation, Risk};
 use crate::refusal::{Code, Refusal};
 
 use client::{Connection, Errand};
-use exec::{End, Why};
+use exec::{Confirmed, End, Why};
 use pool::{Pool, Whose};
 
 pub use client::{Place, Route};
@@ -166,7 +166,7 @@ impl Work<'_> {
 
     /// Whether the host had heard of the command by then, only the host knows.
     async fn stopped_early(&self, run: &Run, code: Code, was_sent: bool) -> Failed {
-        let confirmed = !was_sent || matches!(self.look_again(run).await, End::Stopped { confirmed: true, .. });
+        let confirmed = !was_sent || self.look_again(run).await;
         let why = match (was_sent, confirmed) {
             (false, _) => "before anything ran",
             (true, true) => "while it was being started; nothing of it is left",
@@ -200,9 +200,17 @@ impl Work<'_> {
     /// What is told of how it ended.
     async fn ended(&self, run: &Run, end: End, began: Instant) -> Result<Done, Failed> {
         let (end, lost) = match end {
-            End::Lost => (self.look_again(run).await, true),
-            End::Stopped { confirmed: false, why } => {
-                (End::Stopped { confirmed: matches!(self.look_again(run).await, End::Stopped { confirmed: true, .. }), why }, false)
+            End::Lost => {
+                let confirmed = if self.look_again(run).await { Confirmed::Gone } else { Confirmed::Unheard };
+                (End::Stopped { confirmed, why: Why::Told(Code::Unresolved) }, true)
+            }
+            // Whoever watched it on the host knows more than who looks for it afterwards.
+            End::Stopped { confirmed: Confirmed::Unheard, why } if self.look_again(run).await => {
+                (End::Stopped { confirmed: Confirmed::Gone, why }, false)
+            }
+            End::Stopped { confirmed: Confirmed::Left, why } => {
+                self.look_again(run).await;
+                (End::Stopped { confirmed: Confirmed::Left, why }, false)
             }
             end => (end, false),
         };
@@ -210,13 +218,15 @@ impl Work<'_> {
         let (exit_code, signal, truncated, confirmed) = match end {
             End::Code(code) => (Some(code), None, false, None),
             End::Signal(signal) => (None, Some(signal), false, None),
-            End::Stopped { confirmed, why: Why::TooMuch } => (None, None, true, Some(confirmed)),
+            End::Stopped { confirmed, why: Why::TooMuch } => (None, None, true, Some(confirmed == Confirmed::Gone)),
             End::Stopped { confirmed, .. } if lost => {
+                let confirmed = confirmed == Confirmed::Gone;
                 let known = if confirmed { "what it had started was ended" } else { "whether it still runs is not known" };
                 let why = format!("the connection was lost while the program ran; {known}, and what it had done by then is not known");
                 return Err(Failed { stopped: Some(confirmed), ..Refusal::new(Code::Unresolved).detail(why).into() });
             }
             End::Stopped { confirmed, why: Why::Told(code) } => {
+                let confirmed = confirmed == Confirmed::Gone;
                 let known =
                     if confirmed { "the program and all it had started are gone" } else { "whether the program still runs is not known" };
                 let why = if code == Code::TargetTimeout {
@@ -226,10 +236,7 @@ impl Work<'_> {
                 };
                 return Err(Failed { stopped: Some(confirmed), ..Refusal::new(code).detail(why).into() });
             }
-            End::Lost => {
-                let why = "the connection was lost while the program ran; whether it still runs is not known";
-                return Err(Failed { stopped: Some(false), ..Refusal::new(Code::Unresolved).detail(why).into() });
-            }
+            End::Lost => return Err(Refusal::new(Code::Unresolved).into()),
         };
         let exit = exit_code.map_or_else(|| Value::from(signal.clone().unwrap_or_else(|| "stopped".to_owned())), Value::from);
         let document = json!({
@@ -243,8 +250,8 @@ impl Work<'_> {
         Ok(Done { truncated, ..Done::default() })
     }
 
-    /// Over another connection: what carries the call's tag is ended, and looked for.
-    async fn look_again(&self, run: &Run) -> End {
+    /// Over another connection: what carries the call's tag is ended, and looked for; whether none of it is left.
+    async fn look_again(&self, run: &Run) -> bool {
         let command = command::reaper(run.account(), self.call.facts.id.as_str());
         let look = async {
             let errand = Errand { call: Some(&self.call.facts.id), ..self.errand(Scope::Command(command.clone())) };
@@ -255,8 +262,7 @@ impl Work<'_> {
             connection.close().await;
             Ok::<End, Refusal>(end)
         };
-        let confirmed = matches!(tokio::time::timeout(LOOK, look).await, Ok(Ok(End::Code(command::GONE))));
-        End::Stopped { confirmed, why: Why::Told(Code::Unresolved) }
+        matches!(tokio::time::timeout(LOOK, look).await, Ok(Ok(End::Code(command::GONE))))
     }
 
     /// A file, over SFTP.

@@ -53,31 +53,16 @@ impl Stream {
     fn push(&mut self, bytes: &[u8]) -> usize {
         let before = self.raw.len();
         self.bytes += bytes.len();
-        self.begun.extend_from_slice(bytes);
-        loop {
-            match std::str::from_utf8(&self.begun) {
-                Ok(text) => {
-                    self.raw.push_str(text);
-                    self.begun.clear();
-                    break;
-                }
-                Err(error) => {
-                    let (valid, rest) = self.begun.split_at(error.valid_up_to());
-                    self.raw.push_str(std::str::from_utf8(valid).unwrap_or_default());
-                    let rest = match error.error_len() {
-                        None => rest.to_vec(),
-                        Some(length) => {
-                            self.odd += length;
-                            self.raw.push(char::REPLACEMENT_CHARACTER);
-                            rest.get(length..).unwrap_or_default().to_vec()
-                        }
-                    };
-                    let is_done = error.error_len().is_none();
-                    self.begun = rest;
-                    if is_done {
-                        break;
-                    }
-                }
+        let bytes = [std::mem::take(&mut self.begun).as_slice(), bytes].concat();
+        let mut chunks = bytes.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
+            self.raw.push_str(chunk.valid());
+            let odd = chunk.invalid();
+            if chunks.peek().is_none() && std::str::from_utf8(odd).is_err_and(|error| error.error_len().is_none()) {
+                self.begun = odd.to_vec();
+            } else if !odd.is_empty() {
+                self.odd += odd.len();
+                self.raw.push(char::REPLACEMENT_CHARACTER);
             }
         }
         self.has_nul = self.has_nul || self.raw.get(before..).is_some_and(|new| new.contains('\0'));

@@ -244,7 +244,7 @@ impl Loader<'_> {
             let head = id.split('/').next().unwrap_or_default().to_owned();
             let (known, what) = match literal.type_name().to_string().as_str() {
                 "Target" => (self.settings.targets.contains(&id), "target"),
-                "Schema" | "Table" | "Namespace" | "Object" => (self.settings.targets.contains(&head), "target"),
+                "Schema" | "Table" | "Namespace" | "Object" | "Program" | "Path" => (self.settings.targets.contains(&head), "target"),
                 "Environment" => (self.settings.environments.contains(&id), "environment"),
                 "Team" => (self.settings.teams.is_empty() || self.settings.teams.contains(&id), "team"),
                 "Kind" => (true, "kind"),

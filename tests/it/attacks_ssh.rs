@@ -321,3 +321,53 @@ async fn nothing_is_forwarded_and_an_agent_gets_no_terminal() {
         assert_eq!(code(&agent.call(tool, json!({"target": "web"})).await), "", "there is no such tool");
     }
 }
+
+/// What a program leaves behind does not keep a call from ending, and cannot be used to keep one open.
+#[tokio::test]
+async fn a_program_that_has_ended_is_not_waited_for_because_of_what_it_left() {
+    let sshd = Sshd::start();
+    let world = World::with_targets(wish(), |issuer| vec![sshd.target(&[], issuer)]).await;
+    let agent = agent(&world);
+    let began = Instant::now();
+    let script = "eval :; (for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do echo $i; sleep 1; done) & exit 6";
+    let (_, answer) =
+        approved(&world, &agent, "ssh_exec", json!({"target": "web", "argv": ["sh", "-c", script], "timeout_ms": 60_000})).await;
+    assert_eq!(answer["result"]["exit_code"], 6, "{answer}");
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+/// Where a path leads by a link is judged as well as where it says it is.
+#[tokio::test]
+async fn a_link_does_not_lower_the_risk_of_what_it_leads_to() {
+    let sshd = Sshd::start();
+    let dir = playground();
+    let root = dir.path().display().to_string();
+    std::fs::create_dir_all(dir.path().join("home/.ssh")).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("home/.ssh"), dir.path().join("plain")).unwrap();
+    std::fs::write(dir.path().join("setuid"), "x").unwrap();
+    own(dir.path());
+    assert!(std::process::Command::new("chmod").arg("4755").arg(dir.path().join("setuid")).status().unwrap().success());
+    std::os::unix::fs::symlink(dir.path().join("setuid"), dir.path().join("link")).unwrap();
+    let world = World::with_targets(wish(), |issuer| vec![sshd.target(&[&root], issuer)]).await;
+    let agent = agent(&world);
+    let write = |path: &str| json!({"target": "web", "path": format!("{root}/{path}"), "content": "x"});
+    let (shown, answer) = approved(&world, &agent, "sftp_write", write("plain/authorized_keys")).await;
+    assert_eq!((code(&answer), &shown["risk"]), ("operation.riskier_outcome", &json!("write")), "{answer}");
+    let (shown, answer) = approved(&world, &agent, "sftp_write", write("home/.ssh/authorized_keys")).await;
+    assert_eq!((told(&answer), &shown["risk"]), ("ok", &json!("admin")), "{answer}");
+    // What ran as its owner does not with other content, and permissions are not changed through a link.
+    let mut over = write("setuid");
+    over["overwrite"] = json!(true);
+    let (_, answer) = approved(&world, &agent, "sftp_write", over).await;
+    assert_eq!(answer["result"]["mode"], "0755", "{answer}");
+    let (_, answer) =
+        approved(&world, &agent, "sftp_chmod", json!({"target": "web", "path": format!("{root}/link"), "mode": "0600"})).await;
+    assert_eq!(code(&answer), "request.invalid_arguments", "{answer}");
+    let units = ["poweroff.target", "debug-shell.service", "systemd-logind.service", "x.mount"];
+    for unit in units {
+        let asked = agent.call("ssh_service", json!({"target": "web", "unit": unit, "action": "start"})).await;
+        let (_, shown) = world.approver().get(&format!("/approvals/{}", asked["approval"]["id"].as_str().unwrap())).await;
+        assert_eq!(shown["risk"], "admin", "{unit}: {shown}");
+    }
+    world.verify();
+}

@@ -60,6 +60,7 @@ mod secrets;
 mod settings;
 mod ssh;
 mod ssh_hosts;
+mod ssh_policy;
 mod ssh_programs;
 mod ssh_shells;
 mod ssh_survival;

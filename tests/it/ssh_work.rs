@@ -41,7 +41,7 @@ async fn a_job_outlives_its_call_and_is_read_listed_and_stopped_by_whoever_start
         &world,
         &agent,
         "ssh_job_start",
-        json!({"target": "web", "argv": ["sh", "-c", "trap '' TERM; sleep 81818; sleep 81818"], "max_runtime_s": 60}),
+        json!({"target": "web", "argv": ["sh", "-c", "trap '' TERM; env -i sleep 81818 & sleep 81818; sleep 81818"], "max_runtime_s": 60}),
     )
     .await;
     let long = started["result"]["said"]["job"].as_str().unwrap().to_owned();

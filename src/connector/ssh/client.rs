@@ -63,6 +63,8 @@ const HOST_KEYS: [Algorithm; 4] = [
 /// A host that says nothing for so long is asked whether it is there, and given up when it does not answer several times.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVES_MAX: usize = 3;
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(2);
 /// Bytes that a channel may be ahead.
 const WINDOW_BYTES: u32 = 2 << 20;
 /// Messages of a channel that wait for whoever reads them.
@@ -347,7 +349,8 @@ impl Connection {
     /// Says goodbye.
     pub(super) async fn close(&self) {
         for handle in std::iter::once(&self.handle).chain(self.before.iter().rev()) {
-            drop(handle.disconnect(Disconnect::ByApplication, "", "en").await);
+            let goodbye = handle.disconnect(Disconnect::ByApplication, "", "en");
+            drop(tokio::time::timeout(GOODBYE, goodbye).await);
         }
     }
 }

@@ -7,44 +7,56 @@
 
 use crate::operation::ssh::Run;
 
-/// What the supervisor ends with when it was told to stop and all of it is gone, and when something is not.
+/// What the supervisor and the reaper end with when all of it is gone, and what the supervisor ends with when something is not.
 pub(super) const GONE: u32 = 0;
+pub(super) const LEFT: u32 = 255;
 /// Names the tag.
 const TAG: &str = "COUNTERSIGN_CALL";
 
-/// Standard input's length and the end mark, the folder, the tag and the variables come first among its arguments. `x` holds the input whole: the program
+/// Standard input's length and the end mark, the folder, the tag and the variables come first among its arguments. `_x` holds the input whole: the program
 /// must not be able to keep the supervisor from watching. What is read ends with the tag, so that an input that was cut off is not taken for a whole one.
-const SUPERVISOR: &str = r#"n=$1 d=$2 t=$3 e=$4;shift 4
-while [ "$e" -gt 0 ];do export "$1";shift;e=$((e-1));done
+/// What has to end is whatever is of the program's session, or carries the tag; of another account's processes too it is seen that they are there.
+const SUPERVISOR: &str = r#"_n=$1 _d=$2 _t=$3 _e=$4;shift 4
+while [ "$_e" -gt 0 ];do export "$1";shift;_e=$((_e-1));done
 command -v setsid >/dev/null||{ echo "countersign: there is no setsid on this host" >&2;exit 254;}
-[ -z "$d" ]||cd -- "$d"||exit 254
+[ -z "$_d" ]||cd -- "$_d"||exit 254
 exec 3<&0 </dev/null
-if [ "$n" = 0 ];then COUNTERSIGN_CALL=$t setsid -- "$@" 3<&- &
-else x=$(head -c "$n" <&3);case $x in *"$t") x=${x%"$t"};;*) exit 254;;esac
-printf %s "$x"|COUNTERSIGN_CALL=$t setsid -- "$@" 3<&- &
+if [ "$_n" = 0 ];then COUNTERSIGN_CALL=$_t setsid -- "$@" 3<&- &
+else _x=$(head -c "$_n" <&3);case $_x in *"$_t") _x=${_x%"$_t"};;*) exit 254;;esac
+printf %s "$_x"|COUNTERSIGN_CALL=$_t setsid -- "$@" 3<&- &
 fi
-p=$!
+_p=$!
 exec >/dev/null 2>&1
-end(){ trap "" TERM;w=TERM i=0
-while f=$(grep -lsz -- "^COUNTERSIGN_CALL=$t\$" /proc/[0-9]*/environ);[ -n "$f" ];do
-for q in $f;do q=${q#/proc/};kill -$w "${q%/environ}";done
-i=$((i+1));[ $i -lt 40 ]||exit 1;[ $i -lt 20 ]||w=KILL;sleep 0.1
-done;if [ -e "/proc/$p/stat" ]&&kill -0 $p;then exit 1;fi;[ -e /proc/self/environ ]||{ kill -KILL $p;exit 1;};exit 0;}
-{ while read -r y;do :;done;end;} <&3 &
-l=$!
+_left(){ for _f in $(grep -lsz -- "^COUNTERSIGN_CALL=$_t\$" /proc/[0-9]*/environ);do _f=${_f#/proc/};echo "${_f%/environ}";done
+for _f in /proc/[0-9]*/stat;do read -r _y <"$_f"||continue;set -- ${_y##*) };case $1 in Z|X) continue;;esac
+[ "$4" != "$_p" ]||echo "${_y%% *}";done;}
+_end(){ trap "" TERM;grep -qsz "" /proc/self/environ&&[ -r /proc/self/stat ]||{ kill -KILL "$_p";exit 1;}
+_w=TERM _i=0
+while _q=$(_left);[ -n "$_q" ];do kill -$_w $_q
+_i=$((_i+1));[ $_i -lt 40 ]||exit 1;[ $_i -lt 20 ]||_w=KILL;sleep 0.1
+done;exit 0;}
+{ while read -r _y;do :;done;_end;} <&3 &
+_l=$!
 exec 3<&-
-wait $p;r=$?
-kill $l;wait $l;q=$?
-[ $q -gt 128 ]||exit $((q*255))
-[ $r -le 128 ]||kill -$((r-128)) $$
-exit $r"#;
+wait $_p;_r=$?
+kill $_l;wait $_l;_q=$?
+[ $_q -gt 128 ]||exit $((_q*255))
+[ $_r -le 128 ]||kill -$((_r-128)) $$
+exit $_r"#;
 
-/// Ends what a connection that broke has left: nothing carries the tag afterwards, or the exit code says otherwise.
-const REAPER: &str = r#"t=$1;w=TERM i=0
-while f=$(grep -lsz -- "^COUNTERSIGN_CALL=$t\$" /proc/[0-9]*/environ);[ -n "$f" ];do
-for q in $f;do q=${q#/proc/};kill -$w "${q%/environ}" 2>/dev/null;done
-i=$((i+1));[ $i -lt 30 ]||exit 1;[ $i -lt 10 ]||w=KILL;sleep 0.1
-done;[ -e /proc/self/environ ]||exit 1"#;
+/// Ends what a connection that broke has left: the tag's own processes, and the sessions that a supervisor with this tag has begun. Nothing of it is there
+/// afterwards, or the exit code says otherwise.
+const REAPER: &str = r#"_t=$1 _s=" " _w=TERM _i=0
+grep -qsz "" /proc/self/environ&&[ -r /proc/self/stat ]||exit 1
+_left(){ for _f in $(grep -lsz -- "^COUNTERSIGN_CALL=$_t\$" /proc/[0-9]*/environ);do _f=${_f#/proc/};echo "${_f%/environ}";done
+for _f in /proc/[0-9]*/stat;do read -r _y <"$_f"||continue;set -- ${_y##*) };case $1 in Z|X) continue;;esac
+case $_s in *" $4 "*) echo "${_y%% *}";;esac;done;}
+_m=" ";for _f in $(grep -lsz -- "^$_t\$" /proc/[0-9]*/cmdline);do _f=${_f#/proc/};_f=${_f%/cmdline};[ "$_f" = $$ ]||_m="$_m$_f ";done
+for _f in /proc/[0-9]*/stat;do read -r _y <"$_f"||continue;set -- ${_y##*) }
+case $_m in *" $2 "*) [ "$4" != "${_y%% *}" ]||_s="$_s$4 ";;esac;done
+while _q=$(_left);[ -n "$_q" ];do kill -$_w $_q
+_i=$((_i+1));[ $_i -lt 30 ]||exit 1;[ $_i -lt 10 ]||_w=KILL;sleep 0.1
+done 2>/dev/null"#;
 
 /// One word for the host's shell, whichever of sh, bash, dash, ksh, zsh and fish it is: within single quotes nothing has a meaning but the quote
 /// itself and, to fish, the backslash; both stand outside of them.
@@ -233,19 +245,55 @@ mod tests {
         }
     }
 
+    /// Programs that leave as little to hold them by as they can.
+    fn stubborn(mark: &str) -> [Vec<String>; 3] {
+        let script = format!("trap '' TERM; setsid sleep {mark} & sleep {mark} & sleep {mark}");
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        // The second has no tag in its environment, the third another session too for all but itself.
+        [
+            words(&["sh", "-c", &script]),
+            words(&["env", "-i", "sleep", mark]),
+            words(&["env", "-i", "sh", "-c", &format!("sleep {mark} & sleep {mark}")]),
+        ]
+    }
+
+    fn is_left(mark: &str) -> bool {
+        let (last, rest) = (&mark[mark.len() - 1..], &mark[..mark.len() - 1]);
+        !Command::new("pgrep").args(["-f", &format!("sleep {rest}[{last}]")]).output().unwrap().stdout.is_empty()
+    }
+
     #[test]
     fn when_the_lifeline_ends_all_of_it_ends() {
-        for shell in shells() {
-            let tag = "01TESTLIFELINE";
-            let script = "trap '' TERM; setsid sleep 7654321 & sleep 7654321 & sleep 7654321";
-            let run = Run::argv(vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()], Around::default()).unwrap();
+        for (number, shell) in shells().into_iter().enumerate() {
+            for (which, argv) in stubborn(&format!("76543{number}")).into_iter().enumerate() {
+                let tag = format!("01TESTLIFELINE{number}{which}");
+                let run = Run::argv(argv, Around::default()).unwrap();
+                let mut child =
+                    Command::new(shell).args(["-c", &supervised(&run, &tag)]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(300));
+                assert!(is_left(&format!("76543{number}")), "{shell}");
+                drop(child.stdin.take());
+                assert_eq!(child.wait().unwrap().code(), Some(0), "{shell} {which}");
+                assert!(!is_left(&format!("76543{number}")), "{shell} {which}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_lost_connection_left_is_found_and_ended() {
+        for (which, argv) in stubborn("765439").into_iter().enumerate() {
+            let tag = format!("01TESTREAPER{which}");
+            let run = Run::argv(argv, Around::default()).unwrap();
             let mut child =
-                Command::new(shell).args(["-c", &supervised(&run, tag)]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+                Command::new("bash").args(["-c", &supervised(&run, &tag)]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
             std::thread::sleep(std::time::Duration::from_millis(300));
+            assert!(is_left("765439"));
+            let other = Command::new("bash").args(["-c", &reaper(None, "01TESTOTHER")]).status().unwrap();
+            assert!(other.success() && is_left("765439"), "another call's are left alone");
+            let reaped = Command::new("bash").args(["-c", &reaper(None, &tag)]).status().unwrap();
+            assert!(reaped.success() && !is_left("765439"), "{which}: {reaped:?}");
             drop(child.stdin.take());
-            assert_eq!(child.wait().unwrap().code(), Some(0), "{shell}");
-            let left = Command::new("pgrep").args(["-f", "sleep 765432[1]"]).output().unwrap();
-            assert!(left.stdout.is_empty(), "{shell}: {}", String::from_utf8_lossy(&left.stdout));
+            child.wait().unwrap();
         }
     }
 }

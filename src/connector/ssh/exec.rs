@@ -8,13 +8,17 @@ use std::time::Duration;
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, Sig};
 
-use crate::connector::ssh::command::GONE;
+use crate::connector::ssh::command::{GONE, LEFT};
 use crate::connector::{Out, send};
 use crate::mask::Piece;
 use crate::refusal::{Code, Refusal};
 
 /// How long a host may be silent once a program has ended, before the rest of what it wrote is given up.
 const SILENCE: Duration = Duration::from_secs(2);
+/// And how long it is heard at most, then.
+const AFTER: Duration = Duration::from_secs(10);
+/// How long a word to the host may take.
+const SEND: Duration = Duration::from_secs(2);
 /// How long a program that is to stop may take: the supervisor asks for two seconds, and takes two more.
 const GRACE: Duration = Duration::from_secs(8);
 
@@ -26,9 +30,20 @@ pub(super) enum End {
     /// By this signal.
     Signal(String),
     /// It was stopped; whether all of it is gone, as the host says.
-    Stopped { confirmed: bool, why: Why },
+    Stopped { confirmed: Confirmed, why: Why },
     /// The connection was lost; nothing is known.
     Lost,
+}
+
+/// Whether all of a program is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Confirmed {
+    /// The host says so.
+    Gone,
+    /// The host says that something is left.
+    Left,
+    /// Nothing was heard.
+    Unheard,
 }
 
 /// Why a program was stopped.
@@ -67,6 +82,11 @@ pub(super) async fn start(channel: &mut Channel<Msg>, command: String) -> Result
     }
 }
 
+/// Ends the lifeline; a host that takes nothing any more is not waited for.
+async fn end_of_input(channel: &Channel<Msg>) {
+    drop(tokio::time::timeout(SEND, channel.eof()).await);
+}
+
 /// Hears a program to its end. What is kept of its streams goes to `tell`; `stop` says when it must end.
 pub(super) async fn hear(
     mut channel: Channel<Msg>,
@@ -79,6 +99,7 @@ pub(super) async fn hear(
     let mut meter = Meter { left: limit };
     let mut stopping: Option<(Why, std::pin::Pin<Box<tokio::time::Sleep>>)> = None;
     let mut ended: Option<End> = None;
+    let mut patience: Option<std::pin::Pin<Box<tokio::time::Sleep>>> = None;
     if let Some(input) = input {
         // A program that has ended does not read; how it ended comes below.
         drop(tokio::time::timeout(GRACE, channel.data_bytes(input)).await);
@@ -86,31 +107,38 @@ pub(super) async fn hear(
     loop {
         let message = tokio::select! {
             message = channel.wait() => message,
-            code = &mut stop, if stopping.is_none() && ended.is_none() => {
-                drop(channel.eof().await);
+            code = &mut stop, if stopping.is_none() => {
+                // It has ended by itself: what still writes is not the program.
+                if ended.is_some() {
+                    break;
+                }
+                end_of_input(&channel).await;
                 stopping = Some((Why::Told(code), Box::pin(tokio::time::sleep(GRACE))));
                 continue;
             }
             () = async { if let Some((_, over)) = &mut stopping { over.await } }, if stopping.is_some() => break,
             // Whatever still holds its streams when it has ended is not waited for once it is silent.
             () = tokio::time::sleep(SILENCE), if ended.is_some() => break,
+            () = async { if let Some(over) = &mut patience { over.await } }, if patience.is_some() => break,
         };
         let (is_err, data) = match message {
             Some(ChannelMsg::Data { data }) => (false, data),
             Some(ChannelMsg::ExtendedData { data, ext: 1 }) => (true, data),
             Some(ChannelMsg::ExitStatus { exit_status }) => {
                 ended.get_or_insert(End::Code(exit_status));
+                patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(AFTER)));
                 continue;
             }
             Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
                 ended.get_or_insert(End::Signal(named(&signal_name)));
+                patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(AFTER)));
                 continue;
             }
             Some(ChannelMsg::Eof) if ended.is_some() => break,
             Some(ChannelMsg::Close) | None => break,
             Some(_) => continue,
         };
-        if stopping.is_some() {
+        if stopping.is_some() || data.is_empty() {
             continue;
         }
         let fits = usize::try_from(meter.left).unwrap_or(usize::MAX).min(data.len());
@@ -120,16 +148,17 @@ pub(super) async fn hear(
             send(out, piece).await.map_err(|failed| failed.refusal)?;
         }
         if fits < data.len() {
-            drop(channel.eof().await);
+            end_of_input(&channel).await;
             stopping = Some((Why::TooMuch, Box::pin(tokio::time::sleep(GRACE))));
         }
     }
-    drop(channel.close().await);
+    drop(tokio::time::timeout(SEND, channel.close()).await);
     Ok(match (stopping, ended) {
         (None, Some(end)) => end,
         (None, None) => End::Lost,
-        (Some((why, _)), Some(end)) => End::Stopped { confirmed: end == End::Code(GONE) || !matches!(end, End::Code(255)), why },
-        (Some((why, _)), None) => End::Stopped { confirmed: false, why },
+        (Some((why, _)), Some(End::Code(GONE))) => End::Stopped { confirmed: Confirmed::Gone, why },
+        (Some((why, _)), Some(End::Code(LEFT))) => End::Stopped { confirmed: Confirmed::Left, why },
+        (Some((why, _)), _) => End::Stopped { confirmed: Confirmed::Unheard, why },
     })
 }
 

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 
 use crate::call::{Bound, Seen};
 use crate::mask::{Done, Piece};
-use crate::operation::ssh::file::is_below;
+use crate::operation::Risk;
+use crate::operation::ssh::file::{is_below, is_telling};
 use crate::operation::ssh::{FileWork, Work};
 use crate::refusal::{Code, Refusal};
 
@@ -123,17 +124,17 @@ impl Files<'_> {
             Work::Read { offset, length, base64 } => return self.read(&self.real(path).await?, *offset, *length, *base64).await,
             Work::Write { .. } => self.write().await?,
             Work::Mkdir { mode } => {
-                let real = self.parent_real(path).await?;
+                let real = self.place(path).await?;
                 self.session.mkdir(&real, only_permissions(mode.unwrap_or(0o755))).await.map_err(|error| changed(&error))?;
                 json!({ "created": path })
             }
             Work::Rename { to, overwrite } => {
-                let (from, onto) = (self.parent_real(path).await?, self.parent_real(to).await?);
+                let (from, onto) = (self.place(path).await?, self.place(to).await?);
                 self.take_place(&from, &onto, *overwrite).await?;
                 json!({ "renamed": path, "to": to })
             }
             Work::Remove => {
-                let real = self.parent_real(path).await?;
+                let real = self.place(path).await?;
                 let attributes = self.session.lstat(&real).await.map_err(|error| refused(&error))?.attrs;
                 let removed =
                     if kind(&attributes) == "directory" { self.session.rmdir(&real).await } else { self.session.remove(&real).await };
@@ -141,8 +142,11 @@ impl Files<'_> {
                 json!({ "removed": path, "type": kind(&attributes) })
             }
             Work::Chmod { mode } => {
-                let real = self.real(path).await?;
+                let real = self.place(path).await?;
                 let before = self.session.lstat(&real).await.map_err(|error| refused(&error))?.attrs;
+                if kind(&before) == "symlink" {
+                    return Err(Refusal::new(Code::InvalidArguments).detail("`path` is a link: name what it leads to"));
+                }
                 self.session.setstat(&real, only_permissions(*mode)).await.map_err(|error| changed(&error))?;
                 json!({ "path": path, "mode_before": before.permissions.map(|mode| format!("{:04o}", mode & 0o7777)), "mode": format!("{mode:04o}") })
             }
@@ -178,6 +182,16 @@ impl Files<'_> {
         }
         let folder = self.real(folder).await?;
         Ok(format!("{}/{name}", folder.trim_end_matches('/')))
+    }
+
+    /// A place that is to be changed. Where it really is may be of another risk than where it was said to be.
+    async fn place(&self, path: &str) -> Result<String, Refusal> {
+        let real = self.parent_real(path).await?;
+        if is_telling(&real) && self.file.judged().0 < Risk::Admin {
+            let why = "it leads, by a link, to what decides who may log in, what runs by itself, or as whom: name that path itself";
+            return Err(Refusal::new(Code::RiskierOutcome).detail(why));
+        }
+        Ok(real)
     }
 
     async fn list(&self, real: &str, limit: u32) -> Result<Held, Refusal> {
@@ -224,7 +238,7 @@ impl Files<'_> {
         let read = async {
             let before = self.span(&handle, offset - ahead, ahead).await?;
             let mut content = self.span(&handle, offset, u64::from(length)).await?;
-            if !base64 && content.len() as u64 == u64::from(length) && content.last() != Some(&b'\n') {
+            if content.len() as u64 == u64::from(length) && content.last() != Some(&b'\n') {
                 let rest = self.span(&handle, offset.saturating_add(u64::from(length)), LINE_BYTES).await?;
                 let line = rest.iter().position(|b| *b == b'\n').map_or(rest.len(), |at| at + 1);
                 content.extend_from_slice(rest.get(..line).unwrap_or_default());

@@ -6,6 +6,7 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::hmac;
 use russh::keys::ssh_key::HashAlg;
@@ -93,8 +94,12 @@ impl Known {
     /// # Errors
     /// `target.no_credential`: the file cannot be read, or a line of it cannot.
     pub(super) fn read(trust: &Trust, host: &str, port: u16) -> Result<Self, Refusal> {
+        Self::read_named(trust, called(host, port))
+    }
+
+    fn read_named(trust: &Trust, name: String) -> Result<Self, Refusal> {
         let unreadable = |cause: String| Refusal::new(Code::CredentialUnavailable).cause(cause);
-        let mut known = Self { name: called(host, port), lines: Vec::new(), trust: trust.clone() };
+        let mut known = Self { name, lines: Vec::new(), trust: trust.clone() };
         let Some(path) = &trust.known_hosts else { return Ok(known) };
         let length = match std::fs::metadata(path) {
             Ok(metadata) => metadata.len(),
@@ -188,7 +193,7 @@ impl Known {
         let line = format!("{} {}", self.name, without_comment(key));
         // A host that is known by a key of another kind, or by an authority, is not met for the first time.
         if self.trust.first_use && self.lines.is_empty() {
-            return self.learn(&line).map(|()| fingerprint);
+            return self.learn(key, &line).map(|()| fingerprint);
         }
         Err(Refusal::new(Code::HostKeyUnknown).detail(format!("`{}` shows {fingerprint}; the line for known_hosts is: {line}", self.name)))
     }
@@ -223,7 +228,14 @@ impl Known {
         }
     }
 
-    fn learn(&self, line: &str) -> Result<(), Refusal> {
+    /// One at a time, and with a look at what another has learned meanwhile: two first keys cannot both be the host's.
+    fn learn(&self, key: &PublicKey, line: &str) -> Result<(), Refusal> {
+        static LEARNING: Mutex<()> = Mutex::new(());
+        let _one = LEARNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Self::read_named(&self.trust, self.name.clone())?;
+        if !now.lines.is_empty() {
+            return now.check_key(key).map(drop);
+        }
         let unwritable = |cause: String| Refusal::new(Code::CredentialUnavailable).cause(cause);
         let Some(path) = &self.trust.known_hosts else { return Ok(()) };
         let mut file = OpenOptions::new().append(true).create(true).open(path).map_err(|error| unwritable(error.to_string()))?;

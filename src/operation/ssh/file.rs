@@ -100,11 +100,14 @@ pub fn within(cwd: Option<&str>, path: &str) -> String {
         (false, Some(cwd)) => format!("{cwd}/{path}"),
         (false, None) => format!("~/{path}"),
     };
+    // What lies above a name only the host knows: it may be a link.
+    if whole.split('/').any(|part| part == "..") {
+        return "/".to_owned();
+    }
     let mut parts: Vec<&str> = Vec::new();
     for part in whole.split('/') {
         match part {
             "" | "." => {}
-            ".." => drop(parts.pop()),
             part if part.contains(['*', '?', '[', '{', '$', '`']) => break,
             part => parts.push(part),
         }
@@ -119,8 +122,9 @@ pub fn is_below(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Places that decide who may log in, what runs by itself, or as whom.
-fn is_telling(path: &str) -> bool {
+/// Places that decide who may log in, what runs by itself, or as whom: the system's own, and whatever has a name that begins with a dot.
+#[must_use]
+pub fn is_telling(path: &str) -> bool {
     const FOLDERS: [&str; 14] = [
         "/etc",
         "/usr",
@@ -137,22 +141,11 @@ fn is_telling(path: &str) -> bool {
         "/var/spool/cron",
         "/var/lib",
     ];
-    const NAMES: [&str; 13] = [
-        ".ssh",
-        ".bashrc",
-        ".bash_profile",
-        ".bash_login",
-        ".bash_logout",
-        ".profile",
-        ".zshrc",
-        ".zshenv",
-        ".zprofile",
-        ".zlogin",
-        ".config",
-        ".local",
-        ".pam_environment",
-    ];
-    FOLDERS.iter().any(|folder| is_below(path, folder)) || path.split('/').any(|part| NAMES.contains(&part)) || path == "/"
+    let is_dotted = path.split('/').any(|part| part.len() > 1 && part.starts_with('.'));
+    FOLDERS.iter().any(|folder| is_below(path, folder))
+        || is_dotted
+        || matches!(path, "/" | "/var/run" | "/var/spool")
+        || is_below(path, "/var/run")
 }
 
 impl FileWork {

@@ -18,19 +18,28 @@ const ACT: &str =
 const SIGNAL: &str = "kill -s \"$1\" \"$2\" && echo sent=yes";
 /// Where jobs of this agent are; the first argument is whose.
 const JOBS: &str = "umask 077; b=${XDG_STATE_HOME:-$HOME/.local/state}/countersign/$1;";
+/// What is left of the job `$1`: whatever carries its name, and whatever is of its session. Which session that is, is asked while the job itself leads it:
+/// afterwards the number may be another's.
+const LEFT: &str = "of() { s=$(cat \"$b/$1/session\" 2>/dev/null); grep -qszxF -- \"$b/$1\" \"/proc/${s:-0}/cmdline\" || s=; }; \
+                    left() { for f in $(grep -lsz -- \"^COUNTERSIGN_CALL=$1\\$\" /proc/[0-9]*/environ); do f=${f#/proc/}; echo \"${f%/environ}\"; done; \
+                    [ -n \"$s\" ] || return 0; for f in /proc/[0-9]*/stat; do \
+                    read -r y <\"$f\" || continue; set -- \"$1\" ${y##*) }; case $2 in Z|X) continue;; esac; [ \"$5\" != \"$s\" ] || echo \"${y%% *}\"; done; };";
 /// A job goes on when the command that started it has ended: its tag is that of the call that started it, which is its name.
 const JOB: &str = "d=$b/$COUNTERSIGN_CALL; m=$2 l=$3; shift 3; mkdir -p \"$d\" && printf '%s\\n' \"$*\" | tr '\\t\\n' '  ' >\"$d/command\" && \
-                   { setsid sh -c 'd=$1 m=$2 l=$3; shift 3; { timeout -k 5 \"$m\" \"$@\" 2>&1 </dev/null; echo $? >\"$d/exit\"; } | head -c \"$l\" >\"$d/out\"' \
-                   job \"$d\" \"$m\" \"$l\" \"$@\" >/dev/null 2>&1 </dev/null & } && echo \"job=$COUNTERSIGN_CALL\"";
-const JOB_LIST: &str = "cd \"$b\" 2>/dev/null || exit 0; for d in *; do [ -e \"$d/command\" ] || continue; s=running x=; \
-                        if [ -e \"$d/exit\" ]; then s=ended x=$(cat \"$d/exit\"); elif ! grep -qsz -- \"^COUNTERSIGN_CALL=$d\\$\" /proc/[0-9]*/environ; then s=gone; fi; \
-                        printf '%s\\t%s\\t%s\\t%s\\t%s\\n' \"$d\" \"$s\" \"$x\" \"$(wc -c 2>/dev/null <\"$d/out\")\" \"$(cat \"$d/command\")\"; done";
-const JOB_OUTPUT: &str = "d=$b/$2; cd \"$d\" 2>/dev/null || { echo 'there is no such job of this agent here' >&2; exit 3; }; t=$(wc -l <out) || exit; \
-                          sed -n \"$(($3+1)),$(($3+$4))p\" out; n=$(($3+$4)); [ \"$n\" -le \"$t\" ] || n=$t; echo \"since=$3\" >&2; echo \"next=$n\" >&2; echo \"total=$t\" >&2; \
-                          if [ -e exit ]; then echo \"exit=$(cat exit)\" >&2; elif ! grep -qsz -- \"^COUNTERSIGN_CALL=$2\\$\" /proc/[0-9]*/environ; then echo state=gone >&2; fi";
-const JOB_STOP: &str = "[ -d \"$b/$2\" ] || { echo 'there is no such job of this agent here' >&2; exit 3; }; w=TERM i=0; \
-                        while f=$(grep -lsz -- \"^COUNTERSIGN_CALL=$2\\$\" /proc/[0-9]*/environ); [ -n \"$f\" ]; do for q in $f; do q=${q#/proc/}; \
-                        kill -$w \"${q%/environ}\" 2>/dev/null; done; i=$((i+1)); [ $i -lt 40 ] || { echo confirmed=no; exit 1; }; [ $i -lt 20 ] || w=KILL; sleep 0.1; done; \
+                   { setsid sh -c 'd=$1 m=$2 l=$3; shift 3; echo $$ >\"$d/session\"; { timeout -k 5 \"$m\" \"$@\" 2>&1 </dev/null; echo $? >\"$d/exit\"; } | \
+                   head -c \"$l\" >\"$d/out\"' job \"$d\" \"$m\" \"$l\" \"$@\" >/dev/null 2>&1 </dev/null & } && echo \"job=$COUNTERSIGN_CALL\"";
+const JOB_LIST: &str = "cd \"$b\" 2>/dev/null || exit 0; for d in *; do [ -e \"$d/command\" ] || continue; k=running x=; \
+                        if [ -e \"$d/exit\" ]; then k=ended x=$(cat \"$d/exit\"); elif of \"$d\"; [ -z \"$(left \"$d\")\" ]; then k=gone; fi; \
+                        printf '%s\\t%s\\t%s\\t%s\\t%s\\n' \"$d\" \"$k\" \"$x\" \"$(wc -c 2>/dev/null <\"$d/out\")\" \"$(cat \"$d/command\")\"; done";
+// How it stands is asked first, then how much there is, and no more than that is told: what is written meanwhile comes with the next page.
+const JOB_OUTPUT: &str = "d=$b/$2; cd \"$d\" 2>/dev/null || { echo 'there is no such job of this agent here' >&2; exit 3; }; \
+                          if [ -e exit ]; then k=exit=$(cat exit); elif of \"$2\"; [ -z \"$(left \"$2\")\" ]; then k=state=gone; else k=state=running; fi; \
+                          t=$(wc -l 2>/dev/null <out); t=${t:-0}; n=$(($3+$4)); [ \"$n\" -le \"$t\" ] || n=$t; [ \"$n\" -le \"$3\" ] || sed -n \"$(($3+1)),${n}p\" out; \
+                          echo \"since=$3\" >&2; echo \"next=$n\" >&2; echo \"total=$t\" >&2; echo \"$k\" >&2";
+const JOB_STOP: &str = "[ -d \"$b/$2\" ] || { echo 'there is no such job of this agent here' >&2; exit 3; }; \
+                        grep -qsz '' /proc/self/environ || { echo confirmed=no; exit 1; }; of \"$2\"; w=TERM i=0; \
+                        while f=$(left \"$2\"); [ -n \"$f\" ]; do kill -$w $f 2>/dev/null; \
+                        i=$((i+1)); [ $i -lt 40 ] || { echo confirmed=no; exit 1; }; [ $i -lt 20 ] || w=KILL; sleep 0.1; done; \
                         echo confirmed=yes";
 /// Bytes that a job's output may have on the host.
 const JOB_BYTES: &str = "10485760";
@@ -70,6 +79,29 @@ fn check_unit(unit: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Whether a unit is a service of somebody's: targets, mounts and systemd's own decide how the whole host runs.
+fn is_plain_unit(unit: &str) -> bool {
+    let unit = unit.to_ascii_lowercase();
+    let (name, kind) = unit.rsplit_once('.').unwrap_or((unit.as_str(), "service"));
+    let of_the_host = [
+        "systemd-",
+        "debug-shell",
+        "emergency",
+        "rescue",
+        "reboot",
+        "poweroff",
+        "halt",
+        "kexec",
+        "initrd",
+        "dbus",
+        "polkit",
+        "sudo",
+        "user@",
+    ];
+    let is_known = ["service", "timer", "socket", "path"].contains(&kind);
+    is_known && !of_the_host.iter().any(|begin| name.starts_with(begin)) && !unit.contains('\\')
+}
+
 /// Whose jobs: one word, from the agent and the human.
 fn check_job(job: &str) -> Result<(), Refusal> {
     if job.len() == 26 && job.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase()) {
@@ -102,6 +134,7 @@ impl Run {
             Action::Stop => ("stop", Risk::Destructive, "a unit is stopped: what it was doing is lost"),
             Action::Restart => ("restart", Risk::Destructive, "a unit is stopped and started: what it was doing is lost"),
         };
+        let (risk, why) = if is_plain_unit(&unit) { (risk, why) } else { (Risk::Admin, "it is a unit that the host itself stands on") };
         Ok(ours(ACT.to_owned(), vec![verb.to_owned(), unit], judged("systemctl", risk, why), Telling::Unit, 256 * 1024))
     }
 
@@ -128,7 +161,7 @@ impl Run {
     /// This agent's jobs.
     #[must_use]
     pub fn jobs(whose: &str) -> Self {
-        ours(format!("{JOBS} {JOB_LIST}"), vec![whose.to_owned()], judged("cat", Risk::Read, ""), Telling::Jobs, 512 * 1024)
+        ours(format!("{JOBS} {LEFT} {JOB_LIST}"), vec![whose.to_owned()], judged("cat", Risk::Read, ""), Telling::Jobs, 512 * 1024)
     }
 
     /// Lines of a job's output.
@@ -138,7 +171,7 @@ impl Run {
     pub fn job_output(whose: &str, job: &str, since: u64, lines: u32, limit_bytes: u64) -> Result<Self, Refusal> {
         check_job(job)?;
         let arguments = vec![whose.to_owned(), job.to_owned(), since.to_string(), lines.to_string()];
-        Ok(ours(format!("{JOBS} {JOB_OUTPUT}"), arguments, judged("sed", Risk::Read, ""), Telling::Lines, limit_bytes))
+        Ok(ours(format!("{JOBS} {LEFT} {JOB_OUTPUT}"), arguments, judged("sed", Risk::Read, ""), Telling::Lines, limit_bytes))
     }
 
     /// Ends a job, and looks that it is gone.
@@ -148,6 +181,6 @@ impl Run {
     pub fn job_stop(whose: &str, job: &str) -> Result<Self, Refusal> {
         check_job(job)?;
         let judged = judged("kill", Risk::Write, "a job of the agent's own is ended");
-        Ok(ours(format!("{JOBS} {JOB_STOP}"), vec![whose.to_owned(), job.to_owned()], judged, Telling::Pairs, 64 * 1024))
+        Ok(ours(format!("{JOBS} {LEFT} {JOB_STOP}"), vec![whose.to_owned(), job.to_owned()], judged, Telling::Pairs, 64 * 1024))
     }
 }

@@ -14,7 +14,7 @@ impl Files<'_> {
         let Work::Write { content, mode: permissions, overwrite, if_sha256, atomic } = self.file.work() else {
             return Err(Refusal::new(Code::TargetFailed).cause("no write"));
         };
-        let real = self.parent_real(self.file.path()).await?;
+        let real = self.place(self.file.path()).await?;
         let before = match self.session.lstat(&real).await {
             Ok(attributes) => Some(attributes.attrs),
             Err(Error::Status(status)) if status.status_code == StatusCode::NoSuchFile => None,
@@ -37,7 +37,8 @@ impl Files<'_> {
             let found = sha256_before.as_deref().unwrap_or("there is no such file");
             return Err(Refusal::new(Code::Conflict).detail(format!("`if_sha256` is another: {found}")));
         }
-        let permissions = permissions.or_else(|| before.as_ref().and_then(mode)).unwrap_or(0o644);
+        // What was to run as its owner or group is other content now.
+        let permissions = permissions.or_else(|| before.as_ref().and_then(mode).map(|mode| mode & 0o777)).unwrap_or(0o644);
         if *atomic {
             self.beside(&real, content, permissions, before.as_ref(), *overwrite).await?;
         } else {

@@ -1,0 +1,122 @@
+//! Policies about hosts: programs and paths by name, however they are spelt; shells; declared tools, whose parameters each become one argument.
+
+use countersign::connector::HostBounds;
+use serde_json::{Value, json};
+
+use crate::harness::sshd::{Sshd, own, playground};
+use crate::harness::{Agent, Wish, World, code};
+use crate::kube::agent;
+use crate::ssh::wish;
+
+const FENCED: &str = r#"
+@id("own") permit (principal, action == Action::"invoke", resource is Broker);
+@id("all") permit (principal, action == Action::"invoke", resource) when { context.kind == "ssh" };
+@id("no_shadow") forbid (principal, action == Action::"invoke", resource in Path::"web/etc/shadow");
+@id("no_home") forbid (principal, action == Action::"invoke", resource in Path::"web/home");
+@id("no_rm") forbid (principal, action == Action::"invoke", resource == Program::"web/rm");
+@id("no_shell") forbid (principal, action == Action::"invoke", resource) when { context.kind == "ssh" && context.verb == "shell" };
+@id("review") permit (principal in Team::"approvers", action == Action::"review", resource);
+"#;
+
+async fn judged(agent: &Agent, tool: &str, arguments: &Value) -> String {
+    let mut arguments = arguments.clone();
+    arguments["target"] = json!("web");
+    let answer = agent.call(tool, arguments).await;
+    if answer["status"] == "ok" { "ok".to_owned() } else { code(&answer).to_owned() }
+}
+
+#[tokio::test]
+async fn a_forbid_on_a_path_or_program_holds_however_it_is_spelt() {
+    let sshd = Sshd::start();
+    let wish = Wish { policies: FENCED.to_owned(), ..wish() };
+    let world = World::with_targets(wish, |issuer| vec![sshd.target(&["/etc", "/tmp"], issuer)]).await;
+    let agent = agent(&world);
+    let denied = "policy.denied";
+    for argv in [
+        &["cat", "/etc/shadow"][..],
+        &["cat", "/etc//shadow"],
+        &["cat", "/etc/./shadow"],
+        &["cat", "/etc/passwd", "/etc/shadow"],
+        &["grep", "-r", "root", "/etc"],
+        &["grep", "-rf", "/etc/shadow", "/tmp"],
+        &["tail", "-n1", "/etc/shadow"],
+        &["env", "cat", "/etc/shadow"],
+        &["timeout", "5", "cat", "/etc/shadow"],
+        &["find", "/etc", "-name", "x"],
+        &["sh", "-c", "cat /etc/shadow"],
+        &["sh", "-c", "cat < /etc/shadow"],
+        &["sh", "-c", "cat /etc/sh*"],
+        &["sh", "-c", "cd /etc && cat shadow"],
+        &["ls", "-R", "/home"],
+        &["cat", "/home/somebody/x"],
+        &["rm", "/tmp/x"],
+        &["nice", "rm", "/tmp/x"],
+        &["sh", "-c", "true; rm /tmp/x"],
+        &["find", "/tmp/none", "-exec", "rm", "{}", "+"],
+    ] {
+        assert_eq!(judged(&agent, "ssh_exec", &json!({"argv": argv})).await, denied, "{argv:?}");
+    }
+    assert_eq!(judged(&agent, "ssh_exec", &json!({"argv": ["cat", "shadow"], "cwd": "/etc"})).await, denied);
+    assert_eq!(judged(&agent, "ssh_exec", &json!({"command": "true"})).await, denied);
+    assert_eq!(judged(&agent, "sftp_read", &json!({"path": "/etc/shadow"})).await, denied);
+    for fine in [&["cat", "/etc/hostname"][..], &["ls", "/etc"], &["cat", "/etc/shadow.txt"], &["echo", "/etc/shadow"]] {
+        let told = judged(&agent, "ssh_exec", &json!({"argv": fine})).await;
+        // `ls` of a folder reads it, and what policies name in it is judged with it.
+        assert_eq!(told, if fine[0] == "ls" { denied } else { "ok" }, "{fine:?}");
+    }
+    assert_eq!(judged(&agent, "sftp_list", &json!({"path": "/etc"})).await, "ok");
+    world.verify();
+}
+
+const TOOLS: [(&str, &str); 2] = [
+    (
+        "tail_log.toml",
+        "name = \"tail_log\"\ndescription = \"Reads the last lines of one of the logs.\"\ntarget = \"web\"\ncall = \"ssh_read\"\n\
+         [arguments]\nprogram = \"tail\"\nargs = [\"-n\", \"{lines}\", \"--\", \"{file}\"]\n\
+         [[parameter]]\nname = \"lines\"\ntype = \"integer\"\ndescription = \"How many lines.\"\nmin = 1\nmax = 100\nrequired = false\ndefault = 10\n\
+         [[parameter]]\nname = \"file\"\ntype = \"string\"\ndescription = \"Which file.\"\nmax_length = 200\nrequired = true\n",
+    ),
+    (
+        "say.toml",
+        "name = \"say\"\ndescription = \"Prints a text, whatever is in it.\"\ntarget = \"web\"\ncall = \"ssh_exec\"\nrisk = \"write\"\n\
+         [arguments]\nargv = [\"printf\", \"%s\\\\n\", \"{text}\"]\n\
+         [[parameter]]\nname = \"text\"\ntype = \"string\"\ndescription = \"The text.\"\nmax_length = 200\nrequired = true\n",
+    ),
+];
+
+#[tokio::test]
+async fn a_declared_tools_parameter_is_one_argument_and_nothing_else() {
+    let sshd = Sshd::start();
+    let dir = playground();
+    std::fs::write(dir.path().join("a log"), "1\n2\n3\n").unwrap();
+    own(dir.path());
+    let tools = TOOLS.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
+    let wish = Wish { tools, ..wish() };
+    let world =
+        World::with_targets(wish, |issuer| vec![sshd.target_of("web", sshd.route(&sshd.known_line()), HostBounds::default(), issuer)])
+            .await;
+    let agent = agent(&world);
+    let path = dir.path().join("a log").display().to_string();
+    let told = agent.call("tail_log", json!({"file": path, "lines": 2})).await;
+    assert_eq!(told["result"]["stdout"], "2\n3\n", "{told}");
+    for file in ["; id", "$(id)", "-f", "--help", "'", "a\nb", "*"] {
+        let told = agent.call("tail_log", json!({"file": file})).await;
+        let stderr = told["result"]["stderr"].as_str().unwrap_or_else(|| panic!("{file}: {told}"));
+        assert!(told["result"]["exit_code"] == 1 && stderr.contains("cannot open"), "{file}: {told}");
+    }
+    for bad in [
+        json!({"file": "x", "lines": "2"}),
+        json!({"file": "x", "lines": 101}),
+        json!({"file": ["x", "y"]}),
+        json!({"file": "x", "argv": ["id"]}),
+        json!({}),
+    ] {
+        assert_eq!(code(&agent.call("tail_log", bad.clone()).await), "request.invalid_arguments", "{bad}");
+    }
+    // The declaration raises the risk: what reads by itself is asked for.
+    let (shown, said) = crate::kube::approved(&world, &agent, "say", json!({"text": "a'b\"$(id)\\ -n"})).await;
+    assert_eq!((&said["result"]["stdout"], &shown["risk"]), (&json!("a'b\"$(id)\\ -n\n"), &json!("write")), "{said}");
+    let call = said["call_id"].as_str().unwrap();
+    assert!(sshd.log().contains(&format!("call={call} ")), "what was raised has a connection of its own: {}", sshd.log());
+    world.verify();
+}
