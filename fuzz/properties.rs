@@ -18,6 +18,7 @@ use countersign::ledger::note::VerifierKey;
 use countersign::mask::{Masks, Rules, detect};
 use countersign::operation::kube::{self, manifest};
 use countersign::operation::sql::{Engine, Statement, view_relations};
+use countersign::operation::ssh::judge;
 use countersign::policy::{self, Policy, PolicyFile};
 use countersign::refusal::Refusal;
 use secrecy::SecretString;
@@ -26,7 +27,7 @@ use secrecy::SecretString;
 pub type Property = (&'static str, fn(&[u8]), &'static [&'static str]);
 
 /// Every property.
-pub const ALL: [Property; 9] = [
+pub const ALL: [Property; 10] = [
     ("sql", sql, SQL),
     ("text", text, TEXT),
     ("token", token, TOKEN),
@@ -36,6 +37,7 @@ pub const ALL: [Property; 9] = [
     ("tool", tool, TOOL),
     ("manifest", manifest, MANIFEST),
     ("cluster", cluster, CLUSTER),
+    ("command", command, COMMAND),
 ];
 
 const SQL: &[&str] = &[
@@ -67,6 +69,14 @@ const POLICY: &[&str] = &[
 ];
 const TOOL: &[&str] = &[
     "name = \"orders\"\ndescription = \"d\"\ntarget = \"shop\"\nstatement = \"SELECT id FROM orders WHERE c = ?1\"\nrow_limit = 5\n[[parameter]]\nname = \"c\"\ntype = \"integer\"\ndescription = \"x\"\nmin = 1\n",
+];
+
+const COMMAND: &[&str] = &[
+    "for f in /etc/nginx/*.conf; do echo \"$f\"; head -n 3 \"$f\" | sort -u; done",
+    "find /srv -name '*.log' -mtime +7 -exec grep -l x {} + && tail -n 5 $(cat list) 2>/dev/null > out",
+    "if test -f /a; then sed -n '1,5p' /a; else awk '{print $2}' <<EOF\nx y\nEOF\nfi",
+    "env LANG=C timeout 5 sh -c \"ls 'a b' | xargs -0 wc -l\"; journalctl -u x --since today &",
+    "tar -tzf a.tgz; systemctl status x; ss -tlpn; case $x in a|b) echo ${y};; esac",
 ];
 
 const MANIFEST: &[&str] = &[
@@ -105,6 +115,17 @@ pub fn cluster(bytes: &[u8]) {
     let document = serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text));
     let masked = masks.shown(document.clone());
     assert_eq!(masks.shown(masked.clone()), masked, "{document}");
+}
+
+/// A command is judged at once, whatever it is, within bounds, and is of the risk of the riskiest thing in it.
+pub fn command(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let words: Vec<String> = text.split_whitespace().map(ToOwned::to_owned).collect();
+    for judged in [judge::shell(&text), judge::argv(&words), judge::shell_in(&text, Some("/srv")), judge::argv_in(&words, Some("/dev"))] {
+        assert!(judged.why.len() <= 16 && judged.programs.len() <= 64 && judged.paths.len() <= 128);
+        assert!(judged.programs.iter().all(|(_, risk)| *risk <= judged.risk), "{judged:?}");
+        assert_eq!(judged.risk == countersign::operation::Risk::Read, judged.why.is_empty(), "{judged:?}");
+    }
 }
 
 /// What is accepted is printed, read again the same, and as risky; what is no read says why.

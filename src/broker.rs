@@ -32,6 +32,7 @@ use crate::registry::{self, Registry};
 use crate::server::{self, Listening};
 use crate::session::Sessions;
 use crate::token_service::{self, TokenService};
+use crate::workplace::Workplaces;
 
 /// A target with its label.
 #[derive(Debug, Clone)]
@@ -239,6 +240,7 @@ impl Broker {
             settings.humans.session.clone(),
             &settings.identity.public_url,
         );
+        let workplaces = Workplaces::new(ledger.clone(), clock.clone());
         let desk = Desk::new(ledger, recorder, clock.clone(), settings.approval.clone());
         let facts: Vec<TargetFacts> = settings.targets.iter().map(|target| known_target(target).facts).collect();
         let groups = settings.targets.iter().filter_map(groups_of).collect();
@@ -252,6 +254,7 @@ impl Broker {
             audit: audit.clone(),
             connectors,
             masks,
+            workplaces,
             under_way: TaskTracker::new(),
         });
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
@@ -297,6 +300,7 @@ impl Broker {
         self.pipeline.under_way.close();
         // A call that does not end in time is closed as unresolved at the next start.
         drop(tokio::time::timeout(self.grace, self.pipeline.under_way.wait()).await);
+        drop(tokio::time::timeout(self.grace, self.pipeline.connectors.close()).await);
         let ended = self.serving.await.map_err(std::io::Error::other)?;
         drop(self.sweeping.await);
         record_failures(&self.pipeline.audit, &self.failures).await;

@@ -4,6 +4,7 @@
 //! parsed it: a typed operation on a named target. `Facts` is the part of both that every record needs, even of a call that was refused before
 //! it could be parsed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Timestamp;
 use crate::id::{ApprovalId, CallId, DelegationId};
 use crate::identity::{Delegation, Reach};
+use crate::operation::ssh::Kept;
 use crate::operation::{Operation, Risk};
 use crate::refusal::Refusal;
 
@@ -91,6 +93,8 @@ pub struct Line {
 pub struct Request {
     facts: Facts,
     line: Line,
+    /// Sessions of its human and agent, by id, where its tool asks for them.
+    sessions: BTreeMap<String, Kept>,
 }
 
 impl Request {
@@ -103,7 +107,14 @@ impl Request {
         // The name is the caller's own text until a tool is found by it.
         let tool = tool.chars().filter(|c| !c.is_control()).take(Self::TOOL_NAME_MAX).collect();
         let facts = Facts { id: CallId::mint(), parent: None, part_of: None, delegation, tool, arguments: Arc::new(arguments), origin };
-        Self { facts, line }
+        Self { facts, line, sessions: BTreeMap::new() }
+    }
+
+    /// With the sessions of its human and agent on hand.
+    #[must_use]
+    pub fn with_sessions(mut self, sessions: BTreeMap<String, Kept>) -> Self {
+        self.sessions = sessions;
+        self
     }
 
     /// A part of another call, in the same name: a call of its own, which is judged and recorded like any other.
@@ -126,8 +137,8 @@ impl Request {
         &self.line
     }
 
-    pub(crate) fn into_parts(self) -> (Facts, Line) {
-        (self.facts, self.line)
+    pub(crate) fn into_parts(self) -> (Facts, Line, BTreeMap<String, Kept>) {
+        (self.facts, self.line, self.sessions)
     }
 }
 

@@ -188,6 +188,15 @@ impl Connectors {
         Self { slots: Arc::new(slots), credentials: Arc::new(Credentials::new(access, credentials)), locals }
     }
 
+    /// Ends what is kept open between calls: the broker ends.
+    pub async fn close(&self) {
+        for slot in self.slots.values() {
+            if let Target::Ssh(host) = &slot.target {
+                host.close().await;
+            }
+        }
+    }
+
     /// Spends a permit whose work was done by calls of their own: what came of them.
     #[must_use]
     pub fn tell(&self, permit: Permit, document: serde_json::Value) -> Unmasked {

@@ -16,6 +16,13 @@
 //! else (`examples/kubernetes/rbac.yaml`, `docs/kubernetes.md`). An approval is bound to the objects that the server's dry run showed; what comes of a
 //! change is judged again before it is made. Values of Secrets are masked by kind, by name and by copy.
 //!
+//! # Hosts
+//! A command is judged by what it would do before any host hears of it: words by the tables of [`operation::ssh::judge`], a shell's text by what every
+//! shell reads alike, and what is not known is of the highest risk. The broker logs in to the host's own sshd as the human, by a certificate for that
+//! one connection ([`credential::host`], `docs/ssh.md`); a call that changes anything has a connection and a certificate of its own, which names the
+//! call. A program runs under a few lines of shell that end it when its connection does; what was not confirmed is told as unconfirmed. What programs
+//! write is masked as a whole for the answer, and a second at a time for the recording.
+//!
 //! # Proofs are types
 //! `Delegation` → `Call` → `Authorized` → `Permit` + `Entry` → `Unmasked` → `Masked` → `Reply`. Each has private fields, no `Clone`, and is
 //! minted in one leaf file from the one before it, so that skipping a stage does not compile (`tests/ui`, `tests/it/tidy.rs`).
@@ -51,3 +58,4 @@ pub mod server;
 pub mod session;
 pub mod telemetry;
 pub mod token_service;
+pub mod workplace;

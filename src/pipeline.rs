@@ -25,6 +25,7 @@ use crate::operation::Operation;
 use crate::operation::local::{Local, Spread};
 use crate::policy::{Authorized, Pending, Policy, Ruling, ToolAtLeast};
 use crate::refusal::{Code, Refusal};
+use crate::workplace::Workplaces;
 
 /// The stages, joined.
 pub struct Pipeline {
@@ -40,6 +41,8 @@ pub struct Pipeline {
     pub connectors: Connectors,
     /// Masks.
     pub masks: Masks,
+    /// Finds sessions on hosts.
+    pub workplaces: Workplaces,
     /// Calls under way; a drain waits for them.
     pub under_way: TaskTracker,
 }
@@ -139,6 +142,10 @@ impl Pipeline {
     }
 
     async fn authorize(&self, request: Request) -> Result<Step, Unavailable> {
+        let request = match self.catalog.whose_sessions(&request) {
+            Some(whose) => self.workplaces.on_hand(request, &whose).await?,
+            None => request,
+        };
         let call = match debug_span!("parse").in_scope(|| self.catalog.parse(request)) {
             Ok(call) => call,
             Err(unparsed) => return Ok(Step::Stop(unparsed)),

@@ -68,6 +68,7 @@ codes! {
     UnknownTool = "request.unknown_tool", "there is no such tool for this caller", "call tools/list for the tools you may use";
     InvalidArguments = "request.invalid_arguments", "the arguments do not fit the tool's input schema", "correct the argument that the message names and call again";
     UnknownTarget = "request.unknown_target", "there is no such target for this caller", "call list_targets for the targets you may use";
+    UnknownSession = "request.unknown_session", "there is no such session of this caller on this host", "open it with ssh_session_open; one that was not used for its time is forgotten";
     TooLarge = "request.too_large", "the request is larger than the limit", "send less in one call";
     Malformed = "request.malformed", "the request could not be read", "correct what the message names and send it again";
     NotFound = "request.not_found", "there is nothing here by that name that you may see", "check the id, and whose it is";

@@ -12,6 +12,7 @@ use crate::mask::Done;
 use crate::mask::{MaskReport, Masked, MaskedColumn, MaskedPiece};
 use crate::record;
 use crate::refusal::{Code, Refusal};
+use crate::workplace;
 
 /// Masking may lengthen values (a label for a digit), so the drained answer may exceed the call's own limit by this factor before it is cut.
 const GROWTH_MAX: u64 = 4;
@@ -88,6 +89,9 @@ impl Audit {
             let (cred, subject) = self.recorder.credential(used);
             body.insert("cred".to_owned(), cred);
             writes.extend(subject);
+        }
+        if let Some((keep, at)) = drained.outcome.as_ref().ok().and_then(|done| done.keep.as_ref()) {
+            writes.extend(workplace::writes(keep, *at));
         }
         body.insert("par".to_owned(), Value::from(entry.parent));
         body.insert("res".to_owned(), Value::Object(res));

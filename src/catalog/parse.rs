@@ -1,5 +1,8 @@
 //! From a request to a typed call, or a refusal that knows as much of it as could be told.
 
+mod hosts;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -10,24 +13,29 @@ use crate::call::{Answer, Call, Facts, Limits, Line, Request, Stop, TargetFacts,
 use crate::catalog::arguments::{self, ApprovalStatus, ApprovalWait, BYTES_MAX, Describe, Execute, Nothing, Query, SearchObjects};
 use crate::catalog::builtin::Builtin;
 use crate::catalog::definition::{Does, Parameter};
+use crate::catalog::kube;
 use crate::catalog::{Action, Catalog, Declared, Target, TargetOf, Tool};
-use crate::catalog::{kube, ssh};
 use crate::id::ApprovalId;
 use crate::identity::Delegation;
 use crate::operation::kube::Kube;
 use crate::operation::local::Local;
 use crate::operation::sql::{Detail, Engine, Mode, ObjectType, Objects, Param, Sql, Statement};
+use crate::operation::ssh::Kept;
 use crate::operation::{Operation, Risk};
 use crate::refusal::{Code, Refusal};
 
 /// Bytes of all arguments.
 const ARGUMENTS_MAX_BYTES: usize = 256 * 1024;
 
-/// Hosts of one call.
-const HOSTS_MAX: usize = 50;
-
 /// Rows of an answer from a cluster whose call does not say how many.
 const KUBE_ROWS: u32 = 5_000;
+
+/// Who calls, and the sessions that are theirs.
+#[derive(Clone, Copy)]
+struct Whose<'a> {
+    delegation: &'a Delegation,
+    sessions: &'a BTreeMap<String, Kept>,
+}
 
 /// What the arguments came to.
 struct Parsed {
@@ -48,20 +56,20 @@ impl Catalog {
     /// # Errors
     /// The stop, with what is known of the call.
     pub fn parse(&self, request: Request) -> Result<Call, Box<Stop>> {
-        let (facts, line) = request.into_parts();
+        let (facts, line, sessions) = request.into_parts();
         let stop = |facts: Facts, tool: Option<ToolFacts>, target, refusal| {
             Box::new(Stop { facts, tool, target, risk: None, judgement: None, answer: Answer::Refused(refusal) })
         };
         let Some(tool) = self.tools.get(&facts.tool) else {
             return Err(stop(facts, None, None, Refusal::new(Code::UnknownTool)));
         };
-        match self.arguments(tool, &facts.arguments, &facts.delegation) {
+        match self.arguments(tool, &facts.arguments, Whose { delegation: &facts.delegation, sessions: &sessions }) {
             Ok(parsed) => Ok(call(facts, line, tool, parsed)),
             Err((refusal, target)) => Err(stop(facts, Some(tool.facts.clone()), target, refusal)),
         }
     }
 
-    fn arguments(&self, tool: &Tool, arguments: &Map<String, Value>, delegation: &Delegation) -> Result<Parsed, Refused> {
+    fn arguments(&self, tool: &Tool, arguments: &Map<String, Value>, caller: Whose<'_>) -> Result<Parsed, Refused> {
         let value = Value::Object(arguments.clone());
         let length = value.to_string().len();
         if length > ARGUMENTS_MAX_BYTES {
@@ -74,9 +82,9 @@ impl Catalog {
             return Err((Refusal::new(Code::InvalidArguments).detail(describe(&error)), None));
         }
         match &tool.action {
-            Action::Builtin(Builtin::Ssh(tool)) => self.ssh(*tool, value, delegation),
+            Action::Builtin(Builtin::Ssh(tool)) => self.ssh(*tool, value, caller),
             Action::Builtin(builtin) => self.builtin(*builtin, value),
-            Action::Declared(declared) => self.declared(declared, arguments, &value, delegation),
+            Action::Declared(declared) => self.declared(declared, arguments, &value, caller),
         }
     }
 
@@ -172,51 +180,6 @@ impl Catalog {
         })
     }
 
-    fn ssh(&self, tool: ssh::Tool, value: Value, delegation: &Delegation) -> Result<Parsed, Refused> {
-        let name = value.get("target").and_then(Value::as_str).unwrap_or_default();
-        let target = self.target(name)?;
-        let refuse = |refusal| (refusal, Some(target.facts.clone()));
-        let TargetOf::Ssh { roots, env, shell, .. } = &target.of else { return Err(refuse(other_kind(&target, tool.name()))) };
-        let whose = whose(delegation);
-        let bounds = ssh::Bounds { roots, env, shell: shell.as_deref(), whose: &whose };
-        let asked = ssh::parse(tool, value, &bounds).map_err(|(refusal, _)| refuse(refusal))?;
-        Ok(Parsed {
-            operation: Operation::Ssh(asked.operation),
-            raised: None,
-            arguments: asked.arguments,
-            reason: asked.reason,
-            limits: self.limits(asked.timeout_ms, KUBE_ROWS, None),
-            target: Some(target),
-        })
-    }
-
-    /// The same program on several hosts, each of which is a call of its own.
-    fn multi_exec(&self, (asked, arguments): (ssh::arguments::MultiExec, Value)) -> Result<Parsed, Refused> {
-        let refuse = |why: String| (Refusal::new(Code::InvalidArguments).detail(why), None);
-        let of_group = |group: &String| {
-            let in_group = |target: &&Target| matches!(&target.of, TargetOf::Ssh { groups, .. } if groups.contains(group));
-            self.targets.values().filter(in_group).map(|target| target.facts.name.clone()).collect::<Vec<_>>()
-        };
-        let mut targets = match (asked.targets.is_empty(), &asked.group) {
-            (false, None) => asked.targets.clone(),
-            (true, Some(group)) => of_group(group),
-            _ => return Err(refuse("give either `targets` or `group`".to_owned())),
-        };
-        let mut seen = std::collections::HashSet::new();
-        targets.retain(|target| seen.insert(target.clone()));
-        if targets.is_empty() || targets.len() > HOSTS_MAX {
-            return Err(refuse(format!("that is {} hosts; 1 to {HOSTS_MAX} are taken", targets.len())));
-        }
-        let spread = ssh::spread(&asked, &targets);
-        let limits = Limits {
-            timeout: self.bounds.timeout_max,
-            rows: 1,
-            // Each host's answer, twice as long once it is written as JSON, with what stands around it.
-            bytes: (targets.len() as u64).saturating_mul(asked.max_output_bytes.saturating_mul(2).saturating_add(8 * 1024)),
-        };
-        Ok(Parsed { target: None, operation: Operation::Local(spread), raised: None, arguments, reason: asked.reason, limits })
-    }
-
     fn local(&self, local: Local, (read, arguments): (Nothing, Value), wait: Duration) -> Result<Parsed, Refused> {
         let limits = Limits { timeout: self.bounds.timeout.max(wait), rows: 1, bytes: self.bounds.bytes };
         Ok(Parsed { target: None, operation: Operation::Local(local), raised: None, arguments, reason: read.reason, limits })
@@ -256,7 +219,7 @@ impl Catalog {
         Ok(Parsed { target: Some(target), operation, raised: None, arguments, reason: execute.reason, limits })
     }
 
-    fn declared(&self, declared: &Declared, given: &Map<String, Value>, value: &Value, delegation: &Delegation) -> Result<Parsed, Refused> {
+    fn declared(&self, declared: &Declared, given: &Map<String, Value>, value: &Value, caller: Whose<'_>) -> Result<Parsed, Refused> {
         let of_target = |refusal| (refusal, Some(declared.target.facts.clone()));
         let mut canonical = Map::new();
         for parameter in &declared.parameters {
@@ -282,7 +245,7 @@ impl Catalog {
                     return Err(of_target(Refusal::new(Code::InvalidArguments).detail(describe(&error))));
                 }
                 let parsed = match fixed.tool {
-                    Builtin::Ssh(tool) => self.ssh(tool, filled, delegation),
+                    Builtin::Ssh(tool) => self.ssh(tool, filled, caller),
                     tool => self.builtin(tool, filled),
                 };
                 let parsed = parsed.map_err(|(refusal, _)| of_target(refusal))?;
@@ -326,14 +289,6 @@ fn other_kind(target: &Target, tool: &str) -> Refusal {
         TargetOf::Ssh { .. } => "a host: use the ssh_ and sftp_ tools",
     };
     Refusal::new(Code::InvalidArguments).detail(format!("`{tool}` is not for `{}`, which is {what}", target.facts.name))
-}
-
-/// One word for a human and an agent, under which a host keeps what they started: nobody else's can be named.
-fn whose(delegation: &Delegation) -> String {
-    let (human, agent) = (delegation.human(), delegation.agent());
-    let names = serde_json::json!([human.issuer, human.subject, agent.issuer, agent.id]).to_string();
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, names.as_bytes());
-    hex::encode(digest.as_ref().get(..16).unwrap_or_default())
 }
 
 /// Images that give a pod a shell are named by the target.

@@ -1,6 +1,7 @@
 //! The SSH tools: names, titles and descriptions. An agent knows nothing else of them, so every word is for it.
 
 pub mod arguments;
+pub mod files;
 mod parse;
 
 use std::sync::Arc;
@@ -25,6 +26,9 @@ pub(super) enum Tool {
     JobOutput,
     JobStop,
     JobList,
+    SessionOpen,
+    SessionRun,
+    SessionClose,
     FileList,
     FileStat,
     FileRead,
@@ -35,7 +39,7 @@ pub(super) enum Tool {
     FileChmod,
 }
 
-pub(super) const ALL: [Tool; 18] = [
+pub(super) const ALL: [Tool; 21] = [
     Tool::Exec,
     Tool::Read,
     Tool::Sudo,
@@ -46,6 +50,9 @@ pub(super) const ALL: [Tool; 18] = [
     Tool::JobOutput,
     Tool::JobStop,
     Tool::JobList,
+    Tool::SessionOpen,
+    Tool::SessionRun,
+    Tool::SessionClose,
     Tool::FileList,
     Tool::FileStat,
     Tool::FileRead,
@@ -72,6 +79,9 @@ impl Tool {
             Self::JobOutput => "ssh_job_output",
             Self::JobStop => "ssh_job_stop",
             Self::JobList => "ssh_job_list",
+            Self::SessionOpen => "ssh_session_open",
+            Self::SessionRun => "ssh_session_run",
+            Self::SessionClose => "ssh_session_close",
             Self::FileList => "sftp_list",
             Self::FileStat => "sftp_stat",
             Self::FileRead => "sftp_read",
@@ -95,6 +105,9 @@ impl Tool {
             Self::JobOutput => "Read a job's output",
             Self::JobStop => "Stop a job",
             Self::JobList => "List jobs",
+            Self::SessionOpen => "Open a session",
+            Self::SessionRun => "Run a program in a session",
+            Self::SessionClose => "Close a session",
             Self::FileList => "List a folder",
             Self::FileStat => "Look at a file",
             Self::FileRead => "Read a file",
@@ -119,6 +132,9 @@ impl Tool {
             Self::JobOutput => "Returns lines of a job's output and whether it still runs. Page with since_line: pass the next_line of the answer before.".to_owned(),
             Self::JobStop => asks("Ends a job and everything that it started, and says whether that is confirmed."),
             Self::JobList => "Lists the jobs that you started on a host in this human's name, with their state.".to_owned(),
+            Self::SessionOpen => "Keeps a folder and variables of a host under a name, so that ssh_session_run need not be told them again. Nothing runs on in between. Open it again under the same name to change the folder.".to_owned(),
+            Self::SessionRun => asks("Runs one program, or where the target allows it a text for a shell, in a session's folder with its variables; else as ssh_exec. A program cannot change the session: open it again for that."),
+            Self::SessionClose => "Forgets a session.".to_owned(),
             Self::FileList => "Lists a folder below a root that the target allows: names, types, sizes, modes.".to_owned(),
             Self::FileStat => "Says what a file is: type, size, mode, owner, time of the last change. Of a link it tells of the link itself.".to_owned(),
             Self::FileRead => "Reads a part of a file, as text (whole lines) or base64, with the SHA-256 of the whole where all of it was read. Page with offset: pass next_offset of the answer before. Secrets come back masked; do not write a masked text back over the file.".to_owned(),
@@ -130,10 +146,23 @@ impl Tool {
         }
     }
 
+    /// Whether it has anything to do with sessions.
+    pub(super) const fn has_session(self) -> bool {
+        matches!(self, Self::SessionOpen | Self::SessionRun | Self::SessionClose)
+    }
+
     /// The verb and risk of the mildest call.
     pub(super) const fn mildest(self) -> (&'static str, Risk) {
         match self {
-            Self::Exec | Self::Read | Self::Service | Self::Facts | Self::JobOutput | Self::JobList => ("execute", Risk::Read),
+            Self::Exec
+            | Self::Read
+            | Self::Service
+            | Self::Facts
+            | Self::JobOutput
+            | Self::JobList
+            | Self::SessionOpen
+            | Self::SessionRun
+            | Self::SessionClose => ("execute", Risk::Read),
             Self::JobStart | Self::JobStop => ("execute", Risk::Write),
             Self::Signal => ("execute", Risk::Destructive),
             Self::Sudo => ("execute", Risk::Admin),
@@ -153,12 +182,15 @@ impl Tool {
                 [true, false, true, false]
             }
             Self::FileChmod | Self::JobStop => [false, true, true, false],
+            // What they change is the broker's own note.
+            Self::SessionOpen | Self::SessionClose => [true, false, true, false],
             Self::FileMkdir => [false, false, false, false],
             Self::Exec
             | Self::Sudo
             | Self::Signal
             | Self::Service
             | Self::JobStart
+            | Self::SessionRun
             | Self::FileWrite
             | Self::FileRename
             | Self::FileRemove => [false, true, false, false],
@@ -177,20 +209,23 @@ impl Tool {
             Self::JobOutput => schema::input::<arguments::JobOutput>(),
             Self::JobStop => schema::input::<arguments::JobStop>(),
             Self::JobList => schema::input::<arguments::JobList>(),
-            Self::FileList => schema::input::<arguments::FileList>(),
-            Self::FileStat => schema::input::<arguments::FileStat>(),
-            Self::FileRead => schema::input::<arguments::FileRead>(),
-            Self::FileWrite => schema::input::<arguments::FileWrite>(),
-            Self::FileMkdir => schema::input::<arguments::FileMkdir>(),
-            Self::FileRename => schema::input::<arguments::FileRename>(),
-            Self::FileRemove => schema::input::<arguments::FileRemove>(),
-            Self::FileChmod => schema::input::<arguments::FileChmod>(),
+            Self::SessionOpen => schema::input::<arguments::SessionOpen>(),
+            Self::SessionRun => schema::input::<arguments::SessionRun>(),
+            Self::SessionClose => schema::input::<arguments::SessionClose>(),
+            Self::FileList => schema::input::<files::FileList>(),
+            Self::FileStat => schema::input::<files::FileStat>(),
+            Self::FileRead => schema::input::<files::FileRead>(),
+            Self::FileWrite => schema::input::<files::FileWrite>(),
+            Self::FileMkdir => schema::input::<files::FileMkdir>(),
+            Self::FileRename => schema::input::<files::FileRename>(),
+            Self::FileRemove => schema::input::<files::FileRemove>(),
+            Self::FileChmod => schema::input::<files::FileChmod>(),
         }
     }
 
     pub(super) fn result(self) -> Value {
         match self {
-            Self::Exec | Self::Read | Self::Sudo => json!({
+            Self::Exec | Self::Read | Self::Sudo | Self::SessionRun => json!({
                 "type": "object",
                 "properties": {
                     "exit_code": { "type": ["integer", "null"] },

@@ -141,7 +141,7 @@ fn describe(approval: &Value) {
     }
 }
 
-/// What would go to a cluster, and what the cluster says would come of it.
+/// What would go to a cluster or host, and what is said there of it.
 fn operation(approval: &Value) {
     say("\nthe operation:");
     let shown = approval.pointer("/operation").map(|operation| serde_json::to_string_pretty(operation).unwrap_or_default());
@@ -160,6 +160,14 @@ fn operation(approval: &Value) {
             .map(|change| ["/path", "/before", "/after"].iter().map(|pointer| cell(change, pointer)).collect())
             .collect();
         table(&["FIELD", "BEFORE", "AFTER"], &rows);
+    }
+    for file in list(approval, "/preview/files") {
+        let is_there = file.pointer("/exists").and_then(Value::as_bool).unwrap_or_default();
+        let about = ["/type", "/size", "/mode", "/modified", "/sha256"].map(|pointer| cell(&file, pointer)).join("  ");
+        say(&format!("\n{} {}", inert(&cell(&file, "/path")), if is_there { inert(&about) } else { "is not there yet".to_owned() }));
+        for line in file.get("holds").and_then(Value::as_str).unwrap_or_default().lines() {
+            say(&format!("  | {}", inert(line)));
+        }
     }
     for (pointer, what) in [("/preview/would_delete", "deleted"), ("/preview/would_evict", "evicted")] {
         for object in list(approval, pointer) {

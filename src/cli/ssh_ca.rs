@@ -124,6 +124,9 @@ fn sshd_config(public: &str, account: Option<&str>, principals: &[String]) -> Re
     }
     let mut text = format!(
         "# On the host, as root. Nothing of this lets anybody in without a certificate that the broker made minutes ago.\n\
+         # An authority that is trusted already would be displaced (the first TrustedUserCAKeys counts): then add the key to its file instead.\n\
+         ! sshd -T 2>/dev/null | grep -qi '^trustedusercakeys /' || {{ echo 'there is a TrustedUserCAKeys already: add the key to that file' >&2; exit 1; }}\n\
+         mkdir -p /etc/ssh/sshd_config.d\n\
          cat > /etc/ssh/countersign_ca.pub <<'KEY'\n{public}\nKEY\n\
          cat > /etc/ssh/sshd_config.d/50-countersign.conf <<'CONF'\n\
          TrustedUserCAKeys /etc/ssh/countersign_ca.pub\n"

@@ -12,7 +12,7 @@ use crate::config::targets::is_empty;
 use crate::config::{Reader, file};
 use crate::connector::{Endpoint, HostBounds, HostPlace, Route, Trust};
 use crate::credential::Access;
-use crate::credential::host::{Accounts, Authority, HostAccess, Shared, private_key};
+use crate::credential::host::{Accounts, Authority, HostAccess, Shared, is_spoken, private_key};
 use crate::credential::name::Template;
 use crate::operation::ssh::{file as path, is_account};
 
@@ -96,8 +96,8 @@ pub(super) fn authority(reader: &mut Reader<'_>, ssh: Option<Spanned<file::Ssh>>
                     return None;
                 }
             };
-            if russh::keys::PublicKey::from_openssh(&public).is_err() {
-                reader.problem(span, "`ca_public` holds no public key of OpenSSH's");
+            if !russh::keys::PublicKey::from_openssh(&public).is_ok_and(|key| is_spoken(&key.algorithm())) {
+                reader.problem(span, "`ca_public` holds no public key of OpenSSH's that is ed25519 or ECDSA");
                 return None;
             }
             Some((Authority::Agent { socket, public }, lifetime))

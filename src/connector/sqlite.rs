@@ -236,7 +236,7 @@ fn change(connection: &Connection, sql: &Sql, limits: Limits, shown: Option<u64>
     if counts {
         check_affected(affected, sql.expect_max_rows, shown)?;
     }
-    Ok((pieces, Done { affected_rows: counts.then_some(affected), truncated, preview: None }))
+    Ok((pieces, Done { affected_rows: counts.then_some(affected), truncated, ..Done::default() }))
 }
 
 fn preview(connection: &Connection, preview: &Preview, limits: Limits, out: &Out) -> Result<Done, Refusal> {

@@ -28,7 +28,7 @@ use crate::connector::{Failed, Out, send};
 use crate::credential::host::Scope;
 use crate::credential::{Credential, HostLogin};
 use crate::mask::{Done, Piece};
-use crate::operation::ssh::{Command, FileWork, Run, Ssh, Telling};
+use crate::operation::ssh::{Command, FileWork, Keep, Run, Ssh, Telling};
 use crate::operation::{Operation, Risk};
 use crate::refusal::{Code, Refusal};
 
@@ -39,6 +39,8 @@ use pool::{Pool, Whose};
 pub use client::{Place, Route};
 pub use known::Trust;
 
+/// What the supervisor ends with where there is no such folder.
+const NO_FOLDER: u32 = 254;
 /// The longest command that a certificate holds; a longer one is bound by the record alone.
 const FORCED_MAX_BYTES: usize = 16 * 1024;
 /// What a certificate allows that is for files alone: OpenSSH's own server, whatever is configured.
@@ -71,6 +73,11 @@ struct Work<'a> {
 impl Target {
     pub(super) fn new(route: Route, connect_timeout: Duration, clock: Clock) -> Self {
         Self { route, connect_timeout, clock, pool: Pool::default() }
+    }
+
+    /// Ends what is kept open.
+    pub(super) async fn close(&self) {
+        self.pool.close().await;
     }
 
     /// Runs the permit's operation.
@@ -247,7 +254,10 @@ impl Work<'_> {
             telling => Piece::Said { document, exit, at, telling: facts::reader(telling) },
         };
         self.put(piece).await?;
-        Ok(Done { truncated, ..Done::default() })
+        // A session is opened only where its folder is there.
+        let keep = run.keep().filter(|keep| matches!(keep, Keep::Forget(_)) || exit_code != Some(NO_FOLDER)).cloned();
+        let keep = keep.map(|keep| (keep, self.host.clock.now()));
+        Ok(Done { truncated, keep, ..Done::default() })
     }
 
     /// Over another connection: what carries the call's tag is ended, and looked for; whether none of it is left.

@@ -120,7 +120,7 @@ async fn change(transaction: &mut impl Transaction, sql: &Sql, call: &Call, show
     if counts {
         check_affected(affected, sql.expect_max_rows, shown)?;
     }
-    Ok((pieces, Done { affected_rows: counts.then_some(affected), truncated, preview: None }))
+    Ok((pieces, Done { affected_rows: counts.then_some(affected), truncated, ..Done::default() }))
 }
 
 async fn preview(transaction: &mut impl Transaction, preview: &Preview, call: &Call) -> Result<HeldBack, Refusal> {

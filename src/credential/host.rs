@@ -15,7 +15,7 @@ use std::time::Duration;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
-use russh::keys::{Certificate, PrivateKey, PublicKey};
+use russh::keys::{Algorithm, Certificate, PrivateKey, PublicKey};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::clock::Timestamp;
@@ -202,6 +202,12 @@ pub fn new_authority(comment: &str) -> Result<PrivateKey, Refusal> {
     Ok(key)
 }
 
+/// Whether keys of this kind are spoken here.
+#[must_use]
+pub const fn is_spoken(algorithm: &Algorithm) -> bool {
+    matches!(algorithm, Algorithm::Ed25519 | Algorithm::Ecdsa { .. })
+}
+
 /// A private key from its text, unencrypted.
 ///
 /// # Errors
@@ -211,6 +217,9 @@ pub fn private_key(text: &SecretString) -> Result<PrivateKey, String> {
         PrivateKey::from_openssh(text.expose_secret().as_bytes()).map_err(|error| format!("it is no private key of OpenSSH's: {error}"))?;
     if key.is_encrypted() {
         return Err("it is encrypted: keep it in an agent, or decrypt it".to_owned());
+    }
+    if !is_spoken(&key.algorithm()) {
+        return Err("it is neither an ed25519 nor an ECDSA key".to_owned());
     }
     Ok(key)
 }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use crate::call::{Bound, CredentialFacts};
+use crate::clock::Timestamp;
 use crate::mask::cluster::{Rehearsal, Rows};
 use crate::mask::part::{label, partly};
 use crate::mask::report::MaskReport;
@@ -17,6 +18,7 @@ use crate::mask::rules::{Decision, Rules};
 use crate::mask::terminal::Terminal;
 use crate::mask::{detect, kube, names};
 use crate::operation::sql::{BaseColumn, Lineage};
+use crate::operation::ssh::Keep;
 use crate::refusal::{Code, Refusal};
 
 /// One column of a result, as the target announced it.
@@ -81,6 +83,8 @@ pub struct Done {
     pub truncated: bool,
     /// What the previewed change would touch.
     pub preview: Option<Bound>,
+    /// What becomes of a session on a host, and when that was said.
+    pub keep: Option<(Keep, Timestamp)>,
 }
 
 /// What a target answered, sealed. Bounded: the sender waits while nobody reads.

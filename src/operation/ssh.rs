@@ -7,6 +7,7 @@
 pub mod file;
 mod fixed;
 pub mod judge;
+mod keep;
 mod show;
 
 use crate::operation::{Place, Risk, Touch};
@@ -15,6 +16,7 @@ use crate::refusal::{Code, Refusal};
 pub use file::{FileWork, Work};
 pub use fixed::Action;
 use judge::{Access, Judged};
+pub use keep::{Keep, Kept, Session};
 
 /// Bytes of one argument, as Linux bounds them (`MAX_ARG_STRLEN`).
 const ARGUMENT_MAX_BYTES: usize = 128 * 1024;
@@ -63,6 +65,7 @@ pub struct Run {
     limit_bytes: u64,
     telling: Telling,
     judged: Judged,
+    keep: Option<Keep>,
 }
 
 /// What comes with a command.
@@ -79,6 +82,7 @@ pub struct Around {
 }
 
 /// Something done on a host.
+#[expect(clippy::large_enum_variant, reason = "one a call, moved a few times")]
 #[derive(Debug, Clone)]
 pub enum Ssh {
     /// A program runs.
@@ -113,7 +117,7 @@ impl Run {
         for (index, argument) in argv.iter().enumerate() {
             check_text(&format!("`argv/{index}`"), argument)?;
         }
-        let judged = judge::argv(&argv);
+        let judged = judge::argv_in(&argv, around.cwd.as_deref());
         Self::of(Command::Argv(argv), judged, around)
     }
 
@@ -126,7 +130,7 @@ impl Run {
         if text.trim().is_empty() {
             return Err(Refusal::new(Code::InvalidArguments).detail("`command` is empty"));
         }
-        let judged = judge::shell(&text);
+        let judged = judge::shell_in(&text, around.cwd.as_deref());
         Self::of(Command::Shell { shell: shell.to_owned(), text }, judged, around)
     }
 
@@ -143,7 +147,7 @@ impl Run {
         {
             return Err(Refusal::new(Code::InvalidArguments).detail("`stdin` holds a NUL character"));
         }
-        let run = Self { command, run_as: None, cwd, env, stdin, limit_bytes, telling: Telling::Streams, judged };
+        let run = Self { command, run_as: None, cwd, env, stdin, limit_bytes, telling: Telling::Streams, judged, keep: None };
         let total: usize = run.words().iter().map(String::len).sum();
         if total > ARGUMENTS_MAX_BYTES {
             let why = format!("the command has {total} bytes, and {ARGUMENTS_MAX_BYTES} are the most");
@@ -164,6 +168,19 @@ impl Run {
         self.judged.risk = Risk::Admin;
         self.run_as = Some(account.to_owned());
         Ok(self)
+    }
+
+    /// With what becomes of a session once it has run.
+    #[must_use]
+    pub fn keeping(mut self, keep: Keep) -> Self {
+        self.keep = Some(keep);
+        self
+    }
+
+    /// What becomes of a session once it has run.
+    #[must_use]
+    pub const fn keep(&self) -> Option<&Keep> {
+        self.keep.as_ref()
     }
 
     /// Refuses what does more than read.

@@ -7,7 +7,7 @@ use countersign::broker;
 use countersign::catalog::{Bounds, Catalog, DeclaredFile};
 use countersign::clock::Clock;
 use countersign::config::Config;
-use countersign::connector::{Cluster, Endpoint};
+use countersign::connector::{Cluster, Endpoint, HostBounds, HostPlace, Route, Trust};
 use countersign::credential::Access;
 use countersign::identity::development::DevelopmentIssuer;
 use countersign::policy::{self, Policy, PolicyFile};
@@ -48,7 +48,7 @@ fn declared(path: &Path) -> DeclaredFile {
 fn tools() -> Vec<PathBuf> {
     of_kind("toml")
         .into_iter()
-        .filter(|path| ["tools/sql", "tools/kube"].iter().any(|folder| path.parent().unwrap().ends_with(folder)))
+        .filter(|path| ["tools/sql", "tools/kube", "tools/ssh"].iter().any(|folder| path.parent().unwrap().ends_with(folder)))
         .collect()
 }
 
@@ -58,8 +58,8 @@ fn no_file_is_of_a_kind_that_no_test_loads() {
         .iter()
         .map(|path| path.extension().unwrap_or_default().to_str().unwrap().to_owned())
         .collect();
-    // The programs are built, the notes are read.
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["cedar", "cedarschema", "md", "rs", "sql", "toml", "yaml"]);
+    // The programs are built, the notes are read, and sshd reads what is its own (`policy_matrix_ssh`).
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["", "cedar", "cedarschema", "conf", "md", "rs", "sql", "toml", "yaml"]);
     let other: Vec<PathBuf> = of_kind("toml").into_iter().filter(|path| !tools().contains(path)).collect();
     assert_eq!(other, [root().join("examples/quickstart/countersign.toml")]);
     assert_eq!(of_kind("cedarschema"), [root().join("policies/schema.cedarschema")]);
@@ -75,7 +75,7 @@ fn every_policy_loads_and_says_what_it_is_for() {
         let settings = policy::Settings {
             schema: policy::load::SCHEMA.to_owned(),
             files: vec![PolicyFile { path: path.display().to_string(), text: text.clone() }],
-            targets: ["shop", "prod"].map(ToOwned::to_owned).into(),
+            targets: ["shop", "prod", "web-1"].map(ToOwned::to_owned).into(),
             environments: ["demo".to_owned()].into(),
             teams: ["support", "approvers", "reviewers", "oncall"].map(ToOwned::to_owned).into(),
             ..policy::Settings::default()
@@ -92,17 +92,25 @@ fn every_policy_loads_and_says_what_it_is_for() {
 fn every_declared_tool_loads() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = Endpoint::Kubernetes { cluster: Cluster::InCluster, debug_images: Vec::new() };
-    let targets = vec![broker::known_target(&shop(dir.path())), broker::known_target(&target("prod", cluster, Access::File))];
+    let to = HostPlace { host: "web-1.example.com".to_owned(), port: 22 };
+    let route = Route { to, through: Vec::new(), trust: Trust::default() };
+    let host = Endpoint::Ssh { route, bounds: HostBounds::default() };
+    let targets = vec![
+        broker::known_target(&shop(dir.path())),
+        broker::known_target(&target("prod", cluster, Access::File)),
+        broker::known_target(&target("web-1", host, Access::File)),
+    ];
     let paths = tools();
     assert!(paths.len() >= 2, "{paths:?}");
     let declared: Vec<DeclaredFile> = paths.iter().map(|path| self::declared(path)).collect();
     let catalog = Catalog::new(targets, &declared, Bounds::default()).unwrap_or_else(|problems| panic!("{problems:?}"));
     let of_clusters = read(&root().join("tests/it/snapshots/it__policy_matrix_kube__policy_matrix_kube.snap"));
+    let of_hosts = read(&root().join("tests/it/snapshots/it__policy_matrix_ssh__policy_matrix_ssh.snap"));
     let matrix = read(&root().join("tests/it/snapshots/it__policy_matrix__policy_matrix.snap"));
     for path in paths {
         let name = path.file_stem().unwrap().to_str().unwrap();
         assert!(catalog.listings().iter().any(|listing| listing.name == name), "{name} is not called as its file is");
-        assert!(matrix.contains(name) || of_clusters.contains(name), "{name} is in no policy matrix");
+        assert!([&matrix, &of_clusters, &of_hosts].iter().any(|matrix| matrix.contains(name)), "{name} is in no policy matrix");
     }
 }
 

@@ -50,6 +50,7 @@ mod mysql_logins;
 mod path;
 mod policy_matrix;
 mod policy_matrix_kube;
+mod policy_matrix_ssh;
 mod possession;
 mod postgres;
 mod provider;

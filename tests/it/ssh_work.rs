@@ -220,3 +220,59 @@ async fn one_program_on_several_hosts_is_a_call_of_its_own_on_each() {
     assert_eq!(foreign["result"]["ok"], 0, "{foreign}");
     world.verify();
 }
+
+#[tokio::test]
+async fn a_session_is_a_folder_and_variables_that_are_filled_in_before_anybody_judges() {
+    let sshd = Sshd::start();
+    let dir = crate::harness::sshd::playground();
+    let path = dir.path().display().to_string();
+    let mut world = world(&sshd, &[]).await;
+    let agent = agent(&world);
+    let open = |cwd: &str| json!({"target": "web", "session": "work", "cwd": cwd, "env": {"GREETING": "hello"}});
+    let run = |argv: &[&str]| json!({"target": "web", "session": "work", "argv": argv});
+    let before = agent.call("ssh_session_run", run(&["pwd"])).await;
+    assert_eq!(code(&before), "request.unknown_session", "{before}");
+    let opened = agent.call("ssh_session_open", open(&path)).await;
+    assert_eq!(opened["result"]["stdout"], format!("{path}\n"), "{opened}");
+    let ran = agent.call("ssh_session_run", run(&["sh", "-c", "pwd; printenv GREETING"])).await;
+    assert_eq!(ran["result"]["stdout"], format!("{path}\nhello\n"), "{ran}");
+    // It outlives the broker, and is nobody else's.
+    world.restart().await;
+    let ran = agent.call("ssh_session_run", run(&["pwd"])).await;
+    assert_eq!(ran["result"]["stdout"], format!("{path}\n"), "{ran}");
+    for other in [world.agent_of("alice", "other-agent", &[], "mcp:read"), world.agent_of("bob", "demo-agent", &[], "mcp:read")] {
+        assert_eq!(code(&other.call("ssh_session_run", run(&["pwd"])).await), "request.unknown_session");
+        assert_eq!(code(&other.call("ssh_session_close", json!({"target": "web", "session": "work"})).await), "request.unknown_session");
+    }
+    // What was approved is approved for that folder.
+    let change = run(&["touch", "made"]);
+    let (id, shown) = crate::kube::asked(&world, &agent, "ssh_session_run", &change).await;
+    assert_eq!((&shown["operation"]["cwd"], &shown["risk"]), (&json!(path), &json!("write")), "{shown}");
+    assert_eq!(world.approver().decide(&id, json!({"decision": "approve"})).await.0, 200);
+    assert_eq!(agent.call("ssh_session_open", open("/tmp")).await["status"], "ok");
+    let elsewhere = agent.call("ssh_session_run", change.clone()).await;
+    assert_eq!(elsewhere["status"], "approval_pending", "{elsewhere}");
+    assert_eq!(agent.call("ssh_session_open", open(&path)).await["status"], "ok");
+    let made = agent.call("ssh_session_run", change).await;
+    assert!(made["result"]["exit_code"] == 0 && dir.path().join("made").exists(), "{made}");
+    // A folder that is not there opens nothing, and what is closed is gone.
+    let nowhere = json!({"target": "web", "session": "nowhere", "cwd": "/no/such"});
+    assert_eq!(agent.call("ssh_session_open", nowhere).await["result"]["exit_code"], 254);
+    assert_eq!(
+        code(&agent.call("ssh_session_run", json!({"target": "web", "session": "nowhere", "argv": ["pwd"]})).await),
+        "request.unknown_session"
+    );
+    assert_eq!(agent.call("ssh_session_close", json!({"target": "web", "session": "work"})).await["status"], "ok");
+    assert_eq!(code(&agent.call("ssh_session_run", run(&["pwd"])).await), "request.unknown_session");
+    // And one that was not used for its time.
+    let short = json!({"target": "web", "session": "short", "cwd": "/tmp", "idle_ttl_s": 60});
+    assert_eq!(agent.call("ssh_session_open", short).await["status"], "ok");
+    world.clock.turn(chrono::TimeDelta::seconds(61));
+    assert_eq!(
+        code(&agent.call("ssh_session_run", json!({"target": "web", "session": "short", "argv": ["pwd"]})).await),
+        "request.unknown_session"
+    );
+    let bad = json!({"target": "web", "session": "x", "cwd": "/tmp", "env": {"PATH": "/tmp"}});
+    assert_eq!(code(&agent.call("ssh_session_open", bad).await), "request.invalid_arguments");
+    world.verify();
+}

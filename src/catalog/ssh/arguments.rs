@@ -12,28 +12,12 @@ const fn mebibyte() -> u64 {
     1 << 20
 }
 
-const fn mebibyte_read() -> u32 {
-    1 << 20
-}
-
 const fn fifty() -> u32 {
     50
 }
 
-const fn thousand() -> u32 {
-    1_000
-}
-
 const fn hour() -> u64 {
     3_600
-}
-
-const fn yes() -> bool {
-    true
-}
-
-fn is_true(value: &bool) -> bool {
-    *value
 }
 
 fn root() -> String {
@@ -68,18 +52,6 @@ pub enum UnitAction {
     Restart,
     /// Has it read its configuration.
     Reload,
-}
-
-/// How bytes stand in a text.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub enum Encoding {
-    /// As text.
-    #[default]
-    Utf8,
-    /// As base64.
-    Base64,
 }
 
 arguments! {
@@ -288,120 +260,54 @@ arguments! {
 }
 
 arguments! {
-    /// `sftp_list`.
-    FileList {
-        /// The folder, absolute.
+    /// `ssh_session_open`.
+    SessionOpen {
+        /// A name of your own for it.
+        #[schemars(regex(pattern = "^[a-z0-9_-]{1,40}$"))]
+        pub session: String,
+        /// The folder in which its programs run, absolute.
         #[schemars(length(min = 1, max = 4096))]
-        pub path: String,
-        /// At most so many entries.
-        #[serde(default = "thousand")]
-        #[schemars(range(min = 1, max = 10000))]
-        pub limit: u32,
+        pub cwd: String,
+        /// Variables that the target allows a caller to set.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        pub env: BTreeMap<String, String>,
+        /// It is forgotten when it has not been used for this many seconds.
+        #[serde(default = "hour")]
+        #[schemars(range(min = 60, max = 86400))]
+        pub idle_ttl_s: u64,
     }
 }
 
 arguments! {
-    /// `sftp_stat`.
-    FileStat {
-        /// The file, absolute.
-        #[schemars(length(min = 1, max = 4096))]
-        pub path: String,
-    }
-}
-
-arguments! {
-    /// `sftp_read`.
-    FileRead {
-        /// The file, absolute.
-        #[schemars(length(min = 1, max = 4096))]
-        pub path: String,
-        /// From this byte on.
-        #[serde(default)]
-        pub offset: u64,
-        /// At most so many bytes; of a text the last line comes whole.
-        #[serde(default = "mebibyte_read")]
-        #[schemars(range(min = 1, max = 1048576))]
-        pub length: u32,
-        /// How it comes back.
-        #[serde(default)]
-        pub encoding: Encoding,
-    }
-}
-
-arguments! {
-    /// `sftp_write`.
-    FileWrite {
-        /// The file, absolute.
-        #[schemars(length(min = 1, max = 4096))]
-        pub path: String,
-        /// All that it holds afterwards.
+    /// `ssh_session_run`.
+    SessionRun {
+        /// The session's name.
+        #[schemars(regex(pattern = "^[a-z0-9_-]{1,40}$"))]
+        pub session: String,
+        /// The program and its arguments. There is no shell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(schema_with = "schema::argv_alone")]
+        pub argv: Option<Vec<String>>,
+        /// Instead of argv: a text for the target's shell, where the target allows one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(length(min = 1, max = 16384))]
+        pub command: Option<String>,
+        /// What it reads.
+        #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(length(max = 262144))]
-        pub content: String,
-        /// How `content` stands.
-        #[serde(default)]
-        pub encoding: Encoding,
-        /// Its permissions, such as `0640`; those that it has, or 0644, otherwise.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        #[schemars(regex(pattern = "^0?[0-7]{3,4}$"))]
-        pub mode: Option<String>,
-        /// Whether a file that is there may be replaced.
-        #[serde(default, skip_serializing_if = "is_false")]
-        pub overwrite: bool,
-        /// What a file that is there must hold: the SHA-256 that sftp_read gave, hexadecimal.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        #[schemars(regex(pattern = "^[0-9a-fA-F]{64}$"))]
-        pub if_sha256: Option<String>,
-        /// By a file beside it that takes its place; without, the file keeps its owner and other names.
-        #[serde(default = "yes", skip_serializing_if = "is_true")]
-        pub atomic: bool,
+        pub stdin: Option<String>,
+        /// It is stopped once it has written this much.
+        #[serde(default = "mebibyte")]
+        #[schemars(range(min = 1, max = 1048576))]
+        pub max_output_bytes: u64,
     }
 }
 
 arguments! {
-    /// `sftp_mkdir`.
-    FileMkdir {
-        /// The folder, absolute.
-        #[schemars(length(min = 1, max = 4096))]
-        pub path: String,
-        /// Its permissions; 0755 otherwise.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        #[schemars(regex(pattern = "^0?[0-7]{3,4}$"))]
-        pub mode: Option<String>,
-    }
-}
-
-arguments! {
-    /// `sftp_rename`.
-    FileRename {
-        /// The file or folder, absolute.
-        #[schemars(length(min = 1, max = 4096))]
-        pub path: String,
-        /// Its new name, absolute.
-        #[schemars(length(min = 1, max = 4096))]
-        pub to: String,
-        /// Whether a file that has the new name may be replaced.
-        #[serde(default, skip_serializing_if = "is_false")]
-        pub overwrite: bool,
-    }
-}
-
-arguments! {
-    /// `sftp_remove`.
-    FileRemove {
-        /// The file or empty folder, absolute.
-        #[schemars(length(min = 1, max = 4096))]
-        pub path: String,
-    }
-}
-
-arguments! {
-    /// `sftp_chmod`.
-    FileChmod {
-        /// The file or folder, absolute.
-        #[schemars(length(min = 1, max = 4096))]
-        pub path: String,
-        /// Its permissions, such as `0640`.
-        #[schemars(regex(pattern = "^0?[0-7]{3,4}$"))]
-        pub mode: String,
+    /// `ssh_session_close`.
+    SessionClose {
+        /// The session's name.
+        #[schemars(regex(pattern = "^[a-z0-9_-]{1,40}$"))]
+        pub session: String,
     }
 }

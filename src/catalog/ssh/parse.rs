@@ -11,9 +11,10 @@ use serde_json::{Map, Value, json};
 use crate::catalog::common::Common;
 use crate::catalog::parse::{Refused, read};
 use crate::catalog::ssh::Tool;
-use crate::catalog::ssh::arguments::{self, Encoding, SignalName, UnitAction};
+use crate::catalog::ssh::arguments::{self, SignalName, UnitAction};
+use crate::catalog::ssh::files::{self, Encoding};
 use crate::operation::local::{Local, Spread};
-use crate::operation::ssh::{Action, Around, FileWork, Run, Ssh, Work};
+use crate::operation::ssh::{Action, Around, FileWork, Keep, Kept, Run, Session, Ssh, Work};
 use crate::refusal::{Code, Refusal};
 
 /// What a target allows, and whose call it is.
@@ -23,6 +24,9 @@ pub(in crate::catalog) struct Bounds<'a> {
     pub(in crate::catalog) shell: Option<&'a str>,
     /// One word for the human and the agent, under which jobs are kept.
     pub(in crate::catalog) whose: &'a str,
+    pub(in crate::catalog) target: &'a str,
+    /// The sessions of both, by id.
+    pub(in crate::catalog) sessions: &'a BTreeMap<String, Kept>,
 }
 
 /// What the arguments came to.
@@ -63,6 +67,60 @@ fn exec(bounds: &Bounds<'_>, exec: arguments::Exec) -> Result<Ssh, Refusal> {
     }
 }
 
+/// Sessions that a human and agent may have.
+const SESSIONS_MAX: usize = 50;
+
+impl Bounds<'_> {
+    fn session(&self, name: &str) -> Session {
+        Session { whose: self.whose.to_owned(), target: self.target.to_owned(), name: name.to_owned() }
+    }
+
+    fn kept(&self, name: &str) -> Result<(Session, Kept), Refusal> {
+        let session = self.session(name);
+        let kept = self.sessions.get(&session.id()).cloned();
+        kept.map(|kept| (session, kept)).ok_or_else(|| Refusal::new(Code::UnknownSession))
+    }
+}
+
+fn open(bounds: &Bounds<'_>, asked: arguments::SessionOpen) -> Result<Ssh, Refusal> {
+    let session = bounds.session(&asked.session);
+    if bounds.sessions.len() >= SESSIONS_MAX && !bounds.sessions.contains_key(&session.id()) {
+        return Err(Refusal::new(Code::InvalidArguments).detail(format!("{SESSIONS_MAX} sessions are open: close one first")));
+    }
+    let kept = Kept { cwd: asked.cwd.clone(), env: asked.env.clone(), idle_s: asked.idle_ttl_s };
+    let around = Around { cwd: Some(asked.cwd), env: env(bounds, asked.env)?, ..Around::default() };
+    Ok(Ssh::Run(Run::place(around)?.keeping(Keep::For(session, kept))))
+}
+
+/// What is kept is filled in before anybody judges the call, and bound by an approval with the rest.
+fn run(bounds: &Bounds<'_>, value: Value) -> Result<Asked, Refused> {
+    let mut filled = None;
+    let asked = asked(value, |run: arguments::SessionRun| {
+        let (session, kept) = bounds.kept(&run.session)?;
+        filled = Some(json!({ "cwd": kept.cwd, "env": kept.env }));
+        let exec = arguments::Exec {
+            target: run.target,
+            argv: run.argv,
+            command: run.command,
+            cwd: Some(kept.cwd.clone()),
+            env: kept.env.clone(),
+            stdin: run.stdin,
+            max_output_bytes: run.max_output_bytes,
+            timeout_ms: run.timeout_ms,
+            reason: None,
+        };
+        match self::exec(bounds, exec)? {
+            Ssh::Run(run) => Ok(Ssh::Run(run.keeping(Keep::For(session, kept)))),
+            other => Ok(other),
+        }
+    })?;
+    let Asked { mut arguments, .. } = asked;
+    if let (Some(members), Some(Value::Object(filled))) = (arguments.as_object_mut(), filled) {
+        members.extend(filled);
+    }
+    Ok(Asked { arguments, ..asked })
+}
+
 fn mode(text: Option<&String>) -> Result<Option<u32>, Refusal> {
     let read = |text: &String| {
         let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
@@ -71,7 +129,7 @@ fn mode(text: Option<&String>) -> Result<Option<u32>, Refusal> {
     text.map(read).transpose()
 }
 
-fn write(bounds: &Bounds<'_>, write: arguments::FileWrite) -> Result<Ssh, Refusal> {
+fn write(bounds: &Bounds<'_>, write: files::FileWrite) -> Result<Ssh, Refusal> {
     let content = match write.encoding {
         Encoding::Utf8 => write.content.into_bytes(),
         Encoding::Base64 => {
@@ -165,22 +223,28 @@ pub(in crate::catalog) fn parse(tool: Tool, value: Value, bounds: &Bounds<'_>) -
         }),
         Tool::JobStop => asked(value, |job: arguments::JobStop| Run::job_stop(bounds.whose, &job.job_id).map(Ssh::Run)),
         Tool::JobList => asked(value, |_: arguments::JobList| Ok(Ssh::Run(Run::jobs(bounds.whose)))),
-        Tool::FileList => file(value, bounds, |list: arguments::FileList| Ok((list.path, Work::List { limit: list.limit }))),
-        Tool::FileStat => file(value, bounds, |stat: arguments::FileStat| Ok((stat.path, Work::Stat))),
-        Tool::FileRead => file(value, bounds, |read: arguments::FileRead| {
+        Tool::SessionOpen => asked(value, |arguments| open(bounds, arguments)),
+        Tool::SessionRun => run(bounds, value),
+        Tool::SessionClose => asked(value, |close: arguments::SessionClose| {
+            let (session, _) = bounds.kept(&close.session)?;
+            Ok(Ssh::Run(Run::nothing().keeping(Keep::Forget(session))))
+        }),
+        Tool::FileList => file(value, bounds, |list: files::FileList| Ok((list.path, Work::List { limit: list.limit }))),
+        Tool::FileStat => file(value, bounds, |stat: files::FileStat| Ok((stat.path, Work::Stat))),
+        Tool::FileRead => file(value, bounds, |read: files::FileRead| {
             let base64 = read.encoding == Encoding::Base64;
             Ok((read.path, Work::Read { offset: read.offset, length: read.length, base64 }))
         }),
         Tool::FileWrite => asked(value, |arguments| write(bounds, arguments)),
-        Tool::FileMkdir => file(value, bounds, |folder: arguments::FileMkdir| {
+        Tool::FileMkdir => file(value, bounds, |folder: files::FileMkdir| {
             let mode = mode(folder.mode.as_ref())?;
             Ok((folder.path, Work::Mkdir { mode }))
         }),
-        Tool::FileRename => file(value, bounds, |rename: arguments::FileRename| {
-            Ok((rename.path, Work::Rename { to: rename.to, overwrite: rename.overwrite }))
-        }),
-        Tool::FileRemove => file(value, bounds, |remove: arguments::FileRemove| Ok((remove.path, Work::Remove))),
-        Tool::FileChmod => file(value, bounds, |chmod: arguments::FileChmod| {
+        Tool::FileRename => {
+            file(value, bounds, |rename: files::FileRename| Ok((rename.path, Work::Rename { to: rename.to, overwrite: rename.overwrite })))
+        }
+        Tool::FileRemove => file(value, bounds, |remove: files::FileRemove| Ok((remove.path, Work::Remove))),
+        Tool::FileChmod => file(value, bounds, |chmod: files::FileChmod| {
             let mode = mode(Some(&chmod.mode))?.unwrap_or_default();
             Ok((chmod.path, Work::Chmod { mode }))
         }),

@@ -258,8 +258,7 @@ mod tests {
     }
 
     fn is_left(mark: &str) -> bool {
-        let (last, rest) = (&mark[mark.len() - 1..], &mark[..mark.len() - 1]);
-        !Command::new("pgrep").args(["-f", &format!("sleep {rest}[{last}]")]).output().unwrap().stdout.is_empty()
+        !Command::new("pgrep").args(["-x", "-f", &format!("sleep {mark}")]).output().unwrap().stdout.is_empty()
     }
 
     #[test]

@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
 use crate::call::Call;
 use crate::clock::{Clock, Timestamp};
 use crate::connector::ssh::client::Connection;
@@ -43,6 +46,9 @@ type Place = Arc<tokio::sync::Mutex<Option<Kept>>>;
 #[derive(Default)]
 pub(super) struct Pool {
     places: Arc<Mutex<HashMap<Whose, Place>>>,
+    /// Fires when the broker ends.
+    over: CancellationToken,
+    tending: TaskTracker,
 }
 
 impl Whose {
@@ -78,8 +84,15 @@ impl Pool {
         let tool = call.tool.name.clone();
         let target = call.target.as_ref().map(|target| target.name.clone()).unwrap_or_default();
         let lease = Lease { delegation: Arc::clone(&call.facts.delegation), tool, target, clock: clock.clone() };
-        tokio::spawn(tend(Arc::downgrade(&self.places), whose, Arc::downgrade(&place), lease));
+        self.tending.spawn(tend(Arc::downgrade(&self.places), whose, Arc::downgrade(&place), lease, self.over.clone()));
         Ok(connection)
+    }
+
+    /// Closes all connections, and waits until they are.
+    pub(super) async fn close(&self) {
+        self.over.cancel();
+        self.tending.close();
+        self.tending.wait().await;
     }
 
     /// Forgets a connection that turned out to be dead.
@@ -120,14 +133,21 @@ impl Lease {
 }
 
 /// Closes a connection when its time has come.
-async fn tend(places: Weak<Mutex<HashMap<Whose, Place>>>, whose: Whose, place: Weak<tokio::sync::Mutex<Option<Kept>>>, lease: Lease) {
+async fn tend(
+    places: Weak<Mutex<HashMap<Whose, Place>>>,
+    whose: Whose,
+    place: Weak<tokio::sync::Mutex<Option<Kept>>>,
+    lease: Lease,
+    over: CancellationToken,
+) {
     let mut changes = lease.delegation.changes();
     loop {
         let told = tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => Ok(()),
             told = changes.changed() => told,
+            () = over.cancelled() => Ok(()),
         };
-        let stands = told.is_ok() && lease.stands();
+        let stands = told.is_ok() && !over.is_cancelled() && lease.stands();
         let Some(place) = place.upgrade() else { return };
         let mut kept = place.lock().await;
         let Some(one) = kept.as_ref() else { return };

@@ -62,7 +62,7 @@ pub enum Action {
 fn ours(text: String, arguments: Vec<String>, judged: Judged, telling: Telling, limit_bytes: u64) -> Run {
     let argv = [vec!["sh".to_owned(), "-c".to_owned(), text, "countersign".to_owned()], arguments].concat();
     let Around { cwd, env, stdin, .. } = Around::default();
-    Run { command: Command::Argv(argv), run_as: None, cwd, env, stdin, limit_bytes, telling, judged }
+    Run { command: Command::Argv(argv), run_as: None, cwd, env, stdin, limit_bytes, telling, judged, keep: None }
 }
 
 fn judged(program: &str, risk: Risk, why: &str) -> Judged {
@@ -126,7 +126,9 @@ impl Run {
         let unit = unit.to_owned();
         let (verb, risk, why) = match action {
             Action::Status(lines) => {
-                let judged = judged("systemctl", Risk::Read, "");
+                let mut judged = judged("systemctl", Risk::Read, "");
+                // Policies name a unit as they name a program.
+                judged.programs.push((unit.clone(), Risk::Read));
                 return Ok(ours(STATUS.to_owned(), vec![unit, lines.to_string()], judged, Telling::Unit, 512 * 1024));
             }
             Action::Start => ("start", Risk::Write, "a unit is started"),
@@ -135,7 +137,28 @@ impl Run {
             Action::Restart => ("restart", Risk::Destructive, "a unit is stopped and started: what it was doing is lost"),
         };
         let (risk, why) = if is_plain_unit(&unit) { (risk, why) } else { (Risk::Admin, "it is a unit that the host itself stands on") };
-        Ok(ours(ACT.to_owned(), vec![verb.to_owned(), unit], judged("systemctl", risk, why), Telling::Unit, 256 * 1024))
+        let mut judged = judged("systemctl", risk, why);
+        judged.programs.push((unit.clone(), risk));
+        Ok(ours(ACT.to_owned(), vec![verb.to_owned(), unit], judged, Telling::Unit, 256 * 1024))
+    }
+
+    /// Looks that a folder is there, and that the account may be in it.
+    ///
+    /// # Errors
+    /// `operation.invalid_path`.
+    pub fn place(around: Around) -> Result<Self, Refusal> {
+        let Around { cwd, env, .. } = around;
+        if let Some(cwd) = &cwd {
+            crate::operation::ssh::file::absolute("cwd", cwd)?;
+        }
+        let looked = ours("pwd -P".to_owned(), Vec::new(), judged("pwd", Risk::Read, ""), Telling::Streams, 64 * 1024);
+        Ok(Self { cwd, env, ..looked })
+    }
+
+    /// Nothing at all, where something else is what a call is for.
+    #[must_use]
+    pub fn nothing() -> Self {
+        ours("exit 0".to_owned(), Vec::new(), judged("true", Risk::Read, ""), Telling::Streams, 1_024)
     }
 
     /// A signal to one process.

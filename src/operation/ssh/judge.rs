@@ -7,7 +7,6 @@
 
 mod awk;
 mod find;
-mod git;
 mod place;
 mod reader;
 mod row;
@@ -60,7 +59,8 @@ pub struct Judged {
     /// Every program that would run, in order, with the risk of its own part; at most 64. The name is the last part of what is written, except
     /// where the directory is not one of the system's: that one is as written.
     pub programs: Vec<(String, Risk)>,
-    /// Every path that is known to be one, as written (after a `cd`, joined to where that may have led), with its use; at most 128. In shell text
+    /// Every path that is known to be one, with its use; at most 128. It is as written, but joined to the directory that it starts from where that is
+    /// given, or where a `cd` may have led. In shell text
     /// `*`, `?` and `[` may be patterns and a leading `~/` is the home directory. What a program reads below a directory is not listed.
     pub paths: Vec<(String, Access)>,
 }
@@ -73,7 +73,13 @@ const ARGV_WORDS_MAX: usize = 4096;
 /// Judges a program with its arguments that no shell reads: `;`, `$(` and patterns are plain text there.
 #[must_use]
 pub fn argv(words: &[String]) -> Judged {
-    let mut state = State::new();
+    argv_in(words, None)
+}
+
+/// The same of a program that starts in a directory, an absolute path.
+#[must_use]
+pub fn argv_in(words: &[String], cwd: Option<&str>) -> Judged {
+    let mut state = State::new(cwd);
     let bytes: usize = words.iter().map(String::len).sum();
     if words.len() > ARGV_WORDS_MAX || bytes > ARGV_BYTES_MAX {
         state.raise(None, Risk::Admin, "the command is too long to be read");
@@ -86,10 +92,16 @@ pub fn argv(words: &[String]) -> Judged {
     state.done()
 }
 
-/// Judges text that is given to a shell.
+/// Judges text that is given to `sh`, `bash` or `dash`.
 #[must_use]
 pub fn shell(text: &str) -> Judged {
-    let mut state = State::new();
+    shell_in(text, None)
+}
+
+/// The same of a shell that starts in a directory, an absolute path.
+#[must_use]
+pub fn shell_in(text: &str, cwd: Option<&str>) -> Judged {
+    let mut state = State::new(cwd);
     script::shell(&mut state, text);
     state.done()
 }
@@ -97,7 +109,7 @@ pub fn shell(text: &str) -> Judged {
 /// A flag of a program, as the tables have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
-    /// The program; for `git` with its subcommand.
+    /// The program.
     pub program: &'static str,
     /// As written: `-n`, `--lines`, `-name`; `-NUM` for a number.
     pub flag: &'static str,

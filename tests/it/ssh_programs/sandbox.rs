@@ -22,13 +22,12 @@ pub(crate) struct Template {
 pub(crate) type Snapshot = BTreeMap<String, (u32, i64, i64, Vec<u8>)>;
 
 impl Template {
-    /// Files of several kinds, and a repository.
+    /// Files of several kinds.
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let script = "set -e; mkdir -p home work/sub/deep; cd work; printf 'b 2\\na 1\\na 1\\n' > a.txt; printf 'a 1\\nc 3\\n' > b.txt; echo 3q > c.txt; \
             echo x > sub/c.txt; echo y > sub/deep/d.txt; echo '{\"a\":[1,2]}' > in.json; mkdir empty; echo '00000000: 6162 0a  ab.' > dump.hex; \
-            tar cf x.tar a.txt b.txt; tar czf x.tgz a.txt; zip -q x.zip a.txt b.txt; gzip -k a.txt; bzip2 -k a.txt; xz -k a.txt; ln -s a.txt link; \
-            git init -q . ; git add a.txt b.txt; git -c user.name=x -c user.email=x@x commit -qm one; git branch other; git tag v1";
+            tar cf x.tar a.txt b.txt; tar czf x.tgz a.txt; zip -q x.zip a.txt b.txt; gzip -k a.txt; bzip2 -k a.txt; xz -k a.txt; ln -s a.txt link";
         let done = Command::new("sh").args(["-c", script]).current_dir(dir.path()).env("HOME", dir.path().join("home")).output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         let root = fs::metadata("/proc/self").unwrap().uid() == 0;
@@ -43,12 +42,12 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// With the repository, if that is wanted.
-    pub(crate) fn new(template: &Template, repository: bool) -> Self {
+    /// A copy of the template.
+    pub(crate) fn new(template: &Template) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let sandbox = Self { dir, root: template.root };
         fs::create_dir(sandbox.dir.path().join("tmp")).unwrap();
-        copy(template.dir.path(), sandbox.dir.path(), repository);
+        copy(template.dir.path(), sandbox.dir.path());
         if sandbox.root {
             own(sandbox.dir.path());
         }
@@ -110,16 +109,14 @@ fn walk(dir: &Path, below: &str, found: &mut Snapshot) {
     }
 }
 
-fn copy(from: &Path, to: &Path, repository: bool) {
+fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let target: PathBuf = to.join(path.file_name().unwrap());
         let about = fs::symlink_metadata(&path).unwrap();
-        if about.is_dir() && !repository && path.ends_with(".git") {
-            continue;
-        } else if about.is_dir() {
+        if about.is_dir() {
             fs::create_dir(&target).unwrap();
-            copy(&path, &target, repository);
+            copy(&path, &target);
         } else if about.is_symlink() {
             std::os::unix::fs::symlink(fs::read_link(&path).unwrap(), &target).unwrap();
         } else {

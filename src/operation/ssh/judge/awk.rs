@@ -1,6 +1,6 @@
 //! `awk`: its program is code, so only a small part of the language is known here.
 
-use super::row::{Parsed, Word};
+use super::row::{Parsed, Word, looks_like_a_flag};
 use super::state::Job;
 use crate::operation::Risk;
 
@@ -24,7 +24,24 @@ pub(super) fn judge(job: &mut Job<'_>, parsed: &Parsed) {
     if !is_plain(text) {
         job.raise(Risk::Admin, "the program is more than fields and patterns");
     }
-    files.iter().for_each(|file| job.reads(file));
+    files.iter().for_each(|file| operand(job, file));
+}
+
+/// A file, or an assignment. Flags have to come first; some awks take `/inet/…` for a connection.
+fn operand(job: &mut Job<'_>, word: &Word) {
+    let (Word::Known(text) | Word::Paths(text)) = word else { return job.reads(word) };
+    if looks_like_a_flag(text) {
+        return job.refuse("a flag after the program:", text);
+    }
+    if text.trim_start_matches('/').starts_with("inet") && text.starts_with('/') {
+        return job.refuse("connects to the network by", text);
+    }
+    match text.split_once('=') {
+        Some((name, _)) if word.known().is_some() && (is_variable(name) || matches!(name, "FS" | "OFS")) => {}
+        // With a `/` before it this is a file.
+        Some((name, _)) if !name.contains('/') => job.refuse("sets the variable", name),
+        _ => job.reads(word),
+    }
 }
 
 /// Short names: none of a function of any awk, nor of one that an extension may bring.

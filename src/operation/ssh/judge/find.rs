@@ -21,6 +21,9 @@ pub(super) fn judge(job: &mut Job<'_>, row: &'static Row, words: &[Word]) {
         starts.push(Word::Known(".".to_owned()));
     }
     starts.iter().for_each(|start| job.looks(start));
+    if rest.get(count).and_then(Word::known).is_some_and(|text| matches!(text, ")" | ",")) {
+        job.raise(Risk::Admin, "starts with what may be a path or a part of a test");
+    }
     let mut words = rest.get(count..).unwrap_or_default();
     while let Some((word, after)) = words.split_first() {
         words = after;
@@ -58,6 +61,7 @@ fn values<'a>(job: &mut Job<'_>, flag: &str, value: Value, words: &'a [Word], wa
             // The second of `-fprintf` is its format.
             (Value::Writes, _) if index == 0 => job.overwrites(word),
             (Value::Looks | Value::Reads, _) => job.looks(word),
+            (_, Word::Known(time)) if flag.starts_with("-newer") && time.contains("TZ") => job.refuse("a zone, which may be a file:", time),
             (_, Word::Known(_)) => {}
             _ => job.refuse("a value that is not known here, of", flag),
         }

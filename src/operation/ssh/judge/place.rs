@@ -1,8 +1,26 @@
 //! Places of a host where reading or writing is more than that: devices, the kernel's files, and files that say who is trusted and what runs.
 
-/// Paths that swallow or pass on what is written.
-pub(super) fn is_null(path: &str) -> bool {
-    matches!(path, "/dev/null" | "/dev/stdout" | "/dev/stderr" | "/dev/stdin")
+use super::Access;
+
+/// Devices that swallow what is written, or pass it on to where it goes anyway. What the standard streams stand for is only known until a
+/// redirection: then opening one of them opens that file anew, from its start, and not in the way that was listed.
+pub(super) fn passes_on(path: &str, access: Access, moved: bool) -> bool {
+    match path {
+        "/dev/null" => access != Access::Delete,
+        "/dev/stdout" | "/dev/stderr" => access != Access::Delete && !moved,
+        "/dev/stdin" => access == Access::Read && !moved,
+        _ => false,
+    }
+}
+
+/// Whether a path has a `..`: what is before it may be a link, and so may be the directory that it starts from.
+pub(super) fn goes_up(path: &str) -> bool {
+    path.split('/').any(|part| part == "..")
+}
+
+/// Whether an automounter may ask the network for a path.
+pub(super) fn is_far(path: &str) -> bool {
+    path.starts_with('/') && matches!(parts(path).as_slice(), ["net" | "afs", _, ..])
 }
 
 /// Where the host keeps its programs, its configuration and its devices.
@@ -31,7 +49,11 @@ fn has_pattern(part: &str) -> bool {
 
 /// Why opening this path is of the highest risk, if it is.
 pub(super) fn fenced(path: &str, pattern: bool, writes: bool) -> Option<&'static str> {
-    let parts = parts(path);
+    let mut parts = parts(path);
+    // So may the home directory be.
+    if parts.first() == Some(&"~") {
+        parts.remove(0);
+    }
     // `dev` and `proc` count without a root too: the directory of a login may be the root.
     let rooted = matches!(parts.first(), Some(&("dev" | "proc"))) || path.starts_with('/') || path.split('/').any(|part| part == "..");
     let (first, last) = (parts.first().copied().unwrap_or(""), parts.last().copied().unwrap_or(""));
@@ -54,7 +76,8 @@ pub(super) fn fenced(path: &str, pattern: bool, writes: bool) -> Option<&'static
     if rooted && (first.is_empty() || SYSTEM.contains(&first)) {
         return Some("changes what belongs to the system:");
     }
-    if parts.iter().any(|part| OBEYED.contains(part) && rooted) {
+    // Shells may look for programs in `bin` of the home directory.
+    if parts.iter().any(|part| matches!(*part, "bin" | "sbin") || OBEYED.contains(part) && rooted) {
         return Some("changes what is run or obeyed:");
     }
     if parts.iter().any(|part| part.starts_with('.')) {

@@ -60,6 +60,8 @@ pub(super) enum How {
     Reads,
     Overwrites,
     Appends,
+    /// To another stream, or from a text: it names no file.
+    Moves,
 }
 
 /// Reads a whole text.
@@ -329,10 +331,12 @@ impl Reader {
             let known = matches!(self.peek(), Some('0'..='9' | '-'));
             let ends = self.ahead(1).is_none_or(|c| matches!(c, ' ' | '\t' | '\n' | ';' | '|' | ')' | '<' | '>'));
             self.at += 1;
+            command.redirects.push(Redirect { how: How::Moves, to: Word::Known(String::new()) });
             return if known && ends { Ok(true) } else { Err("a redirection to what is no number") };
         }
         if self.take("<<") {
             self.here_document()?;
+            command.redirects.push(Redirect { how: How::Moves, to: Word::Known(String::new()) });
             return Ok(true);
         }
         let how = match () {

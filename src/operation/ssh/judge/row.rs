@@ -144,8 +144,10 @@ pub(super) enum Style {
     Permute,
     /// The first operand ends the flags.
     Stops,
-    /// A flag is a whole word, its value the next one: `xxd -ps -l 5`.
+    /// A flag is a whole word, its value the next one, and the first operand ends the flags: `xxd -ps -l 5`.
     Words,
+    /// Flags may follow operands; one with a value is a word of its own, or has it after a `=`.
+    Alone,
     /// See there.
     Raw(fn(&mut Job<'_>, &'static Row, &[Word])),
 }
@@ -186,6 +188,10 @@ impl Row {
         Self { style: Style::Words, ..self }
     }
 
+    pub(super) const fn alone(self) -> Self {
+        Self { style: Style::Alone, ..self }
+    }
+
     pub(super) const fn raw(self, read: fn(&mut Job<'_>, &'static Self, &[Word])) -> Self {
         Self { style: Style::Raw(read), ..self }
     }
@@ -195,8 +201,11 @@ impl Row {
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
-        let split: fn(char) -> bool = if self.names.starts_with("git ") { |c| c == '|' } else { |c| c == ' ' };
-        self.names.split(split).filter(|name| !name.is_empty())
+        self.names.split(' ').filter(|name| !name.is_empty())
+    }
+
+    const fn is_alone(&self) -> bool {
+        matches!(self.style, Style::Alone)
     }
 
     pub(super) fn find(&self, name: &str) -> Option<(&'static str, &Flags)> {
@@ -209,7 +218,7 @@ impl Row {
         match self.style {
             Style::Raw(read) => return read(job, self, words),
             _ if self.any && matches!(self.operands, Operands::Text) => return,
-            Style::Permute | Style::Stops | Style::Words => {}
+            Style::Permute | Style::Stops | Style::Words | Style::Alone => {}
         }
         let parsed = self.parse(job, words);
         match self.operands {
@@ -242,7 +251,7 @@ impl Row {
                 Some(text) if !ended && text.len() > 1 && text.starts_with('-') => reading.flag(job, text),
                 _ => {
                     reading.parsed.operands.push(word.clone());
-                    ended |= matches!(self.style, Style::Stops);
+                    ended |= matches!(self.style, Style::Stops | Style::Words);
                 }
             }
         }
@@ -272,6 +281,11 @@ impl Parsed {
     }
 }
 
+/// `-x`, but not `-` and not `-5`.
+pub(super) fn looks_like_a_flag(text: &str) -> bool {
+    text.strip_prefix('-').is_some_and(|rest| !rest.is_empty() && !rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
 struct Reading<'a> {
     row: &'a Row,
     words: std::slice::Iter<'a, Word>,
@@ -289,6 +303,10 @@ impl Reading<'_> {
             let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
             match self.row.find(name) {
                 Some((_, flags)) if flags.value == Value::None && value.is_some() => job.refuse("takes no value:", text),
+                // Some versions take the next word, and some do not.
+                Some((_, flags)) if flags.value != Value::None && value.is_none() && self.row.is_alone() => {
+                    job.refuse("has no value after a `=`:", text);
+                }
                 Some((name, flags)) => self.given(job, name, flags, value),
                 None => job.refuse("does not know the flag", text),
             }
@@ -312,6 +330,9 @@ impl Reading<'_> {
                 return;
             };
             let rest = chars.as_str();
+            if self.row.is_alone() && flags.value != Value::None && letters.len() > 1 {
+                return job.refuse("takes the value of a flag from another word:", text);
+            }
             if flags.value == Value::None {
                 self.given(job, name, flags, None);
             } else {
@@ -333,6 +354,10 @@ impl Reading<'_> {
         };
         for _ in 0..wanted {
             match self.words.next() {
+                // Where a version takes no value, or only an attached one, this would be a flag.
+                Some(Word::Known(text)) if looks_like_a_flag(text) && !matches!(name, "-e" | "--regexp" | "--expression") => {
+                    job.refuse("a value that looks like a flag, of", name);
+                }
                 Some(Word::Known(text)) => value = Some(text.clone()),
                 _ => job.refuse("a value that is not known here, of", name),
             }

@@ -55,9 +55,13 @@ fn chain(state: &mut State, item: &Item) {
 }
 
 fn command(state: &mut State, command: &Command) {
+    let moved = state.moved;
+    // What they run may already have the redirections of a compound command.
+    state.moved |= !command.redirects.is_empty();
     for inner in &command.inner {
         apart(state, |state| script(state, inner));
     }
+    state.moved = moved;
     for pattern in &command.looked_up {
         Job::unlisted(state, "pattern").looks(&Word::Paths(pattern.clone()));
     }
@@ -69,8 +73,10 @@ fn command(state: &mut State, command: &Command) {
         }
     }
     let before = state.dirs.clone();
+    let kept = state.kept;
     for redirect in &command.redirects {
         redirected(state, redirect.how, &redirect.to);
+        state.moved = true;
     }
     if command.apart {
         apart(state, |state| command.parts.iter().for_each(|part| script(state, part)));
@@ -89,6 +95,12 @@ fn command(state: &mut State, command: &Command) {
             state.dirs = vec![target(&command.words)];
         }
     }
+    // The redirections of `exec` stay.
+    state.kept |= !command.redirects.is_empty() && command.words.iter().any(|word| word.known() == Some("exec"));
+    if state.kept && !kept && command.repeats {
+        state.raise(None, Risk::Admin, "redirects the shell again and again");
+    }
+    state.moved = moved;
 }
 
 /// Where a `cd` goes.
@@ -104,6 +116,7 @@ fn target(words: &[Word]) -> Dir {
 fn redirected(state: &mut State, how: How, to: &Word) {
     let mut job = Job::unlisted(state, "redirection");
     match how {
+        How::Moves => {}
         _ if to.single().is_none_or(str::is_empty) => job.raise(Risk::Admin, "to what is not known here"),
         How::Reads => job.reads(to),
         How::Appends => job.creates(to),

@@ -26,7 +26,7 @@ pub(super) fn judge(job: &mut Job<'_>, parsed: &Parsed) {
     }
     for file in files {
         if in_place {
-            job.creates(file);
+            job.overwrites(file);
             for suffix in parsed.values("-i --in-place") {
                 match file {
                     Word::Known(file) => job.overwrites(&Word::Known(format!("{file}{suffix}"))),

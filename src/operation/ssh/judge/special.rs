@@ -1,6 +1,6 @@
 //! Programs whose words need more than a row: where one of them is a result, or a builtin of the shell.
 
-use super::row::{Parsed, Row, Word};
+use super::row::{Parsed, Row, Word, looks_like_a_flag};
 use super::state::Job;
 use crate::operation::Risk;
 
@@ -8,6 +8,9 @@ use crate::operation::Risk;
 pub(super) fn in_and_out(job: &mut Job<'_>, parsed: &Parsed) {
     if parsed.operands.iter().any(|word| matches!(word, Word::Paths(_))) {
         job.raise(Risk::Admin, "a pattern may make a second word, which is written");
+    }
+    if parsed.operands.iter().filter_map(Word::known).any(looks_like_a_flag) {
+        job.raise(Risk::Admin, "a flag where only files are");
     }
     let mut operands = parsed.operands.iter();
     operands.next().into_iter().for_each(|word| job.reads(word));
@@ -31,17 +34,32 @@ fn transfer(job: &mut Job<'_>, parsed: &Parsed, spares: bool, from: fn(&mut Job<
     } else {
         job.overwrites(to);
     }
-    // Where that is a directory the name is that of the source.
+    // Where that is a directory the name is that of the source, or all of it.
+    let whole = parsed.has("--parents");
+    let links = job.name() == "ln" || parsed.has_any("-l -s --link --symbolic-link");
     for source in sources {
         let (Word::Known(text) | Word::Paths(text)) = source else { continue };
         let name = text.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-        job.fence(&format!("{dir}/{name}"), matches!(source, Word::Paths(_)));
+        if links {
+            // What is later done by the name of a link is done there.
+            let parent = dir.trim_end_matches('/').rsplit_once('/').map_or("", |(parent, _)| parent);
+            job.fence(text, matches!(source, Word::Paths(_)));
+            if !text.starts_with(['/', '~']) {
+                job.fence(&format!("{dir}/{text}"), false);
+                if dir.contains('/') {
+                    job.fence(&format!("{parent}/{text}"), false);
+                }
+            }
+        }
+        job.fence(&format!("{dir}/{}", if whole { text } else { name }), matches!(source, Word::Paths(_)));
     }
 }
 
 pub(super) fn cp(job: &mut Job<'_>, parsed: &Parsed) {
     let spares = parsed.has_any("-n --no-clobber") && !parsed.has_any("-f --force -i --interactive -u --update --remove-destination");
-    transfer(job, parsed, spares, |job, word| job.reads(word));
+    let below = parsed.has_any("-r -R -a --recursive --archive");
+    let from: fn(&mut Job<'_>, &Word) = if below { |job, word| job.reads_below(word) } else { |job, word| job.reads(word) };
+    transfer(job, parsed, spares, from);
 }
 
 pub(super) fn mv(job: &mut Job<'_>, parsed: &Parsed) {
@@ -87,6 +105,7 @@ pub(super) fn second_on(job: &mut Job<'_>, parsed: &Parsed) {
 
 /// `date +format`; anything else sets the clock.
 pub(super) fn date(job: &mut Job<'_>, parsed: &Parsed) {
+    refuse_zones(job, parsed.values("-d --date"));
     if !parsed.operands.iter().all(|word| word.known().is_some_and(|text| text.starts_with('+'))) {
         job.raise(Risk::Admin, "sets the clock");
     }
@@ -109,11 +128,86 @@ pub(super) fn grep(job: &mut Job<'_>, parsed: &Parsed) {
     if !given && matches!(parsed.operands.first(), Some(Word::Paths(_))) {
         job.raise(Risk::Admin, "the shell may make more than one word of the pattern");
     }
+    let below = parsed.has_any("-r -R --recursive --dereference-recursive")
+        || parsed.values("-d --directories").any(|value| !matches!(value, "read" | "skip"));
     let files = parsed.operands.get(usize::from(!given)..).unwrap_or_default();
-    if files.is_empty() && parsed.has_any("-r -R --recursive --dereference-recursive") {
-        job.looks(&Word::Known(".".to_owned()));
+    if files.is_empty() && below {
+        job.reads_below(&Word::Known(".".to_owned()));
     }
-    files.iter().for_each(|file| job.reads(file));
+    files.iter().for_each(|file| if below { job.reads_below(file) } else { job.reads(file) });
+}
+
+/// `diff`: with a flag all that is below two directories.
+pub(super) fn diff(job: &mut Job<'_>, parsed: &Parsed) {
+    let below = parsed.has_any("-r --recursive");
+    parsed.operands.iter().for_each(|file| if below { job.reads_below(file) } else { job.reads(file) });
+}
+
+/// `strings`: like all of its kind it takes a word with `@` before it for a file of further words, wherever that word stands.
+pub(super) fn strings(job: &mut Job<'_>, parsed: &Parsed) {
+    refuse_lists(job, parsed);
+    parsed.operands.iter().for_each(|file| job.reads(file));
+}
+
+/// Words that are files of further words.
+pub(super) fn refuse_lists(job: &mut Job<'_>, parsed: &Parsed) {
+    let operands = parsed.operands.iter().filter_map(|word| match word {
+        Word::Known(text) | Word::Paths(text) => Some(text.as_str()),
+        Word::Unknown => None,
+    });
+    let values = parsed.given.iter().filter_map(|(_, value)| value.as_deref());
+    if let Some(word) = operands.chain(values).find(|word| word.starts_with('@')) {
+        job.refuse("reads further words from the file", word);
+    }
+}
+
+/// `iconv`: a name of an encoding with a `/` may be a file.
+pub(super) fn iconv(job: &mut Job<'_>, parsed: &Parsed) {
+    for name in parsed.values("-f -t --from-code --to-code") {
+        let bare = name.strip_suffix("//IGNORE").unwrap_or(name);
+        if bare.strip_suffix("//TRANSLIT").unwrap_or(bare).contains('/') {
+            job.refuse("may read the encoding from the file", name);
+        }
+    }
+    parsed.operands.iter().for_each(|file| job.reads(file));
+}
+
+/// Times, in which the zone may be a file.
+fn refuse_zones<'a>(job: &mut Job<'_>, mut times: impl Iterator<Item = &'a str>) {
+    if times.any(|time| time.contains("TZ")) {
+        job.raise(Risk::Admin, "a time with a zone of its own, which may be a file");
+    }
+}
+
+pub(super) fn touch(job: &mut Job<'_>, parsed: &Parsed) {
+    refuse_zones(job, parsed.values("-d --date"));
+    parsed.operands.iter().for_each(|word| job.creates(word));
+}
+
+/// `exit`, `return`, `break`, `continue`: some shells work the number out, which can run commands.
+pub(super) fn number(job: &mut Job<'_>, parsed: &Parsed) {
+    if parsed.operands.len() > 1 || !parsed.operands.iter().all(is_number) {
+        job.raise(Risk::Admin, "what is no plain number may be worked out");
+    }
+}
+
+fn is_number(word: &Word) -> bool {
+    word.known().is_some_and(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+pub(super) fn sleep(job: &mut Job<'_>, parsed: &Parsed) {
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || b".smhd".contains(&byte)) || text == "infinity";
+    if !parsed.operands.iter().all(|word| word.known().is_some_and(plain)) {
+        job.raise(Risk::Admin, "what is no plain time may be worked out");
+    }
+}
+
+/// `kill`: what is known is a number, a signal or a job.
+pub(super) fn kill(job: &mut Job<'_>, _: &'static Row, words: &[Word]) {
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-+%".contains(&byte));
+    if !words.iter().all(|word| *word == Word::Unknown || word.known().is_some_and(plain)) {
+        job.raise(Risk::Admin, "what is no plain number may be worked out");
+    }
 }
 
 /// `zgrep`: a script, whose older versions run what is after the end of a line in a file's name.
@@ -148,7 +242,6 @@ fn test(job: &mut Job<'_>, words: &[Word]) {
         Some((Word::Known(not), rest)) if not == "!" => rest,
         _ => words,
     };
-    let number = |word: &Word| word.known().is_some_and(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
     match words {
         [Word::Known(op), word] => match op.as_str() {
             "-n" | "-z" => {}
@@ -159,7 +252,7 @@ fn test(job: &mut Job<'_>, words: &[Word]) {
         },
         [left, Word::Known(op), right] => match op.as_str() {
             "=" | "!=" => {}
-            "-eq" | "-ne" | "-lt" | "-le" | "-gt" | "-ge" if number(left) && number(right) => {}
+            "-eq" | "-ne" | "-lt" | "-le" | "-gt" | "-ge" if is_number(left) && is_number(right) => {}
             "-nt" | "-ot" | "-ef" => [left, right].into_iter().for_each(|word| job.looks(word)),
             _ => job.refuse("does not know the test", op),
         },

@@ -35,12 +35,23 @@ pub(super) struct State {
     depth: usize,
     /// Where a relative path may start; more than one after a `cd` that may have failed.
     pub(super) dirs: Vec<Dir>,
+    /// Whether a redirection has changed what `/dev/stdin`, `/dev/stdout` and `/dev/stderr` stand for.
+    pub(super) moved: bool,
+    /// Whether one did so for all that follows.
+    pub(super) kept: bool,
 }
 
 impl State {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(cwd: Option<&str>) -> Self {
         let out = Judged { risk: Risk::Read, why: Vec::new(), programs: Vec::new(), paths: Vec::new() };
-        Self { out, depth: 0, dirs: vec![Dir::Start] }
+        let mut state = Self { out, depth: 0, dirs: vec![Dir::Start], moved: false, kept: false };
+        if let Some(cwd) = cwd {
+            state.dirs = vec![Dir::At(cwd.to_owned())];
+            if !cwd.starts_with('/') || place::goes_up(cwd) || cwd.contains('\0') {
+                state.raise(None, Risk::Admin, "the directory that it starts in is not one that is plainly known");
+            }
+        }
+        state
     }
 
     pub(super) fn done(self) -> Judged {
@@ -91,18 +102,6 @@ impl State {
         }
     }
 
-    /// Goes into a directory, as `git -C` does.
-    pub(super) fn enter(&mut self, dir: &str) {
-        for at in &mut self.dirs {
-            *at = match at {
-                _ if dir.starts_with('/') => Dir::At(dir.to_owned()),
-                Dir::Start => Dir::At(dir.to_owned()),
-                Dir::At(before) => Dir::At(format!("{}/{dir}", before.trim_end_matches('/'))),
-                Dir::Lost => Dir::Lost,
-            };
-        }
-    }
-
     fn list(&mut self, path: String, access: Access) {
         if self.out.paths.iter().any(|(known, use_of)| *known == path && *use_of == access) {
             return;
@@ -112,6 +111,22 @@ impl State {
             return;
         }
         self.out.paths.push((path, access));
+    }
+}
+
+/// What is done with a path.
+struct Use {
+    access: Access,
+    risk: Risk,
+    /// Its content matters.
+    opens: bool,
+    /// So does all that is below it.
+    below: bool,
+}
+
+impl Use {
+    const fn of(access: Access, risk: Risk) -> Self {
+        Self { access, risk, opens: true, below: false }
     }
 }
 
@@ -152,46 +167,59 @@ impl<'a> Job<'a> {
 
     /// A path whose content is read.
     pub(super) fn reads(&mut self, word: &Word) {
-        self.path(word, Access::Read, Risk::Read, true);
+        self.path(word, &Use::of(Access::Read, Risk::Read));
+    }
+
+    /// A path whose content is read, and that of all that is below it.
+    pub(super) fn reads_below(&mut self, word: &Word) {
+        self.path(word, &Use { below: true, ..Use::of(Access::Read, Risk::Read) });
     }
 
     /// A path whose name or metadata is read.
     pub(super) fn looks(&mut self, word: &Word) {
-        self.path(word, Access::Read, Risk::Read, false);
+        self.path(word, &Use { opens: false, ..Use::of(Access::Read, Risk::Read) });
     }
 
     /// A path that is made or added to.
     pub(super) fn creates(&mut self, word: &Word) {
-        self.path(word, Access::Write, Risk::Write, true);
+        self.path(word, &Use::of(Access::Write, Risk::Write));
     }
 
     /// A path whose content is replaced.
     pub(super) fn overwrites(&mut self, word: &Word) {
-        self.path(word, Access::Write, Risk::Destructive, true);
+        self.path(word, &Use::of(Access::Write, Risk::Destructive));
     }
 
     /// A path that is removed.
     pub(super) fn deletes(&mut self, word: &Word) {
-        self.path(word, Access::Delete, Risk::Destructive, true);
+        self.path(word, &Use::of(Access::Delete, Risk::Destructive));
     }
 
     /// A place where something may be made, which is not listed: of the highest risk where that is.
     pub(super) fn fence(&mut self, path: &str, pattern: bool) {
-        if !place::is_null(path)
-            && let Some(why) = place::fenced(path, pattern, true)
-        {
-            self.refuse(why, path);
+        for dir in self.state.dirs.clone() {
+            let full = match dir {
+                Dir::At(at) if !path.starts_with(['/', '~']) => format!("{}/{path}", at.trim_end_matches('/')),
+                _ => path.to_owned(),
+            };
+            if let Some(why) = place::fenced(&full, pattern, true) {
+                self.refuse(why, &full);
+            }
         }
     }
 
-    fn path(&mut self, word: &Word, access: Access, risk: Risk, opens: bool) {
+    fn path(&mut self, word: &Word, how: &Use) {
+        let Use { access, risk, opens, below } = *how;
         let (Word::Known(text) | Word::Paths(text)) = word else {
             self.raise(Risk::Admin, "names a path that is not known here");
             return;
         };
         let pattern = matches!(word, Word::Paths(_));
-        if (text == "-" && risk == Risk::Read) || (opens && place::is_null(text)) {
+        if (text == "-" && risk == Risk::Read) || (opens && place::passes_on(text, access, self.state.moved || self.state.kept)) {
             return;
+        }
+        if place::goes_up(text) {
+            self.refuse("a path goes up through what may be a link:", text);
         }
         for dir in self.state.dirs.clone() {
             let full = match dir {
@@ -203,8 +231,11 @@ impl<'a> Job<'a> {
                     continue;
                 }
             };
-            if opens && let Some(why) = place::fenced(&full, pattern, risk > Risk::Read) {
+            if opens && let Some(why) = place::fenced(&full, pattern || below, risk > Risk::Read) {
                 self.refuse(why, &full);
+            }
+            if place::is_far(&full) {
+                self.refuse("may mount what is on the network:", &full);
             }
             self.state.list(full, access);
         }

@@ -10,11 +10,10 @@ mod log;
 mod shell;
 mod text;
 mod tree;
-mod vcs;
 
 use super::row::Row;
 
-const TABLES: &[&[Row]] = &[text::ROWS, files::ROWS, tree::ROWS, host::ROWS, disk::ROWS, log::ROWS, shell::ROWS, vcs::ROWS, admin::ROWS];
+const TABLES: &[&[Row]] = &[text::ROWS, files::ROWS, tree::ROWS, host::ROWS, disk::ROWS, log::ROWS, shell::ROWS, admin::ROWS];
 
 /// All rows.
 pub(super) fn rows() -> impl Iterator<Item = &'static Row> {

@@ -1,6 +1,7 @@
 //! `tar` and `unzip`: listing, packing and unpacking.
 
 use super::row::{Parsed, Row, Word};
+use super::special::refuse_lists;
 use super::state::Job;
 use crate::operation::Risk;
 
@@ -24,6 +25,11 @@ pub(super) fn judge(job: &mut Job<'_>, row: &'static Row, words: &[Word]) {
     if archives.len() != 1 {
         job.raise(Risk::Admin, "which archive it is of is not known");
     }
+    if parsed.values("--mtime").any(|time| time.starts_with(['/', '.'])) {
+        job.raise(Risk::Admin, "takes the time of a file");
+    }
+    // Other kinds of tar take those for archives.
+    refuse_lists(job, &parsed);
     if parsed.values("-C --directory").count() > 1 {
         job.raise(Risk::Admin, "goes from one directory to another");
     }
@@ -42,9 +48,9 @@ pub(super) fn judge(job: &mut Job<'_>, row: &'static Row, words: &[Word]) {
             archives.iter().filter(|word| word.known() != Some("-")).for_each(|word| job.overwrites(word));
             for word in &parsed.operands {
                 // Whether `-C` came first is not known.
-                job.reads(word);
+                job.reads_below(word);
                 match word.known() {
-                    Some(text) if into != "." && !text.starts_with('/') => job.reads(&Word::Known(format!("{into}/{text}"))),
+                    Some(text) if into != "." && !text.starts_with('/') => job.reads_below(&Word::Known(format!("{into}/{text}"))),
                     None if into != "." => job.raise(Risk::Admin, "the pattern is not one of that directory"),
                     _ => {}
                 }
@@ -54,17 +60,41 @@ pub(super) fn judge(job: &mut Job<'_>, row: &'static Row, words: &[Word]) {
     }
 }
 
-/// `unzip`: it unpacks unless told to list, test or print.
-pub(super) fn unzip(job: &mut Job<'_>, parsed: &Parsed) {
-    if let Some(archive) = parsed.operands.first() {
-        job.reads(archive);
-    }
-    if !parsed.has_any("-l -v -t -p -z") {
-        if parsed.values("-C --directory").count() > 1 {
-            job.raise(Risk::Admin, "goes from one directory to another");
+/// `unzip`: it reads flags in a way of its own (a second `-` takes a flag back, after `--` too), so that only a few forms are known.
+pub(super) fn unzip(job: &mut Job<'_>, _: &'static Row, words: &[Word]) {
+    let (mut lists, mut into, mut words) = (false, None, words);
+    if let Some((Word::Known(flag), rest)) = words.split_first()
+        && flag.starts_with('-')
+    {
+        lists = matches!(flag.as_str(), "-l" | "-v" | "-t" | "-p" | "-z" | "-ql" | "-lq" | "-qt" | "-tq");
+        if !lists && !matches!(flag.as_str(), "-o" | "-n" | "-q" | "-qo" | "-oq" | "-qn" | "-nq" | "-d") {
+            return job.refuse("does not know the flags", flag);
         }
-        let into = parsed.values("-d").last().unwrap_or(".").to_owned();
-        job.overwrites(&Word::Known(into));
+        if flag != "-d" {
+            words = rest;
+        }
+    }
+    // `-d directory` comes first or last.
+    let at_end = words.len().saturating_sub(2);
+    if let [Word::Known(flag), dir, rest @ ..] = words
+        && flag == "-d"
+    {
+        (into, words) = (Some(dir), rest);
+    } else if let Some([Word::Known(flag), dir]) = words.get(at_end..)
+        && flag == "-d"
+    {
+        (into, words) = (Some(dir), words.get(..at_end).unwrap_or_default());
+    }
+    let odd = |word: &Word| word.known().is_none_or(|text| text.is_empty() || text.starts_with('-'));
+    let Some(archive) = words.first() else {
+        return job.raise(Risk::Admin, "names no archive");
+    };
+    if words.iter().any(odd) || into.is_some_and(odd) || (lists && into.is_some()) {
+        return job.raise(Risk::Admin, "is not one of its plain forms");
+    }
+    job.reads(archive);
+    if !lists {
+        job.overwrites(into.unwrap_or(&Word::Known(".".to_owned())));
     }
 }
 
@@ -77,6 +107,11 @@ pub(super) fn squeeze(job: &mut Job<'_>, parsed: &Parsed) {
         "xz" => ".xz",
         _ => ".gz",
     };
+    // In some of them the last one holds.
+    let modes = ["-d", "--decompress", "--uncompress", "-z", "--compress", "-l", "--list", "-t", "--test"];
+    if parsed.given.iter().filter(|(flag, _)| modes.contains(flag)).count() > 1 {
+        job.raise(Risk::Admin, "more than one of packing, unpacking, listing and testing");
+    }
     let prints = parsed.has_any("-c --stdout --to-stdout -l --list -t --test");
     for word in &parsed.operands {
         job.reads(word);

@@ -2,9 +2,10 @@
 
 mod corpus;
 mod flags;
+mod review;
 mod tricks;
 
-use super::{Access, Judged, argv, shell};
+use super::{Access, Judged, argv, argv_in, shell, shell_in};
 use crate::operation::Risk;
 
 /// Numbers that are the same every time.
@@ -23,6 +24,74 @@ fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
+/// Pieces of noise.
+const BITS: &[&str] = &[
+    " ",
+    "\n",
+    ";",
+    "|",
+    "||",
+    "&",
+    "&&",
+    "(",
+    ")",
+    "{",
+    "}",
+    "'",
+    "\"",
+    "`",
+    "\\",
+    "$",
+    "$(",
+    "${",
+    "$((",
+    "<",
+    ">",
+    ">>",
+    "<<A",
+    "A",
+    "if",
+    "then",
+    "fi",
+    "for",
+    "in",
+    "do",
+    "done",
+    "case",
+    "esac",
+    "!",
+    "~",
+    "*",
+    "[",
+    "]",
+    "ls",
+    "-l",
+    "--",
+    "cat",
+    "/x",
+    "sh -c",
+    "env",
+    "é",
+    "\u{85}",
+    "\0",
+    "=",
+    "a=b",
+    "#",
+    "find",
+    "-exec",
+    "{}",
+    "sed",
+    "s/a/b/",
+    "awk",
+    "{print $1}",
+    "xargs",
+    "tar",
+    "git",
+    "cd /a",
+    "99999999999999999999",
+    "~+9",
+];
+
 /// What holds of every answer.
 fn sound(judged: &Judged) {
     assert!(judged.why.len() <= 16 && judged.programs.len() <= 64 && judged.paths.len() <= 128);
@@ -34,72 +103,6 @@ fn sound(judged: &Judged) {
 
 #[test]
 fn noise_neither_panics_nor_breaks_what_holds() {
-    const BITS: &[&str] = &[
-        " ",
-        "\n",
-        ";",
-        "|",
-        "||",
-        "&",
-        "&&",
-        "(",
-        ")",
-        "{",
-        "}",
-        "'",
-        "\"",
-        "`",
-        "\\",
-        "$",
-        "$(",
-        "${",
-        "$((",
-        "<",
-        ">",
-        ">>",
-        "<<A",
-        "A",
-        "if",
-        "then",
-        "fi",
-        "for",
-        "in",
-        "do",
-        "done",
-        "case",
-        "esac",
-        "!",
-        "~",
-        "*",
-        "[",
-        "]",
-        "ls",
-        "-l",
-        "--",
-        "cat",
-        "/x",
-        "sh -c",
-        "env",
-        "é",
-        "\u{85}",
-        "\0",
-        "=",
-        "a=b",
-        "#",
-        "find",
-        "-exec",
-        "{}",
-        "sed",
-        "s/a/b/",
-        "awk",
-        "{print $1}",
-        "xargs",
-        "tar",
-        "git",
-        "cd /a",
-        "99999999999999999999",
-        "~+9",
-    ];
     let mut dice = Dice(7);
     for _ in 0..30_000 {
         let text: String = (0..dice.roll(24)).map(|_| BITS[dice.roll(BITS.len())]).collect();

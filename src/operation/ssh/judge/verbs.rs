@@ -1,6 +1,6 @@
 //! Programs whose first words say what they do: `systemctl`, `ip`, `apt`.
 
-use super::row::{Parsed, Word};
+use super::row::{Parsed, Row, Word};
 use super::state::Job;
 use crate::operation::Risk;
 
@@ -21,6 +21,11 @@ pub(super) fn systemctl(job: &mut Job<'_>, parsed: &Parsed) {
         ) => {}
         Some("start" | "stop" | "restart" | "reload" | "try-restart" | "reload-or-restart" | "kill" | "reset-failed") => {
             job.raise(Risk::Destructive, "starts or stops what runs");
+            // `poweroff.target`, `systemd-reboot.service`, and patterns that may be those.
+            let plain = |text: &str| !text.ends_with(".target") && !text.starts_with("systemd-") && !text.contains(['*', '?', '[', '/']);
+            if !parsed.operands.iter().all(|word| word.known().is_some_and(plain)) {
+                job.raise(Risk::Admin, "may change how the host runs");
+            }
         }
         Some(other) => job.refuse("the verb", other),
         None => job.raise(Risk::Admin, "the verb is not known before it runs"),
@@ -51,7 +56,7 @@ pub(super) fn ip(job: &mut Job<'_>, parsed: &Parsed) {
         ["r" | "ro" | "route", "get", ..] => true,
         _ => false,
     };
-    if !known || words.len() != parsed.operands.len() {
+    if !known || words.len() != parsed.operands.len() || words.iter().any(|word| word.starts_with('-')) {
         job.raise(Risk::Admin, "does more than show");
     }
 }
@@ -64,7 +69,26 @@ pub(super) fn apt(job: &mut Job<'_>, parsed: &Parsed) {
     }
 }
 
-/// `dpkg`, `rpm`, `crontab`: only with a flag that makes them look.
+/// `crontab`: only with the flag that makes it look, and no file.
+pub(super) fn crontab(job: &mut Job<'_>, parsed: &Parsed) {
+    if !parsed.operands.is_empty() {
+        job.raise(Risk::Admin, "installs a file");
+    }
+    asks(job, parsed);
+}
+
+/// `rpm`: what a flag means depends on the first one.
+pub(super) fn rpm(job: &mut Job<'_>, parsed: &Parsed) {
+    if !parsed.given.first().is_some_and(|(flag, _)| matches!(*flag, "-q" | "--query")) {
+        job.raise(Risk::Admin, "does not begin with a query");
+    }
+    // A query of a package that is not installed may be of one on the network.
+    if parsed.operands.iter().any(|word| word.known().is_none_or(|text| text.contains('/'))) {
+        job.raise(Risk::Admin, "is of more than what is installed");
+    }
+}
+
+/// `dpkg`: only with a flag that makes it look.
 pub(super) fn asks(job: &mut Job<'_>, parsed: &Parsed) {
     if !parsed
         .has_any("-l -L -s -S -p -W -q -V -C --list --listfiles --status --search --query --print-architecture --get-selections --audit")
@@ -80,9 +104,14 @@ pub(super) fn none_or_admin(job: &mut Job<'_>, parsed: &Parsed) {
     }
 }
 
+/// A name of a value of the kernel: it becomes a path.
+fn is_plain_key(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/*".contains(&byte)) && !text.contains("..")
+}
+
 /// `sysctl name` reads, `sysctl name=value` writes.
 pub(super) fn sysctl(job: &mut Job<'_>, parsed: &Parsed) {
-    if !parsed.operands.iter().all(|word| word.known().is_some_and(|text| !text.contains('='))) {
+    if !parsed.operands.iter().all(|word| word.known().is_some_and(is_plain_key)) {
         job.raise(Risk::Admin, "sets a value of the kernel");
     }
 }
@@ -103,6 +132,13 @@ pub(super) fn dig(job: &mut Job<'_>, parsed: &Parsed) {
 
 /// `lsof`: ports and protocols are no paths.
 pub(super) fn lsof(job: &mut Job<'_>, parsed: &Parsed) {
+    // After `-i` or apart from it.
+    let known = parsed.operands.iter().filter_map(Word::known);
+    if let Some(host) = known.chain(parsed.values("-i")).find(|text| text.contains('@')) {
+        job.refuse("may ask the network for the host", host);
+    }
+    // After the first name all are names.
+    parsed.values("-c -d -p -u").filter(|text| text.contains('/')).for_each(|text| job.looks(&Word::Known(text.to_owned())));
     for word in &parsed.operands {
         match word.known() {
             Some(text) if text.starts_with('+') => job.refuse("does not know the flag", text),
@@ -110,4 +146,87 @@ pub(super) fn lsof(job: &mut Job<'_>, parsed: &Parsed) {
             _ => job.looks(word),
         }
     }
+}
+
+/// `ss`: a host in its filter would be asked of the network.
+pub(super) fn ss(job: &mut Job<'_>, parsed: &Parsed) {
+    const WORDS: &[&str] = &[
+        "state",
+        "exclude",
+        "established",
+        "syn-sent",
+        "syn-recv",
+        "fin-wait-1",
+        "fin-wait-2",
+        "time-wait",
+        "closed",
+        "close-wait",
+        "last-ack",
+        "listening",
+        "listen",
+        "closing",
+        "all",
+        "connected",
+        "synchronized",
+        "bucket",
+        "big",
+        "src",
+        "dst",
+        "sport",
+        "dport",
+        "and",
+        "or",
+        "not",
+        "eq",
+        "ne",
+        "ge",
+        "le",
+        "gt",
+        "lt",
+        "neq",
+        "geq",
+        "leq",
+    ];
+    let is_known = |text: &str| {
+        let service = text.strip_prefix(':').is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
+        service || WORDS.contains(&text) || text.bytes().all(|byte| byte.is_ascii_digit() || b".:/*()=!<>&|[]".contains(&byte))
+    };
+    let plain = |word: &Word| word.known().is_some_and(|text| text.split([' ', '(', ')']).all(is_known));
+    if !parsed.operands.iter().all(plain) {
+        job.raise(Risk::Admin, "a filter that may ask the network for a host");
+    }
+}
+
+/// `who file` reads it; `who am i` does not.
+pub(super) fn who(job: &mut Job<'_>, parsed: &Parsed) {
+    if parsed.operands.len() != 2 {
+        parsed.operands.iter().for_each(|word| job.reads(word));
+    }
+}
+
+/// `journalctl`: a path stands for a program or a device.
+pub(super) fn journalctl(job: &mut Job<'_>, parsed: &Parsed) {
+    parsed.operands.iter().filter(|word| word.known().is_none_or(|text| text.starts_with('/'))).for_each(|word| job.looks(word));
+}
+
+/// Programs that have words only for names and numbers: `vmstat 1 5`, `iostat sda`.
+pub(super) fn names(job: &mut Job<'_>, parsed: &Parsed) {
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.@:,".contains(&byte));
+    if !parsed.operands.iter().all(|word| word.known().is_some_and(plain)) {
+        job.raise(Risk::Admin, "a word that is no plain name");
+    }
+}
+
+/// `ps`: it takes words in three ways, and in one of them `e` shows the environment of processes.
+pub(super) fn ps(job: &mut Job<'_>, row: &'static Row, words: &[Word]) {
+    for text in words.iter().filter_map(Word::known) {
+        // `-aux` is `aux` where there is no user `x`.
+        let letters = text.strip_prefix("-").filter(|letters| letters.contains('u') && !letters.starts_with(['-', 'u'])).unwrap_or(text);
+        let plain = !letters.starts_with('-') && letters.bytes().all(|byte| byte.is_ascii_alphabetic());
+        if plain && letters.contains('e') && letters.contains(['a', 'x', 'w', 'u']) || letters == "e" || text.contains("environ") {
+            job.refuse("shows the environment of processes, by", text);
+        }
+    }
+    let parsed = row.parse(job, words);
+    names(job, &parsed);
 }

@@ -129,7 +129,7 @@ pub(super) fn watch(job: &mut Job<'_>, parsed: &Parsed) {
     }
 }
 
-/// `sh -c text`; anything else runs a file or the standard input.
+/// `sh -c text`; anything else runs a file or the standard input. Only shells that read alike have this.
 pub(super) fn sh(job: &mut Job<'_>, _: &'static Row, words: &[Word]) {
     match words {
         [Word::Known(flag), Word::Known(text), ..] if SHELL_TEXT.contains(&flag.as_str()) => {

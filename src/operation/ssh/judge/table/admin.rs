@@ -8,6 +8,8 @@ pub(super) const ROWS: &[Row] = &[
         "curl wget nc ncat netcat socat telnet ftp sftp scp rsync ssh rclone tcpdump nmap",
         "sends and fetches over the network, or runs elsewhere",
     ),
+    never("zsh ksh ksh93 mksh ash fish csh tcsh yash", "reads its text in a way of its own"),
+    never("git gitk tig hg svn", "a repository's configuration may run any program"),
     never("python python2 python3 perl ruby node nodejs php lua tclsh expect gdb strace bc", "runs code that is not looked into"),
     never("mysql psql sqlite3 redis-cli mongo mongosh", "runs statements that are not looked into"),
     never("docker podman kubectl crictl ctr nerdctl helm lxc virsh", "has a surface of its own"),

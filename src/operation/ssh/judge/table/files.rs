@@ -9,7 +9,7 @@ const OF_RIGHTS: &str = "changes who may do what";
 
 /// The rows.
 pub(super) const ROWS: &[Row] = &[
-    row("touch", Creates, &[
+    row("touch", Own(special::touch), &[
         on("-a -c -f -h -m --no-create --no-dereference"),
         takes("-d -t --date --time"),
         looks("-r --reference"),
@@ -75,11 +75,7 @@ pub(super) const ROWS: &[Row] = &[
         looks("-C --directory"),
     ])
     .raw(tar::judge),
-    row("unzip", Own(tar::unzip), &[
-        on("-l -v -t -p -z -q -C -j -L -a"),
-        on("-o -n -u -f").at(Risk::Destructive),
-        takes("-d").at(Risk::Destructive),
-    ]),
+    row("unzip", Text, &[]).raw(tar::unzip),
     row("zipinfo", super::super::row::Operands::Reads, &[on("-1 -2 -s -m -l -v -h -t -z")]),
     row("split csplit mktemp mkfifo mknod shred patch ed ex zip logger wall write", Text, &[])
     .any()

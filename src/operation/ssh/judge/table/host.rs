@@ -17,11 +17,11 @@ pub(super) const ROWS: &[Row] = &[
             takes("-s -c --seconds --count"),
         ],
     ),
-    row("uptime", Text, &[on("-p -s --pretty --since")]),
-    row("w", Text, &[on("-h -u -s -f -o -i --no-header --no-current --short --from --old-style --ip-addr")]),
+    row("uptime", Own(verbs::names), &[on("-p -s --pretty --since")]),
+    row("w", Own(verbs::names), &[on("-h -u -s -f -o -i --no-header --no-current --short --from --old-style --ip-addr")]),
     row(
         "who",
-        Text,
+        Own(verbs::who),
         &[
             on(
                 "-a -b -d -H -l -m -p -q -r -s -t -T -w -u --all --boot --dead --heading --ips --login --lookup --process --count --runlevel",
@@ -86,7 +86,8 @@ pub(super) const ROWS: &[Row] = &[
             ),
             takes("--width --lines"),
         ],
-    ),
+    )
+    .raw(verbs::ps),
     row(
         "pgrep",
         Text,
@@ -106,7 +107,7 @@ pub(super) const ROWS: &[Row] = &[
         .floor(Risk::Write, "makes a directory for its settings"),
     row(
         "vmstat",
-        Text,
+        Own(verbs::names),
         &[
             on(
                 "-a -f -m -n -s -d -D -w -t -y --active --forks --slabs --one-header --stats --disk --disk-sum --wide --timestamp --no-first",
@@ -114,12 +115,12 @@ pub(super) const ROWS: &[Row] = &[
             takes("-p -S --partition --unit"),
         ],
     ),
-    row("iostat", Text, &[on("-c -d -h -k -m -N -s -t -x -y -z --compact --human --pretty"), takes("-o -j -g")]),
-    row("mpstat", Text, &[on("-A -n -u -T"), takes("-P")]),
+    row("iostat", Own(verbs::names), &[on("-c -d -h -k -m -N -s -t -x -y -z --compact --human --pretty"), takes("-o -j -g")]),
+    row("mpstat", Own(verbs::names), &[on("-A -n -u -T"), takes("-P")]),
     row("lsof", Own(verbs::lsof), &[on("-n -P -l -t -U -R -N -w -a -b -V -X -O"), takes("-p -c -u -d"), may("-i -s -g -F")]),
     row(
         "ss",
-        Text,
+        Own(verbs::ss),
         &[
             on(
                 "-n -r -a -l -o -e -m -p -i -s -b -Z -z -4 -6 -0 -t -S -u -d -w -x -H -O --numeric --resolve --all --listening --options --extended",
@@ -133,7 +134,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "netstat",
-        Text,
+        Own(verbs::names),
         &[
             on(
                 "-r -i -g -s -M -v -W -n -N -e -p -o -c -l -a -F -C -t -u -w -x -4 -6 --route --interfaces --groups --statistics --verbose --wide",
@@ -155,7 +156,7 @@ pub(super) const ROWS: &[Row] = &[
         Own(verbs::sysctl),
         &[on("-a -A -X -b -e -N -n -q --all --deprecated --binary --ignore --names --values --quiet"), takes("-r --pattern")],
     ),
-    row("kill", Text, &[]).any().floor(Risk::Destructive, "stops processes"),
+    row("kill", Text, &[]).raw(special::kill).floor(Risk::Destructive, "stops processes"),
     row(
         "pkill",
         Text,

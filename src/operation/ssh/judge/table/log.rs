@@ -20,7 +20,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "journalctl",
-        Text,
+        Own(verbs::journalctl),
         &[
             on(
                 "-m -k -r -x -a -f -q -e -N -l --system --user --merge --dmesg --reverse --show-cursor --utc --catalog --no-hostname --no-full",
@@ -55,14 +55,10 @@ pub(super) const ROWS: &[Row] = &[
         &[on("-l -L -s -S -p -V -C --list --listfiles --status --search --print-architecture --get-selections --audit")],
     ),
     row("dpkg-query", Own(verbs::asks), &[on("-l -L -s -S -p -W --list --listfiles --status --search --show"), takes("-f --showformat")]),
-    row(
-        "rpm",
-        Own(verbs::asks),
-        &[on("-q -a -i -l -c -d -R --query --all --info --list --requires --provides --changelog --whatprovides")],
-    ),
+    row("rpm", Own(verbs::rpm), &[on("-q -a -i -l -c -d -R --query --all --info --list --requires --provides --changelog --whatprovides")]),
     row("apt apt-cache", Own(verbs::apt), &[on("-a --installed --upgradable --all-versions --names-only --full --manual-installed")])
         .floor(Risk::Write, "may write its cache"),
-    row("crontab", Own(verbs::asks), &[on("-l"), takes("-u")]),
+    row("crontab", Own(verbs::crontab), &[on("-l"), takes("-u")]),
     row("apt-get apt-mark apt-key aptitude dnf yum zypper apk pacman snap flatpak pip pip3 npm gem cargo", Text, &[])
         .any()
         .floor(Risk::Admin, "changes what is installed"),

@@ -7,8 +7,9 @@ use crate::operation::Risk;
 
 /// The rows.
 pub(super) const ROWS: &[Row] = &[
-    row("echo true false : exit return break continue type seq expr", Text, &[]).any(),
-    row("sleep", Text, &[]),
+    row("echo true false : type seq expr", Text, &[]).any(),
+    row("exit return break continue", Own(special::number), &[]),
+    row("sleep", Own(special::sleep), &[]),
     row("wait jobs times", No, &[]),
     row("printf", Own(special::printf), &[]).stops().any(),
     row("test", Text, &[]).raw(special::test_row),
@@ -43,12 +44,12 @@ pub(super) const ROWS: &[Row] = &[
         Own(wrap::xargs),
         &[
             on("-0 -r -t -x --null --no-run-if-empty --verbose --exit"),
-            takes("-I -d -E -L -n -P -s --delimiter --max-lines --max-args --max-procs --max-chars"),
+            takes("-I -d -E -L -n -P -s --delimiter --max-args --max-procs --max-chars"),
             reads("-a --arg-file"),
         ],
     )
     .stops(),
-    row("sh bash dash ash zsh ksh", Text, &[]).raw(wrap::sh),
+    row("sh bash dash", Text, &[]).raw(wrap::sh),
     row(
         "sudo doas run0 pkexec",
         Own(wrap::plain),

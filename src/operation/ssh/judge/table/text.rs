@@ -99,10 +99,10 @@ pub(super) const ROWS: &[Row] = &[
         &[
             on("-n -E -r -s -u -z --quiet --silent --debug --posix --regexp-extended --separate --sandbox --unbuffered --null-data"),
             takes("-e -l --expression --line-length"),
-            may("-i --in-place").at(Risk::Write),
+            may("-i --in-place").at(Risk::Destructive),
         ],
     ),
-    row("awk gawk mawk", Own(awk::judge), &[takes("-F -v")]),
+    row("awk gawk mawk", Own(awk::judge), &[takes("-F -v")]).stops(),
     row(
         "jq",
         Own(special::jq),
@@ -142,7 +142,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "strings",
-        Reads,
+        Own(special::strings),
         &[
             on("-a -d -f -w -o --all --data --print-file-name --include-all-whitespace"),
             takes("-n -t -e -s --bytes --radix --encoding --output-separator"),
@@ -155,7 +155,7 @@ pub(super) const ROWS: &[Row] = &[
     row("base64 base32", Reads, &[on("-d -i --decode --ignore-garbage"), takes("-w --wrap")]),
     row(
         "diff",
-        Reads,
+        Own(special::diff),
         &[
             on(
                 "--normal -q -s -e -n -y -p -t -T -r -N -i -E -Z -b -w -B -a -d -u -c --brief --report-identical-files --ed --rcs --side-by-side",
@@ -192,7 +192,7 @@ pub(super) const ROWS: &[Row] = &[
         &[
             on("-t -d -e -L -J -x --table --table-noheadings --table-header-repeat --keep-empty-lines --json --fillrows"),
             takes(
-                "-n -O -N -l -E -H -R -T -W -r -i -p -c -o -s --table-name --table-order --table-columns --table-columns-limit --table-noextreme",
+                "-O -N -l -E -H -R -T -W -r -i -p -c -o -s --table-name --table-order --table-columns --table-columns-limit --table-noextreme",
             ),
             takes(
                 "--table-hide --table-right --table-truncate --table-wrap --tree --tree-id --tree-parent --output-width --output-separator",
@@ -210,7 +210,7 @@ pub(super) const ROWS: &[Row] = &[
             may("--header"),
         ],
     ),
-    row("iconv", Reads, &[on("-c -s -l --silent --list"), takes("-f -t --from-code --to-code"), writes("-o --output")]),
+    row("iconv", Own(special::iconv), &[on("-c -s -l --silent --list"), takes("-f -t --from-code --to-code"), writes("-o --output")]),
     row(
         "file",
         Reads,

@@ -56,9 +56,11 @@ pub(super) const ROWS: &[Row] = &[
                 "-a -d -l -f -x -q -N -Q -p -u -g -s -h -D -F -v -t -c -U -r -i -A -S -n -C -X -J --gitignore --ignore-case --matchdirs --prune",
             ),
             on("--noreport --si --du --inodes --device --dirsfirst --filesfirst --nolinks"),
-            takes("-L -P -I -H -T --charset --filelimit --timefmt --sort"),
+            takes("-L -P -I -H -T"),
+            may("--charset --filelimit --timefmt --sort"),
         ],
-    ),
+    )
+    .alone(),
     row(
         "find",
         Looks,
