@@ -281,7 +281,15 @@ impl Broker {
         let failures = Arc::new(Failures::default());
         let router = server::router(settings.server, doors, draining.clone(), Arc::clone(&failures));
         let serving = tokio::spawn(listening.serve(router, draining.clone(), grace));
-        let sweeping = tokio::spawn(tend(desk, tended, pipeline.audit.clone(), Arc::clone(&failures), totals_every, draining.clone()));
+        let sweeping = tokio::spawn(tend(
+            desk,
+            tended,
+            pipeline.workplaces.clone(),
+            pipeline.audit.clone(),
+            Arc::clone(&failures),
+            totals_every,
+            draining.clone(),
+        ));
         Ok(Self { address, draining, pipeline, grace, serving, sweeping, failures })
     }
 
@@ -309,7 +317,15 @@ impl Broker {
 }
 
 /// What has to be done from time to time: expired requests are marked, and what failed to authenticate is recorded in totals.
-async fn tend(desk: Desk, registry: Registry, audit: Audit, failures: Arc<Failures>, totals_every: Duration, draining: CancellationToken) {
+async fn tend(
+    desk: Desk,
+    registry: Registry,
+    workplaces: Workplaces,
+    audit: Audit,
+    failures: Arc<Failures>,
+    totals_every: Duration,
+    draining: CancellationToken,
+) {
     let sweeps = async {
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
@@ -320,8 +336,10 @@ async fn tend(desk: Desk, registry: Registry, audit: Audit, failures: Arc<Failur
     };
     let clearing = async {
         loop {
-            if let Err(error) = registry.sweep().await {
-                tracing::error!(cause = error.cause(), "what ended long ago could not be removed from the registry");
+            for swept in [registry.sweep().await, workplaces.sweep().await] {
+                if let Err(error) = swept {
+                    tracing::error!(cause = error.cause(), "what ended long ago could not be removed from the store");
+                }
             }
             tokio::time::sleep(CLEAR_EVERY).await;
         }

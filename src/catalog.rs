@@ -116,6 +116,8 @@ pub struct Listing {
     pub kind: &'static str,
     /// Targets that it can be used on; none for the broker's own.
     pub targets: Vec<TargetFacts>,
+    /// A tool that it is made of: whoever may not know of that need not know of this.
+    pub made_of: Option<&'static str>,
 }
 
 /// What a tool does with its arguments.

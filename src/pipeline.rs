@@ -115,7 +115,10 @@ impl Pipeline {
             let request = Request::part_of(&whole.facts, Line { progress: None, ..whole.line.clone() }, spread.tool, arguments.clone());
             let (target, has_failed) = (target.clone(), &has_failed);
             async move {
-                if spread.stop_on_error && has_failed.load(Ordering::Relaxed) || request.line().gone.is_cancelled() {
+                if spread.stop_on_error && has_failed.load(Ordering::Relaxed)
+                    || request.line().gone.is_cancelled()
+                    || request.line().draining.is_cancelled()
+                {
                     return json!({ "target": target, "status": "not_run" });
                 }
                 let mut told = match self.part(request).await {
@@ -131,7 +134,12 @@ impl Pipeline {
             }
         };
         let calls: Vec<_> = spread.calls.iter().map(one).map(Box::pin).collect();
-        let results: Vec<Value> = futures::stream::iter(calls).buffered(spread.parallel.max(1)).collect().await;
+        let mut results: Vec<Value> = futures::stream::iter(calls).buffered(spread.parallel.max(1)).collect().await;
+        let is_hidden = |told: &Value| {
+            let code = told.pointer("/error/code").and_then(Value::as_str);
+            [Code::UnknownTarget, Code::UnknownTool].iter().any(|hidden| code == Some(hidden.as_str()))
+        };
+        results.retain(|told| spread.by_name || !is_hidden(told));
         let count = |status: &str| results.iter().filter(|result| result.get("status") == Some(&json!(status))).count();
         json!({ "ok": count("ok"), "not_run": count("not_run"), "approval_pending": count("approval_pending"), "hosts": results.len(), "results": results })
     }
@@ -202,7 +210,9 @@ impl Pipeline {
     /// The tools that this delegation may know of, by name.
     #[must_use]
     pub fn list(&self, delegation: &Delegation) -> Vec<Listing> {
-        let visible = |listing: &&Listing| self.on_any_target(listing, |tool, target| self.policy.sees(delegation, tool, target));
+        let sees = |listing: &Listing| self.on_any_target(listing, |tool, target| self.policy.sees(delegation, tool, target));
+        let parts = |listing: &Listing| self.catalog.listings().iter().find(|other| Some(other.name.as_str()) == listing.made_of);
+        let visible = |listing: &&Listing| sees(listing) && (listing.made_of.is_none() || parts(listing).is_some_and(sees));
         self.catalog.listings().iter().filter(visible).cloned().collect()
     }
 

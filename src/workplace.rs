@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::Request;
 use crate::clock::{Clock, Timestamp};
-use crate::ledger::{Ledger, Row, Write};
+use crate::ledger::{Change, Ledger, Row, Write};
 use crate::operation::ssh::{Keep, Kept};
 use crate::record::Unavailable;
 
@@ -56,6 +56,30 @@ impl Workplaces {
             }
         }
         Ok(request.with_sessions(sessions))
+    }
+}
+
+/// Rows that are looked at in one sweep.
+const SWEPT_MAX: usize = 1_000;
+
+impl Workplaces {
+    /// Removes what was not used for its time.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub async fn sweep(&self) -> Result<(), Unavailable> {
+        let now = self.clock.now().timestamp();
+        let is_over = |row: &Row| serde_json::from_slice::<Stored>(&row.body).is_ok_and(|stored| stored.until <= now);
+        let rows = self.ledger.list(SESSION, &[OPEN], SWEPT_MAX).await?;
+        let writes: Vec<Write> = rows
+            .into_iter()
+            .filter(is_over)
+            .map(|row| Write::Remove { kind: SESSION.to_owned(), id: row.id, from: OPEN.to_owned() })
+            .collect();
+        if !writes.is_empty() {
+            self.ledger.commit(Change { leaves: Vec::new(), writes, payloads: Vec::new() }).await?;
+        }
+        Ok(())
     }
 }
 

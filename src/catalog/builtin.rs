@@ -174,6 +174,7 @@ impl Builtin {
             verb,
             kind,
             targets: targets.filter(|target| target.of.kind() == kind).map(|target| target.facts.clone()).collect(),
+            made_of: (self == Self::MultiExec).then_some("ssh_exec"),
         }
     }
 }

@@ -253,6 +253,7 @@ impl Declared {
             verb,
             kind: self.target.of.kind(),
             targets: vec![self.target.facts.clone()],
+            made_of: None,
         }
     }
 }

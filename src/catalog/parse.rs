@@ -249,6 +249,8 @@ impl Catalog {
                     tool => self.builtin(tool, filled),
                 };
                 let parsed = parsed.map_err(|(refusal, _)| of_target(refusal))?;
+                // What was filled in, a session's folder among it, is approved with the rest.
+                canonical.insert("call".to_owned(), parsed.arguments);
                 (parsed.operation, parsed.limits)
             }
         };

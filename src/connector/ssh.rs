@@ -272,7 +272,7 @@ impl Work<'_> {
             connection.close().await;
             Ok::<End, Refusal>(end)
         };
-        matches!(tokio::time::timeout(LOOK, look).await, Ok(Ok(End::Code(command::GONE))))
+        matches!(tokio::time::timeout(LOOK, look).await, Ok(Ok(End::Code(command::NOTHING_LEFT))))
     }
 
     /// A file, over SFTP.

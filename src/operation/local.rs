@@ -42,6 +42,8 @@ pub struct Spread {
     pub parallel: usize,
     /// Whether none is begun after one that failed.
     pub stop_on_error: bool,
+    /// Whether the targets were named one by one: of a group, those that the caller may not know of are left out.
+    pub by_name: bool,
 }
 
 impl Local {

@@ -85,6 +85,69 @@ fn clusters_are_named_in_one_way() {
     assert!(status != 0 && text.contains("`kubeconfig` belongs to a target of the engine kubernetes"), "{text}");
 }
 
+/// A host is reached in one way, known by something, and comes with certificates or says that it is shared.
+#[test]
+fn hosts_are_named_in_one_way() {
+    let (dir, _) = good();
+    let made = Command::new(env!("CARGO_BIN_EXE_countersign")).args(["ssh-ca", "init", "ca"]).current_dir(dir.path()).status().unwrap();
+    assert!(made.success());
+    std::fs::write(dir.path().join("known_hosts"), "").unwrap();
+    std::fs::write(dir.path().join("text"), "no key").unwrap();
+    let with =
+        |ssh: &str, target: &str| format!("{GOOD}{ssh}\n[[target]]\nname = \"web\"\nengine = \"ssh\"\nenvironment = \"demo\"\n{target}\n");
+    let (ca, host) = ("[ssh]\nca = \"file:ca\"", "host = \"web-1\"\nknown_hosts = \"known_hosts\"\n");
+    let login = "login = \"{human.login}\"\n";
+    let fine = format!(
+        "{host}{login}account = \"deploy\"\njump = [\"bastion\", \"[::1]:2222\"]\nroots = [\"/srv\"]\nenv = [\"LANG\"]\nshell = \"bash\"\nhost_groups = [\"a\"]"
+    );
+    let (status, text) = check(dir.path(), &with(ca, &fine));
+    assert!(status == 0 && text.contains("certificate of deploy"), "{text}");
+    let (status, text) = check(dir.path(), &with("", &format!("{host}[target.service]\nuser = \"deploy\"\nkey = \"file:ca\"")));
+    assert!(status == 0 && text.contains("warning") && text.contains("shared_key"), "{text}");
+    for (ssh, target, expected) in [
+        ("", format!("{host}{login}"), "[ssh]"),
+        ("[ssh]\nca = \"file:text\"", format!("{host}{login}"), "no private key"),
+        ("[ssh]\nca = \"file:none\"", format!("{host}{login}"), "failed to read"),
+        ("[ssh]\ncertificate_minutes = 5", format!("{host}{login}"), "either `ca`"),
+        ("[ssh]\nca = \"file:ca\"\ncertificate_minutes = 0", format!("{host}{login}"), "1 to 60"),
+        ("[ssh]\nca_agent = \"a.sock\"\nca_public = \"text\"", format!("{host}{login}"), "public key"),
+        (ca, login.to_owned(), "needs `host`"),
+        (ca, format!("host = \"web\"\n{login}"), "no key is believed unseen"),
+        (ca, format!("host = \"web\"\nknown_hosts = \"none\"\n{login}"), "failed to read"),
+        (ca, format!("host = \"web\"\nhost_keys = [\"MD5:aa\"]\n{login}"), "fingerprint"),
+        (
+            ca,
+            format!("{host}host_keys = [\"SHA256:V6qsPqrnDMeJ5bIErSabVXDoNHpg2yoqD4+yW6HZG6M\"]\ntrust_on_first_use = true\n{login}"),
+            "trust_on_first_use",
+        ),
+        (ca, format!("host = \"-oProxyCommand=id\"\nknown_hosts = \"known_hosts\"\n{login}"), "no name or address"),
+        (ca, format!("host = \"a b\"\nknown_hosts = \"known_hosts\"\n{login}"), "no name or address"),
+        (ca, format!("{host}{login}jump = [\"x:y\"]"), "`jump`"),
+        (ca, format!("{host}{login}jump = [\"-x\"]"), "no name or address"),
+        (ca, format!("{host}{login}roots = [\"srv\"]"), "root"),
+        (ca, format!("{host}{login}roots = [\"/srv/../etc\"]"), "root"),
+        (ca, format!("{host}{login}env = [\"LD_PRELOAD\"]"), "LD_PRELOAD"),
+        (ca, format!("{host}{login}env = [\"PATH\"]"), "PATH"),
+        (ca, format!("{host}{login}env = [\"_t\"]"), "_t"),
+        (ca, format!("{host}{login}shell = \"zsh\""), "`shell`"),
+        (ca, format!("{host}{login}account = \"Root;id\""), "account"),
+        (ca, format!("{host}login = \"deploy\""), "{human.login}"),
+        (ca, host.to_owned(), "needs `login`"),
+        (ca, format!("{host}[[target.login]]\nhuman = \"alice\"\nuser = \"$(id)\""), "account"),
+        (ca, format!("{host}[[target.login]]\nhuman = \"alice\"\nuser = \"a\"\npassword = \"env:X\""), "the broker's to make"),
+        (ca, format!("{host}{login}[target.service]\nuser = \"x\"\nkey = \"file:ca\""), "either `login`"),
+        (ca, format!("{host}[target.service]\nuser = \"x\""), "either `key` or `password`"),
+        (ca, format!("{host}{login}database = \"x\""), "neither path, database"),
+    ] {
+        let (status, text) = check(dir.path(), &with(ssh, &target));
+        assert!(status == 1 && text.contains(expected), "{ssh} {target}: {text}");
+        assert!(text.lines().all(|line| line.contains("countersign.toml:")), "{text}");
+    }
+    let foreign = GOOD.replace("path = \"shop.db\"", "path = \"shop.db\"\nroots = [\"/x\"]");
+    let (status, text) = check(dir.path(), &foreign);
+    assert!(status != 0 && text.contains("roots"), "{text}");
+}
+
 #[test]
 fn every_mistake_is_named_with_its_line() {
     let (dir, _) = good();

@@ -179,6 +179,7 @@ pub(in crate::catalog) fn spread(asked: &arguments::MultiExec, targets: &[String
         calls: targets.iter().map(call).collect(),
         parallel: usize::try_from(asked.max_parallel).unwrap_or(1),
         stop_on_error: asked.stop_on_error,
+        by_name: asked.group.is_none(),
     })
 }
 

@@ -7,9 +7,12 @@
 
 use crate::operation::ssh::Run;
 
-/// What the supervisor and the reaper end with when all of it is gone, and what the supervisor ends with when something is not.
-pub(super) const GONE: u32 = 0;
+/// What the supervisor ends with when it was told to stop and all of it is gone, and when something is not. No other end says anything of that: the
+/// program may have ended by itself, and have left something.
+pub(super) const GONE: u32 = 250;
 pub(super) const LEFT: u32 = 255;
+/// What the reaper ends with when nothing is left.
+pub(super) const NOTHING_LEFT: u32 = 0;
 /// Names the tag.
 const TAG: &str = "COUNTERSIGN_CALL";
 
@@ -40,8 +43,8 @@ _l=$!
 exec 3<&-
 wait $_p;_r=$?
 kill $_l;wait $_l;_q=$?
-[ $_q -gt 128 ]||exit $((_q*255))
-[ $_r -le 128 ]||kill -$((_r-128)) $$
+[ $_q -gt 128 ]||exit $((250+_q*5))
+case $_r in 129|130|131|134|136|137|139|141|142|143) kill -$((_r-128)) $$;;esac
 exit $_r"#;
 
 /// Ends what a connection that broke has left: the tag's own processes, and the sessions that a supervisor with this tag has begun. Nothing of it is there
@@ -222,6 +225,11 @@ mod tests {
                 let output = told(shell, &run, "01TESTTAG");
                 assert_eq!((String::from_utf8(output.stdout).unwrap().as_str(), output.status.code()), (text, Some(7)), "{shell}");
             }
+            // A code that is no signal's is a code, and one that would stop the supervisor does not.
+            for code in [1, 126, 147, 148, 200, 255] {
+                let run = Run::argv(vec!["sh".to_owned(), "-c".to_owned(), format!("exit {code}")], Around::default()).unwrap();
+                assert_eq!(told(shell, &run, "01TESTTAG").status.code(), Some(code), "{shell}");
+            }
             use std::os::unix::process::ExitStatusExt as _;
             let run = Run::argv(vec!["sh".to_owned(), "-c".to_owned(), "kill -KILL $$".to_owned()], Around::default()).unwrap();
             assert_eq!(told(shell, &run, "01TESTTAG").status.signal(), Some(9), "{shell}");
@@ -272,7 +280,7 @@ mod tests {
                 std::thread::sleep(std::time::Duration::from_millis(300));
                 assert!(is_left(&format!("76543{number}")), "{shell}");
                 drop(child.stdin.take());
-                assert_eq!(child.wait().unwrap().code(), Some(0), "{shell} {which}");
+                assert_eq!(child.wait().unwrap().code(), Some(250), "{shell} {which}");
                 assert!(!is_left(&format!("76543{number}")), "{shell} {which}");
             }
         }

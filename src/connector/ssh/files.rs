@@ -339,7 +339,7 @@ impl Files<'_> {
         let attributes = match self.session.lstat(&real).await {
             Ok(attributes) => attributes.attrs,
             Err(Error::Status(status)) if status.status_code == StatusCode::NoSuchFile => {
-                let seen = Seen { object: path.to_owned(), uid: None, content: None };
+                let seen = Seen { object: real, uid: None, content: None };
                 return Ok((seen, json!({ "path": path, "exists": false })));
             }
             Err(error) => return Err(refused(&error)),
@@ -365,7 +365,8 @@ impl Files<'_> {
         if let Some(members) = shown.as_object_mut() {
             members.insert("exists".to_owned(), Value::Bool(true));
         }
-        Ok((Seen { object: path.to_owned(), uid: Some(kind(&attributes).to_owned()), content: Some(content) }, shown))
+        // Where it really is, is what is bound: a folder on the way may become a link.
+        Ok((Seen { object: real, uid: Some(kind(&attributes).to_owned()), content: Some(content) }, shown))
     }
 
     /// What an approver is shown: what is there now.

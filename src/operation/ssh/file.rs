@@ -141,7 +141,7 @@ pub fn is_telling(path: &str) -> bool {
         "/var/spool/cron",
         "/var/lib",
     ];
-    let is_dotted = path.split('/').any(|part| part.len() > 1 && part.starts_with('.'));
+    let is_dotted = path.split('/').any(|part| part.len() > 1 && part.starts_with('.') || matches!(part, "bin" | "sbin"));
     FOLDERS.iter().any(|folder| is_below(path, folder))
         || is_dotted
         || matches!(path, "/" | "/var/run" | "/var/spool")

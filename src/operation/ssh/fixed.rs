@@ -80,7 +80,7 @@ fn check_unit(unit: &str) -> Result<(), Refusal> {
 }
 
 /// Whether a unit is a service of somebody's: targets, mounts and systemd's own decide how the whole host runs.
-fn is_plain_unit(unit: &str) -> bool {
+pub(super) fn is_plain_unit(unit: &str) -> bool {
     let unit = unit.to_ascii_lowercase();
     let (name, kind) = unit.rsplit_once('.').unwrap_or((unit.as_str(), "service"));
     let of_the_host = [

@@ -67,7 +67,7 @@ pub fn playground() -> tempfile::TempDir {
 
 /// Makes a file or folder the account's.
 pub fn own(path: &Path) {
-    run("chown", &["-R", &account(), path.to_str().unwrap()]);
+    run("chown", &["-R", &format!("{}:", account()), path.to_str().unwrap()]);
 }
 
 impl Sshd {

@@ -67,10 +67,10 @@ impl Files<'_> {
         let beside = format!("{}/.{name}.{}", folder.trim_end_matches('/'), self.call);
         let written = async {
             self.fill_new(&beside, OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUDE, content, permissions).await?;
-            if let Some(owner) = before.and_then(|before| before.uid) {
-                let own = self.session.lstat(&beside).await.map_err(|error| refused(&error))?.attrs.uid;
-                if own.is_some_and(|own| own != owner) {
-                    let why = "the file is another account's and would become this one's: with atomic=false it keeps its owner";
+            if let Some(before) = before {
+                let own = self.session.lstat(&beside).await.map_err(|error| refused(&error))?.attrs;
+                if own.uid != before.uid || own.gid != before.gid {
+                    let why = "the file is another account's or group's and would become this one's: with atomic=false it keeps both";
                     return Err(Refusal::new(Code::Conflict).detail(why));
                 }
             }

@@ -67,8 +67,11 @@ pub(super) fn fenced(path: &str, pattern: bool, writes: bool) -> Option<&'static
     // A pattern without its signs is what `find` finds below a directory.
     let below = pattern && !has_pattern(path);
     let leads_out = parts.iter().any(|part| matches!(*part, "root" | "cwd" | "fd" | "exe" | "map_files"));
-    if rooted && first == "proc" && (matches!(last, "mem" | "kcore" | "kmem" | "kpagecount") || wild(last) || below || leads_out) {
-        return Some("opens the memory or the files of a process:");
+    if rooted
+        && first == "proc"
+        && (matches!(last, "mem" | "kcore" | "kmem" | "kpagecount" | "environ") || wild(last) || below || leads_out)
+    {
+        return Some("opens the memory, the files or the environment of a process:");
     }
     if !writes {
         return None;

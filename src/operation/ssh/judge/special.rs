@@ -58,6 +58,11 @@ fn transfer(job: &mut Job<'_>, parsed: &Parsed, spares: bool, from: fn(&mut Job<
 pub(super) fn cp(job: &mut Job<'_>, parsed: &Parsed) {
     let spares = parsed.has_any("-n --no-clobber") && !parsed.has_any("-f --force -i --interactive -u --update --remove-destination");
     let below = parsed.has_any("-r -R -a --recursive --archive");
+    // What is in a folder comes under its own names, hidden ones too.
+    let spills = |word: &Word| word.known().is_none_or(|text| text.ends_with('/') || text.ends_with("/.") || text == ".");
+    if below && (parsed.has_any("-T --no-target-directory") || parsed.operands.iter().any(spills)) {
+        job.raise(Risk::Admin, "copies whatever a folder has, under its own names");
+    }
     let from: fn(&mut Job<'_>, &Word) = if below { |job, word| job.reads_below(word) } else { |job, word| job.reads(word) };
     transfer(job, parsed, spares, from);
 }
@@ -207,6 +212,12 @@ pub(super) fn kill(job: &mut Job<'_>, _: &'static Row, words: &[Word]) {
     let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-+%".contains(&byte));
     if !words.iter().all(|word| *word == Word::Unknown || word.known().is_some_and(plain)) {
         job.raise(Risk::Admin, "what is no plain number may be worked out");
+    }
+    // The first process is the host; a negative number is a group, or everything there is.
+    let is_wide = |text: &str| text == "1" || text.strip_prefix('-').is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
+    let mut operands = words.iter().skip(usize::from(words.first().and_then(Word::known).is_some_and(|text| text.starts_with('-'))));
+    if operands.any(|word| word.known().is_none_or(is_wide)) {
+        job.raise(Risk::Admin, "the first process, a group, or all of them");
     }
 }
 

@@ -43,6 +43,7 @@ pub(super) fn judge(job: &mut Job<'_>, row: &'static Row, words: &[Word]) {
                 return;
             }
             job.overwrites(&Word::Known(into));
+            job.raise(Risk::Admin, "unpacks whatever the archive has, hidden files too");
         }
         [false, false, true] => {
             archives.iter().filter(|word| word.known() != Some("-")).for_each(|word| job.overwrites(word));
@@ -95,6 +96,7 @@ pub(super) fn unzip(job: &mut Job<'_>, _: &'static Row, words: &[Word]) {
     job.reads(archive);
     if !lists {
         job.overwrites(into.unwrap_or(&Word::Known(".".to_owned())));
+        job.raise(Risk::Admin, "unpacks whatever the archive has, hidden files too");
     }
 }
 

@@ -3,6 +3,7 @@
 use super::row::{Parsed, Row, Word};
 use super::state::Job;
 use crate::operation::Risk;
+use crate::operation::ssh::fixed::is_plain_unit;
 
 fn verb(parsed: &Parsed) -> Option<&str> {
     parsed.operands.first().and_then(Word::known)
@@ -16,13 +17,12 @@ pub(super) fn systemctl(job: &mut Job<'_>, parsed: &Parsed) {
     match verb(parsed) {
         Some(
             "status" | "show" | "cat" | "is-active" | "is-enabled" | "is-failed" | "list-units" | "list-unit-files" | "list-timers"
-            | "list-sockets" | "list-dependencies" | "list-jobs" | "list-machines" | "get-default" | "is-system-running"
-            | "show-environment",
+            | "list-sockets" | "list-dependencies" | "list-jobs" | "list-machines" | "get-default" | "is-system-running",
         ) => {}
         Some("start" | "stop" | "restart" | "reload" | "try-restart" | "reload-or-restart" | "kill" | "reset-failed") => {
             job.raise(Risk::Destructive, "starts or stops what runs");
             // `poweroff.target`, `systemd-reboot.service`, and patterns that may be those.
-            let plain = |text: &str| !text.ends_with(".target") && !text.starts_with("systemd-") && !text.contains(['*', '?', '[', '/']);
+            let plain = |text: &str| is_plain_unit(text) && !text.contains(['*', '?', '[', '/']);
             if !parsed.operands.iter().all(|word| word.known().is_some_and(plain)) {
                 job.raise(Risk::Admin, "may change how the host runs");
             }
@@ -219,11 +219,17 @@ pub(super) fn names(job: &mut Job<'_>, parsed: &Parsed) {
 
 /// `ps`: it takes words in three ways, and in one of them `e` shows the environment of processes.
 pub(super) fn ps(job: &mut Job<'_>, row: &'static Row, words: &[Word]) {
+    let mut takes = false;
     for text in words.iter().filter_map(Word::known) {
+        let is_value = std::mem::replace(
+            &mut takes,
+            text.starts_with('-') && text.ends_with(['o', 'O', 'C', 'u', 'U', 'g', 'G', 'p', 's', 't', 'k', 'q']),
+        );
         // `-aux` is `aux` where there is no user `x`.
         let letters = text.strip_prefix("-").filter(|letters| letters.contains('u') && !letters.starts_with(['-', 'u'])).unwrap_or(text);
-        let plain = !letters.starts_with('-') && letters.bytes().all(|byte| byte.is_ascii_alphabetic());
-        if plain && letters.contains('e') && letters.contains(['a', 'x', 'w', 'u']) || letters == "e" || text.contains("environ") {
+        let plain = !letters.starts_with('-') && letters.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let lowered = letters.to_ascii_lowercase();
+        if plain && lowered.contains('e') && !(is_value && letters == text) || text.contains("environ") {
             job.refuse("shows the environment of processes, by", text);
         }
     }

@@ -22,7 +22,7 @@ impl Draft {
             return Ok(Word::Unknown);
         }
         if tilde && !(text == "~" || text.starts_with("~/")) {
-            return Ok(Word::Unknown);
+            return Err("`~` with a name is the home directory of somebody");
         }
         if patterns.is_empty() {
             return Ok(if tilde { Word::Paths(text) } else { Word::Known(text) });
@@ -81,6 +81,10 @@ impl Reader {
                     self.at += 1;
                 }
                 _ => {
+                    // Some shells see a home directory there too.
+                    if c == '~' && draft.text.ends_with(['=', ':']) {
+                        return Err("`~` after `=` or `:` may be a home directory");
+                    }
                     draft.tilde |= c == '~' && self.at == start;
                     draft.text.push(c);
                     self.at += 1;

@@ -222,8 +222,8 @@ const LESS: &[(Risk, &str, &str)] = &[
     (Risk::Read, "ls >/dev/null 2>/dev/null </dev/null", "."),
     (Risk::Read, "unzip -qt a.zip", "a.zip"),
     (Risk::Read, "unzip -p a.zip x/y", "a.zip"),
-    (Risk::Destructive, "unzip -qo a.zip -d /srv/x", "a.zip /srv/x"),
-    (Risk::Destructive, "unzip -d x a.zip", "a.zip x"),
+    (Risk::Admin, "unzip -qo a.zip -d /srv/x", "a.zip /srv/x"),
+    (Risk::Admin, "unzip -d x a.zip", "a.zip x"),
     (Risk::Read, "bzip2 -t f", "f"),
     (Risk::Read, "xz -l f", "f"),
     (Risk::Read, "gzip -dc f", "f"),
@@ -313,4 +313,50 @@ fn relative_paths_are_below_the_directory_it_starts_in() {
     }
     assert_eq!(argv_in(&words("cat ../x"), Some("/srv")).risk, Risk::Admin);
     assert_eq!(argv_in(&words("cat x"), None), argv(&words("cat x")));
+}
+
+#[test]
+fn what_a_second_review_found_is_admin() {
+    let admin = |text: &str| assert_eq!(shell(text).risk, Risk::Admin, "{text}: {:?}", shell(text));
+    for text in [
+        "ps ep 1",
+        "ps ef -p 1",
+        "ps fe",
+        "ps le",
+        "ps ev",
+        "cat /proc/1/environ",
+        "cat /proc/self/environ",
+        "systemctl show-environment",
+        "dd if=~root/.ssh/id_rsa",
+        "echo ~root/.ssh/*",
+        "cat ~root/x",
+        "systemctl kill init.scope",
+        "systemctl start debug-shell",
+        "systemctl start emergency.service",
+        "systemctl stop user.slice",
+        "systemctl stop home.mount",
+        "systemctl restart dbus",
+        "kill -9 1",
+        "kill 1",
+        "kill -TERM -1",
+        "kill -- -5",
+        "tar -xf a.tar -C /home/deploy",
+        "unzip -o a.zip -d /home/deploy",
+        "cp -r /tmp/x/. /home/deploy",
+        "cp -rT /tmp/x /home/deploy",
+    ] {
+        admin(text);
+    }
+    for text in [
+        "ps -ef",
+        "ps aux",
+        "ps -o pid,etime -C sleep",
+        "ps -u peter",
+        "cp -r /tmp/x /srv/y",
+        "kill -TERM 4711",
+        "kill 4711",
+        "systemctl restart nginx",
+    ] {
+        assert_ne!(shell(text).risk, Risk::Admin, "{text}: {:?}", shell(text));
+    }
 }
