@@ -136,6 +136,26 @@ fn groups_of(target: &Target) -> Option<(String, Vec<String>)> {
     }
 }
 
+/// What is demanded of agents and delegations.
+fn demands(settings: &Settings, catalog: &Catalog) -> registry::Settings {
+    registry::Settings {
+        targets: settings.targets.iter().map(|target| target.settings.name.clone()).collect(),
+        tools: catalog.listings().iter().map(|listing| listing.name.clone()).collect(),
+        ..settings.registry.clone()
+    }
+}
+
+/// What the broker's own tools look at.
+fn locals(targets: &[Target], policy: &Arc<Policy>, desk: &Desk, clock: &Clock) -> Locals {
+    Locals {
+        policy: Arc::clone(policy),
+        desk: desk.clone(),
+        targets: targets.iter().map(|target| known_target(target).facts).collect(),
+        groups: targets.iter().filter_map(groups_of).collect(),
+        clock: clock.clone(),
+    }
+}
+
 /// The policy's settings.
 #[must_use]
 pub fn policy_settings(settings: &Settings) -> policy::Settings {
@@ -204,11 +224,7 @@ impl Broker {
         if unresolved > 0 {
             tracing::warn!(unresolved, "calls that a dead process left open were closed as unresolved");
         }
-        let demands = registry::Settings {
-            targets: settings.targets.iter().map(|target| target.settings.name.clone()).collect(),
-            tools: catalog.listings().iter().map(|listing| listing.name.clone()).collect(),
-            ..settings.registry.clone()
-        };
+        let demands = demands(&settings, &catalog);
         let registry =
             Registry::open(ledger.clone(), Arc::clone(&recorder), clock.clone(), demands).await.map_err(|error| one(&error.cause()))?;
         let standing = Arc::new(registry.clone());
@@ -242,9 +258,7 @@ impl Broker {
         );
         let workplaces = Workplaces::new(ledger.clone(), clock.clone());
         let desk = Desk::new(ledger, recorder, clock.clone(), settings.approval.clone());
-        let facts: Vec<TargetFacts> = settings.targets.iter().map(|target| known_target(target).facts).collect();
-        let groups = settings.targets.iter().filter_map(groups_of).collect();
-        let locals = Locals { policy: Arc::clone(&policy), desk: desk.clone(), targets: facts, groups, clock: clock.clone() };
+        let locals = locals(&settings.targets, &policy, &desk, &clock);
         let connectors =
             Connectors::new(settings.targets.into_iter().map(|target| target.settings).collect(), &ruled, settings.credentials, locals);
         let pipeline = Arc::new(Pipeline {
