@@ -81,50 +81,60 @@ impl Stream {
     }
 
     /// What has come since, masked with what stands before it.
-    fn advance(&mut self, to: usize) -> String {
+    fn advance(&mut self, to: usize, edits: &[Edit]) -> String {
         let (from, to) = (self.written, to.max(self.written));
         self.written = to;
         if self.is_binary() || from == to {
             return String::new();
         }
-        between(&self.raw, from, to, &mut MaskReport::default())
+        let part = edited(&self.raw, from, to, edits);
+        between(&self.raw, from, &part, &mut MaskReport::default())
     }
 
-    fn whole(&self, edits: &[(usize, usize, &'static str)], report: &mut MaskReport, path: &str) -> String {
+    fn whole(&self, edits: &[Edit], report: &mut MaskReport, path: &str) -> String {
         if self.is_binary() {
             return described(self.bytes);
         }
-        let (mut text, mut from) = (String::with_capacity(self.raw.len()), 0);
-        for (start, end, kind) in edits {
-            text.push_str(self.raw.get(from..*start).unwrap_or_default());
-            text.push_str(&format!("[redacted:{kind}]"));
-            report.count(path, &format!("content:{kind}"));
-            from = *end;
-        }
-        text.push_str(self.raw.get(from..).unwrap_or_default());
-        said(report, path, &text)
+        edits.iter().for_each(|(.., kind)| report.count(path, &format!("content:{kind}")));
+        said(report, path, &edited(&self.raw, 0, self.raw.len(), edits))
     }
+}
+
+/// From where to where something is cut out of a text, and what it was.
+type Edit = (usize, usize, &'static str);
+
+/// A part of a text with labels for what is cut out of it.
+fn edited(text: &str, begin: usize, to: usize, edits: &[Edit]) -> String {
+    let (mut part, mut from) = (String::with_capacity(to.saturating_sub(begin)), begin);
+    for (start, end, kind) in edits.iter().filter(|(start, end, _)| *end > begin && *start < to) {
+        part.push_str(text.get(from..(*start).max(from)).unwrap_or_default());
+        part.push_str(&format!("[redacted:{kind}]"));
+        from = (*end).min(to).max(from);
+    }
+    part.push_str(text.get(from..to).unwrap_or_default());
+    part
 }
 
 fn described(bytes: usize) -> String {
     format!("({bytes} bytes that are no text, not shown)")
 }
 
-/// A part of a text, masked with what stands before it: the masked whole without what the masked beginning has in common with it.
-fn between(text: &str, from: usize, to: usize, report: &mut MaskReport) -> String {
+/// A part that follows on a text's beginning, masked with it: the masked whole without what the masked beginning has in common with it.
+fn between(text: &str, from: usize, part: &str, report: &mut MaskReport) -> String {
     let mut begin = text.floor_char_boundary(from.saturating_sub(CONTEXT_BYTES));
     if begin > 0 {
         begin += text.get(begin..from).and_then(|context| context.find('\n')).map_or(0, |at| at + 1);
     }
-    let before = said(&mut MaskReport::default(), "", text.get(begin..from).unwrap_or_default());
-    let whole = said(report, "/content", text.get(begin..to).unwrap_or_default());
+    let context = text.get(begin..from).unwrap_or_default();
+    let before = said(&mut MaskReport::default(), "", context);
+    let whole = said(report, "/content", &[context, part].concat());
     let common = before.bytes().zip(whole.bytes()).take_while(|(one, other)| one == other).count();
     whole.get(whole.floor_char_boundary(common)..).unwrap_or_default().to_owned()
 }
 
 impl Terminal {
     /// Finds that lie across the two streams, as stretches of each.
-    fn across(&self) -> [Vec<(usize, usize, &'static str)>; 2] {
+    fn across(&self) -> [Vec<Edit>; 2] {
         let mut edits = [Vec::new(), Vec::new()];
         if self.out.raw.is_empty() || self.err.raw.is_empty() || self.turns.len() > TURNS_MAX {
             return edits;
@@ -160,9 +170,10 @@ impl Terminal {
         }
         let header = lines.len();
         let mut passed = at.saturating_sub(self.at);
-        for stream in [&mut self.out, &mut self.err] {
+        let [out, err] = if ends { self.across() } else { Default::default() };
+        for (stream, edits) in [(&mut self.out, out), (&mut self.err, err)] {
             let to = if ends { stream.raw.len() } else { stream.safe() };
-            let mut text = stream.advance(to);
+            let mut text = stream.advance(to, &edits);
             if ends && stream.is_binary() {
                 text = described(stream.bytes);
             }
@@ -285,7 +296,8 @@ impl Masked {
             };
         }
         let from = stream.raw.floor_char_boundary(before.len().saturating_sub(inner).min(stream.raw.len()));
-        let text = between(&stream.raw, from, stream.raw.len(), &mut self.report);
+        let part = stream.raw.get(from..).unwrap_or_default().to_owned();
+        let text = between(&stream.raw, from, &part, &mut self.report);
         let is_as_it_was = stream.raw.get(from..) == Some(text.as_str());
         let mut told = match base64 {
             true => json!({ "content": encoded(text.as_bytes()), "encoding": "base64" }),

@@ -2,8 +2,9 @@
 //!
 //! Fail closed: a program, a flag, a word or a piece of shell that is not positively known is of the highest risk. The tables in `table` say what
 //! is known; `row` reads a command line by them as `getopt` would; `special` has the programs that need more than a row; `reader` reads shell
-//! text, and refuses whatever `sh`, `bash` and `zsh` do not all read alike; `script` walks what it read. No input panics, recursion is bounded,
-//! and the time is linear in the input. The remote host is taken to be a GNU/Linux one, and standard input and output not to be a terminal.
+//! text, and refuses whatever `sh`, `bash` and `zsh` do not all read alike; `script` walks what it read; `second` has what was accepted read again by
+//! another parser. No input panics, recursion is bounded, and the time is linear in the input. The remote host is taken to be a GNU/Linux one, and
+//! standard input and output not to be a terminal.
 
 mod awk;
 mod find;
@@ -11,6 +12,7 @@ mod place;
 mod reader;
 mod row;
 mod script;
+mod second;
 mod sed;
 mod special;
 mod state;

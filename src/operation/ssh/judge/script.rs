@@ -10,7 +10,10 @@ use crate::operation::Risk;
 /// Judges text that a shell is given.
 pub(super) fn shell(state: &mut State, text: &str) {
     state.deeper(|state| match reader::read(text) {
-        Ok(items) => apart(state, |state| script(state, &items)),
+        Ok(items) => {
+            apart(state, |state| script(state, &items));
+            state.read_twice(text);
+        }
         Err(refusal) => state.raise(None, Risk::Admin, refusal),
     });
 }

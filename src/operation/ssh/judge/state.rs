@@ -1,7 +1,7 @@
 //! What is gathered while a command is judged, within its limits.
 
 use super::row::Word;
-use super::{Access, Judged, place};
+use super::{Access, Judged, place, second};
 use crate::operation::Risk;
 
 /// Reasons that are told.
@@ -39,12 +39,17 @@ pub(super) struct State {
     pub(super) moved: bool,
     /// Whether one did so for all that follows.
     pub(super) kept: bool,
+    /// Bytes of text that a second parser has read.
+    twice: usize,
 }
+
+/// Most bytes of text that a second parser reads, texts within texts counted again.
+const TWICE_MAX: usize = 32 * 1024;
 
 impl State {
     pub(super) fn new(cwd: Option<&str>) -> Self {
         let out = Judged { risk: Risk::Read, why: Vec::new(), programs: Vec::new(), paths: Vec::new() };
-        let mut state = Self { out, depth: 0, dirs: vec![Dir::Start], moved: false, kept: false };
+        let mut state = Self { out, depth: 0, dirs: vec![Dir::Start], moved: false, kept: false, twice: 0 };
         if let Some(cwd) = cwd {
             state.dirs = vec![Dir::At(cwd.to_owned())];
             if !cwd.starts_with('/') || place::goes_up(cwd) || cwd.contains('\0') {
@@ -52,6 +57,18 @@ impl State {
             }
         }
         state
+    }
+
+    /// Has a text that was read, and found to be less than the highest risk, read a second time.
+    pub(super) fn read_twice(&mut self, text: &str) {
+        if self.out.risk == Risk::Admin {
+            return;
+        }
+        self.twice = self.twice.saturating_add(text.len());
+        let why = if self.twice > TWICE_MAX { Some("too much text within text") } else { second::disagrees(text, &self.out.programs) };
+        if let Some(why) = why {
+            self.raise(None, Risk::Admin, why);
+        }
     }
 
     pub(super) fn done(self) -> Judged {
