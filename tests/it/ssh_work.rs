@@ -5,7 +5,7 @@ use std::time::Duration;
 use countersign::connector::HostBounds;
 use serde_json::{Value, json};
 
-use crate::harness::sshd::Sshd;
+use crate::harness::sshd::{Sshd, may_sudo};
 use crate::harness::{World, code};
 use crate::kube::{agent, approved};
 use crate::ssh::{ran, world};
@@ -123,8 +123,16 @@ async fn sudo_is_of_the_highest_risk_and_never_asks_for_a_password() {
     let agent = agent(&world);
     let (shown, answer) = approved(&world, &agent, "ssh_sudo", json!({"target": "web", "argv": ["id", "-un"]})).await;
     assert_eq!((&shown["risk"], &shown["operation"]["run_as"]), (&json!("admin"), &json!("root")), "{shown}");
-    // The account has no such right, or the host no sudo: either is told as the program ended.
-    assert!(answer["status"] == "ok" && answer["result"]["exit_code"] != 0, "{answer}");
+    // The account has no such right: that is told as sudo told it, and nobody is asked for a password.
+    assert!(answer["status"] == "ok" && answer["result"]["exit_code"] == 1, "{answer}");
+    assert!(answer["result"]["stderr"].to_string().contains("password is required"), "{answer}");
+    // A right it has is used, as that user and no other.
+    if may_sudo() {
+        let call = json!({"target": "web", "argv": ["/usr/bin/id", "-un"], "run_as": "nobody"});
+        let (shown, answer) = approved(&world, &agent, "ssh_sudo", call).await;
+        assert_eq!((&shown["risk"], &shown["operation"]["run_as"]), (&json!("admin"), &json!("nobody")), "{shown}");
+        assert_eq!((&answer["result"]["exit_code"], &answer["result"]["stdout"]), (&json!(0), &json!("nobody\n")), "{answer}");
+    }
     let refused = agent.call("ssh_sudo", json!({"target": "web", "argv": ["id"], "run_as": "-u root"})).await;
     assert_eq!(code(&refused), "request.invalid_arguments", "{refused}");
     world.verify();

@@ -58,6 +58,17 @@ pub fn account() -> String {
     ACCOUNT.to_owned()
 }
 
+/// Gives the account of tests one right: to be nobody, with any program. Says whether it could be given.
+pub fn may_sudo() -> bool {
+    if !is_root() {
+        return false;
+    }
+    let right = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(right.path(), format!("{} ALL=(nobody) NOPASSWD: ALL\n", account())).unwrap();
+    run("install", &["-m", "0440", right.path().to_str().unwrap(), "/etc/sudoers.d/countersign-tests"]);
+    true
+}
+
 /// A folder of the account's own, which is gone when the test is.
 pub fn playground() -> tempfile::TempDir {
     let dir = tempfile::Builder::new().prefix("cs-ssh-").tempdir_in("/tmp").unwrap();
