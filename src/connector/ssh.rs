@@ -156,9 +156,10 @@ impl Work<'_> {
         let stop = told_to_stop(self.call, &self.host.clock);
         tokio::pin!(stop);
         let sent = AtomicBool::new(false);
+        let asked = Instant::now();
         let started = tokio::select! {
             started = self.start(scope, command, &sent) => started?,
-            code = &mut stop => return Err(self.stopped_early(run, code, sent.load(Ordering::Relaxed)).await),
+            code = &mut stop => return Err(self.stopped_early(run, code, sent.load(Ordering::Relaxed), asked).await),
         };
         let (connection, channel) = started;
         let began = Instant::now();
@@ -168,12 +169,12 @@ impl Work<'_> {
         if is_own {
             connection.close().await;
         }
-        self.ended(run, end, began).await
+        self.ended(run, end, began, asked).await
     }
 
     /// Whether the host had heard of the command by then, only the host knows.
-    async fn stopped_early(&self, run: &Run, code: Code, was_sent: bool) -> Failed {
-        let confirmed = !was_sent || self.look_again(run).await;
+    async fn stopped_early(&self, run: &Run, code: Code, was_sent: bool, asked: Instant) -> Failed {
+        let confirmed = !was_sent || self.look_again(run, asked).await;
         let why = match (was_sent, confirmed) {
             (false, _) => "before anything ran",
             (true, true) => "while it was being started; nothing of it is left",
@@ -205,18 +206,18 @@ impl Work<'_> {
     }
 
     /// What is told of how it ended.
-    async fn ended(&self, run: &Run, end: End, began: Instant) -> Result<Done, Failed> {
+    async fn ended(&self, run: &Run, end: End, began: Instant, asked: Instant) -> Result<Done, Failed> {
         let (end, lost) = match end {
             End::Lost => {
-                let confirmed = if self.look_again(run).await { Confirmed::Gone } else { Confirmed::Unheard };
+                let confirmed = if self.look_again(run, asked).await { Confirmed::Gone } else { Confirmed::Unheard };
                 (End::Stopped { confirmed, why: Why::Told(Code::Unresolved) }, true)
             }
             // Whoever watched it on the host knows more than who looks for it afterwards.
-            End::Stopped { confirmed: Confirmed::Unheard, why } if self.look_again(run).await => {
+            End::Stopped { confirmed: Confirmed::Unheard, why } if self.look_again(run, asked).await => {
                 (End::Stopped { confirmed: Confirmed::Gone, why }, false)
             }
             End::Stopped { confirmed: Confirmed::Left, why } => {
-                self.look_again(run).await;
+                self.look_again(run, asked).await;
                 (End::Stopped { confirmed: Confirmed::Left, why }, false)
             }
             end => (end, false),
@@ -261,8 +262,9 @@ impl Work<'_> {
     }
 
     /// Over another connection: what carries the call's tag is ended, and looked for; whether none of it is left.
-    async fn look_again(&self, run: &Run) -> bool {
-        let command = command::reaper(run.account(), self.call.facts.id.as_str());
+    /// It was asked for at `asked`; what began before is not of it.
+    async fn look_again(&self, run: &Run, asked: Instant) -> bool {
+        let command = command::reaper(run.account(), self.call.facts.id.as_str(), asked.elapsed() + LOOK);
         let look = async {
             let errand = Errand { call: Some(&self.call.facts.id), ..self.errand(Scope::Command(command.clone())) };
             let connection = self.host.route.open(&errand, self.host.connect_timeout).await?;

@@ -74,6 +74,24 @@ async fn a_client_that_goes_away_stops_its_command() {
     world.verify();
 }
 
+#[tokio::test]
+async fn what_escapes_a_stop_is_told() {
+    let sshd = Sshd::start();
+    let wish = Wish { policies: ALL.to_owned(), ..wish() };
+    let world = World::with_targets(wish, |issuer| vec![sshd.target(&[], issuer)]).await;
+    let agent = agent_of(&world);
+    let argv = json!(["sh", "-c", "env -i setsid sleep 4321766 & sleep 4321767"]);
+    let answer = agent.call("ssh_exec", json!({"target": "web", "argv": argv, "timeout_ms": 1_000})).await;
+    let is_left = runs("sleep 4321766");
+    drop(Command::new("pkill").args(["-KILL", "-f", "sleep 4321766"]).status());
+    assert_eq!(code(&answer), "target.timeout", "{answer}");
+    assert!(answer.to_string().contains("whether the program still runs is not known"), "{answer}");
+    let entry = completed(&world).await;
+    assert_eq!((&entry["leaf"]["res"]["stopped"], is_left), (&json!("unconfirmed"), true), "{entry}");
+    assert!(!runs("sleep 4321767"));
+    world.verify();
+}
+
 /// A wire that carries until it is told not to: then it loses what is on it, and either hangs up or says nothing.
 struct Wire {
     port: u16,

@@ -5,6 +5,8 @@
 //! stop, dies, or is cut off), it ends all that carry the tag, looks that they are gone, and says so by its exit code. Nothing is read out of what the
 //! program writes: no marker could be forged there.
 
+use std::time::Duration;
+
 use crate::operation::ssh::Run;
 
 /// What the supervisor ends with when it was told to stop and all of it is gone, and when something is not. No other end says anything of that: the
@@ -15,6 +17,23 @@ pub(super) const LEFT: u32 = 255;
 pub(super) const NOTHING_LEFT: u32 = 0;
 /// Names the tag.
 const TAG: &str = "COUNTERSIGN_CALL";
+
+/// What both of them ask of `/proc`. `_at` reads a process (its name may have newlines in it): parent, session and start; not one that has ended. `_stray`
+/// says whether there is a process that may be of the call although nothing holds it: neither its environment nor its session, as of `env -i setsid`.
+/// It has lost its parent and was adopted (by whom, a child that is left alone finds out), began no earlier than `$1`, and is the account's or of the same
+/// scope of systemd's. `$2` is the control group that it has to be of, where that is known. Another login of the account may be taken for one: then a stop
+/// is called unconfirmed that was none, which is the side to err on. A supervisor whose connection was cut is adopted too, and soon gone.
+const PROCESSES: &str = r#"_at(){ _y=;while read -r _k;do _y=$_y$_k;done <"/proc/$1/stat"||return 1
+set -- ${_y##*) };[ $# -ge 20 ]||return 1;case $1 in Z|X) return 1;;esac;_o=$2 _j=$4 _z=${20};}
+_stray(){ _u=$(id -u) _a=$( (sleep 0.1;exec sed -n 's/^PPid:[^0-9]*//p' /proc/self/status)& )
+[ "$_a" = 1 ]||[ -d "/proc/$_a" ]||return 0
+for _f in /proc/[0-9]*;do _at "${_f#/proc/}"&&[ "$_o" = "$_a" ]&&[ "$_z" -ge "$1" ]&&[ "$_f" != /proc/$$ ]||continue
+_g=$(cat "$_f/cgroup")
+if [ -n "$2" ];then [ "$_g" = "$2" ]||continue;else case $_g in */user@*) continue;;esac;fi
+[ "$(sed -n 's/^Uid:[^0-9]*\([0-9]*\).*/\1/p' "$_f/status")" != "$_u" ]||return 0
+case $2 in *.scope) return 0;;esac;done;return 1;}
+_gone(){ _i=0;while _stray "$1" "$2";do _i=$((_i+1));[ $_i -lt 20 ]||return 1;done;}
+"#;
 
 /// Standard input's length and the end mark, the folder, the tag and the variables come first among its arguments. `_x` holds the input whole: the program
 /// must not be able to keep the supervisor from watching. What is read ends with the tag, so that an input that was cut off is not taken for a whole one.
@@ -31,13 +50,12 @@ fi
 _p=$!
 exec >/dev/null 2>&1
 _left(){ for _f in $(grep -lsz -- "^COUNTERSIGN_CALL=$_t\$" /proc/[0-9]*/environ);do _f=${_f#/proc/};echo "${_f%/environ}";done
-for _f in /proc/[0-9]*/stat;do read -r _y <"$_f"||continue;set -- ${_y##*) };case $1 in Z|X) continue;;esac
-[ "$4" != "$_p" ]||echo "${_y%% *}";done;}
-_end(){ trap "" TERM;grep -qsz "" /proc/self/environ&&[ -r /proc/self/stat ]||{ kill -KILL "$_p";exit 1;}
-_w=TERM _i=0
+for _f in /proc/[0-9]*;do _f=${_f#/proc/};_at "$_f"||continue;[ "$_j" != "$_p" ]||echo "$_f";done;}
+_end(){ trap "" TERM;grep -qsz "" /proc/self/environ&&_at $$||{ kill -KILL "$_p";exit 1;}
+_b=$_z _w=TERM _i=0
 while _q=$(_left);[ -n "$_q" ];do kill -$_w $_q
 _i=$((_i+1));[ $_i -lt 40 ]||exit 1;[ $_i -lt 20 ]||_w=KILL;sleep 0.1
-done;exit 0;}
+done;_gone "$_b" "$(cat /proc/$$/cgroup)"||exit 1;exit 0;}
 { while read -r _y;do :;done;_end;} <&3 &
 _l=$!
 exec 3<&-
@@ -48,18 +66,19 @@ case $_r in 129|130|131|134|136|137|139|141|142|143) kill -$((_r-128)) $$;;esac
 exit $_r"#;
 
 /// Ends what a connection that broke has left: the tag's own processes, and the sessions that a supervisor with this tag has begun. Nothing of it is there
-/// afterwards, or the exit code says otherwise.
-const REAPER: &str = r#"_t=$1 _s=" " _w=TERM _i=0
-grep -qsz "" /proc/self/environ&&[ -r /proc/self/stat ]||exit 1
+/// afterwards, and no stray that began while the call was under way (Linux counts in hundredths of a second), or the exit code says otherwise.
+const REAPER: &str = r#"exec 2>/dev/null;_t=$1 _s=" " _w=TERM _i=0
+grep -qsz "" /proc/self/environ&&_at $$||exit 1
+_b=$((_z-$2*100))
 _left(){ for _f in $(grep -lsz -- "^COUNTERSIGN_CALL=$_t\$" /proc/[0-9]*/environ);do _f=${_f#/proc/};echo "${_f%/environ}";done
-for _f in /proc/[0-9]*/stat;do read -r _y <"$_f"||continue;set -- ${_y##*) };case $1 in Z|X) continue;;esac
-case $_s in *" $4 "*) echo "${_y%% *}";;esac;done;}
+for _f in /proc/[0-9]*;do _f=${_f#/proc/};_at "$_f"||continue
+case $_s in *" $_j "*) echo "$_f";;esac;done;}
 _m=" ";for _f in $(grep -lsz -- "^$_t\$" /proc/[0-9]*/cmdline);do _f=${_f#/proc/};_f=${_f%/cmdline};[ "$_f" = $$ ]||_m="$_m$_f ";done
-for _f in /proc/[0-9]*/stat;do read -r _y <"$_f"||continue;set -- ${_y##*) }
-case $_m in *" $2 "*) [ "$4" != "${_y%% *}" ]||_s="$_s$4 ";;esac;done
+for _f in /proc/[0-9]*;do _f=${_f#/proc/};_at "$_f"||continue
+case $_m in *" $_o "*) [ "$_j" != "$_f" ]||_s="$_s$_j ";;esac;done
 while _q=$(_left);[ -n "$_q" ];do kill -$_w $_q
 _i=$((_i+1));[ $_i -lt 30 ]||exit 1;[ $_i -lt 10 ]||_w=KILL;sleep 0.1
-done 2>/dev/null"#;
+done;_gone "$_b" ''"#;
 
 /// One word for the host's shell, whichever of sh, bash, dash, ksh, zsh and fish it is: within single quotes nothing has a meaning but the quote
 /// itself and, to fish, the backslash; both stand outside of them.
@@ -100,7 +119,8 @@ pub(super) fn supervised(run: &Run, tag: &str) -> String {
         None => vec!["exec", "sh", "-c"],
     };
     let begins = all.remove(0);
-    all.extend([SUPERVISOR, "countersign", length.as_str(), run.cwd().unwrap_or_default(), tag, count.as_str()]);
+    let script = [PROCESSES, SUPERVISOR].concat();
+    all.extend([script.as_str(), "countersign", length.as_str(), run.cwd().unwrap_or_default(), tag, count.as_str()]);
     all.extend(env.iter().map(String::as_str));
     all.extend(words.iter().map(String::as_str));
     format!("{begins} {}", line(&all))
@@ -111,12 +131,15 @@ pub(super) fn input(run: &Run, tag: &str) -> Option<Vec<u8>> {
     run.stdin().map(|stdin| [stdin.as_bytes(), tag.as_bytes()].concat())
 }
 
-/// Ends what is left of the call with this tag; as another account, where it ran as one.
-pub(super) fn reaper(account: Option<&str>, tag: &str) -> String {
+/// Ends what is left of the call with this tag, which is `age` old at most when this runs; as another account, where it ran as one.
+pub(super) fn reaper(account: Option<&str>, tag: &str, age: Duration) -> String {
     debug_assert!(REAPER.contains(TAG));
+    let script = [PROCESSES, REAPER].concat();
+    let seconds = age.as_secs().saturating_add(2).to_string();
+    let words = ["sh", "-c", &script, "countersign", tag, &seconds];
     match account {
-        Some(account) => format!("exec {}", line(&["sudo", "-n", "-u", account, "--", "sh", "-c", REAPER, "countersign", tag])),
-        None => format!("exec {}", line(&["sh", "-c", REAPER, "countersign", tag])),
+        Some(account) => format!("exec {} {}", line(&["sudo", "-n", "-u", account, "--"]), line(&words)),
+        None => format!("exec {}", line(&words)),
     }
 }
 
@@ -265,6 +288,21 @@ mod tests {
         ]
     }
 
+    /// A shell in an account that nobody else uses, as far as one can be had: what others begin meanwhile must not be taken for the program's.
+    fn alone(shell: &str, script: &str) -> Command {
+        use std::os::unix::fs::MetadataExt as _;
+        let is_root = std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0);
+        if !is_root {
+            let mut command = Command::new(shell);
+            command.args(["-c", script]);
+            return command;
+        }
+        let account = (100_000 + std::process::id()).to_string();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", &account, "--regid", &account, "--clear-groups", shell, "-c", script]);
+        command
+    }
+
     fn is_left(mark: &str) -> bool {
         !Command::new("pgrep").args(["-x", "-f", &format!("sleep {mark}")]).output().unwrap().stdout.is_empty()
     }
@@ -275,9 +313,8 @@ mod tests {
             for (which, argv) in stubborn(&format!("76543{number}")).into_iter().enumerate() {
                 let tag = format!("01TESTLIFELINE{number}{which}");
                 let run = Run::argv(argv, Around::default()).unwrap();
-                let mut child =
-                    Command::new(shell).args(["-c", &supervised(&run, &tag)]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-                std::thread::sleep(std::time::Duration::from_millis(300));
+                let mut child = alone(shell, &supervised(&run, &tag)).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+                std::thread::sleep(Duration::from_millis(300));
                 assert!(is_left(&format!("76543{number}")), "{shell}");
                 drop(child.stdin.take());
                 assert_eq!(child.wait().unwrap().code(), Some(250), "{shell} {which}");
@@ -291,16 +328,46 @@ mod tests {
         for (which, argv) in stubborn("765439").into_iter().enumerate() {
             let tag = format!("01TESTREAPER{which}");
             let run = Run::argv(argv, Around::default()).unwrap();
-            let mut child =
-                Command::new("bash").args(["-c", &supervised(&run, &tag)]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-            std::thread::sleep(std::time::Duration::from_millis(300));
+            let mut child = alone("bash", &supervised(&run, &tag)).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(300));
             assert!(is_left("765439"));
-            let other = Command::new("bash").args(["-c", &reaper(None, "01TESTOTHER")]).status().unwrap();
-            assert!(other.success() && is_left("765439"), "another call's are left alone");
-            let reaped = Command::new("bash").args(["-c", &reaper(None, &tag)]).status().unwrap();
+            alone("bash", &reaper(None, "01TESTOTHER", Duration::ZERO)).status().unwrap();
+            assert!(is_left("765439"), "another call's are left alone");
+            let reaped = alone("bash", &reaper(None, &tag, Duration::from_secs(1))).status().unwrap();
             assert!(reaped.success() && !is_left("765439"), "{which}: {reaped:?}");
             drop(child.stdin.take());
             child.wait().unwrap();
+        }
+    }
+
+    /// With neither the tag nor the session, and a name that breaks the line of `/proc/PID/stat` in two.
+    #[test]
+    fn what_nothing_holds_is_not_called_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let named = dir.path().join("sl) S 1\neep");
+        let made = std::process::Command::new("sh")
+            .args(["-c", r#"chmod 755 "$1"; cp "$(command -v sleep)" "$2""#, "sh"])
+            .args([dir.path(), &named])
+            .status()
+            .unwrap();
+        assert!(made.success());
+        let named = named.to_str().unwrap();
+        let ends = || drop(Command::new("pkill").args(["-KILL", "-f", "76543[78]$"]).status());
+        // Whatever the account's shell is, the supervisor is read by sh.
+        for (escape, code) in [(vec!["env", "-i", "setsid", named], 255), (vec!["env", "-i", named], 250)] {
+            let words = [vec!["sh", "-c", r#""$@" 765437 & sleep 765438"#, "sh"], escape].concat();
+            let run = Run::argv(words.into_iter().map(ToOwned::to_owned).collect(), Around::default()).unwrap();
+            let mut child = alone("sh", &supervised(&run, "01TESTSTRAY")).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(300));
+            let runs = || Command::new("pgrep").args(["-f", "765437$"]).output().unwrap().status.success();
+            assert!(runs());
+            drop(child.stdin.take());
+            assert_eq!((child.wait().unwrap().code(), runs()), (Some(code), code == 255));
+            // Whoever comes afterwards does not call it gone either.
+            let again = || alone("sh", &reaper(None, "01TESTSTRAY", Duration::from_secs(10))).status().unwrap().success();
+            assert_eq!(again(), code == 250);
+            ends();
+            assert!(again(), "what is gone is called gone");
         }
     }
 }

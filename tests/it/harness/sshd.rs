@@ -1,8 +1,10 @@
 //! A real OpenSSH server for a test: a folder, a port and an authority of its own, accounts that are made once a machine, and its log to read.
 
+use std::fs::File;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use countersign::broker::Target;
@@ -14,8 +16,8 @@ use countersign::credential::secret::Reference;
 use crate::harness::process::free_port;
 use crate::harness::target;
 
-/// The account that tests log in to; it is nobody else's.
-pub const ACCOUNT: &str = "cs-tester";
+/// Accounts that tests log in to; they are nobody else's. A test has one to itself: what others begin in it could be taken for what a stop has left.
+const ACCOUNTS: std::ops::Range<usize> = 0..64;
 
 pub struct Sshd {
     dir: tempfile::TempDir,
@@ -45,17 +47,31 @@ fn is_root() -> bool {
 
 /// The account that the server lets in: one of its own where accounts can be made, else the one that runs the tests.
 pub fn account() -> String {
-    if !is_root() {
-        return String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap().trim().to_owned();
+    static OURS: OnceLock<(String, Option<File>)> = OnceLock::new();
+    OURS.get_or_init(|| if is_root() { take_account() } else { (me(), None) }).0.clone()
+}
+
+fn me() -> String {
+    String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap().trim().to_owned()
+}
+
+/// One that no other test has: it is ours for as long as the file is open.
+fn take_account() -> (String, Option<File>) {
+    let lock = |name: &str| File::create(std::env::temp_dir().join(format!("countersign-test-{name}.lock"))).unwrap();
+    let free = |number| {
+        let name = format!("cs-tester-{number}");
+        let ours = lock(&name);
+        ours.try_lock().is_ok().then_some((name, Some(ours)))
+    };
+    let (name, ours) = ACCOUNTS.into_iter().find_map(free).expect("there are as many accounts as tests that run at once");
+    // Accounts are made one after another.
+    let making = lock("accounts");
+    making.lock().unwrap();
+    if !Command::new("id").arg(&name).output().unwrap().status.success() {
+        run("useradd", &["-m", "-s", "/bin/bash", &name]);
+        run("usermod", &["-p", "*", &name]);
     }
-    // Tests start at once: one of them makes it, the others find it.
-    let lock = std::fs::File::create(std::env::temp_dir().join("countersign-test-accounts.lock")).unwrap();
-    lock.lock().unwrap();
-    if !Command::new("id").arg(ACCOUNT).output().unwrap().status.success() {
-        run("useradd", &["-m", "-s", "/bin/bash", ACCOUNT]);
-        run("usermod", &["-p", "*", ACCOUNT]);
-    }
-    ACCOUNT.to_owned()
+    (name, ours)
 }
 
 /// Gives the account of tests one right: to be nobody, with any program. Says whether it could be given.
@@ -65,7 +81,7 @@ pub fn may_sudo() -> bool {
     }
     let right = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(right.path(), format!("{} ALL=(nobody) NOPASSWD: ALL\n", account())).unwrap();
-    run("install", &["-m", "0440", right.path().to_str().unwrap(), "/etc/sudoers.d/countersign-tests"]);
+    run("install", &["-m", "0440", right.path().to_str().unwrap(), &format!("/etc/sudoers.d/{}", account())]);
     true
 }
 
