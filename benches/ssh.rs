@@ -22,6 +22,7 @@
 mod harness {
     pub mod process;
     pub mod sshd;
+    pub mod systemd;
 
     pub fn target(
         name: &str,

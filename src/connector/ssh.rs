@@ -252,6 +252,8 @@ impl Work<'_> {
         });
         let piece = match run.telling() {
             Telling::Streams => Piece::Ran { document, exit, at },
+            // What went wrong is told in the program's own words; a unit is told as it is now whether or not it did what was asked.
+            telling if exit_code != Some(0) && *telling != Telling::Acted => Piece::Ran { document, exit, at },
             telling => Piece::Said { document, exit, at, telling: facts::reader(telling) },
         };
         self.put(piece).await?;

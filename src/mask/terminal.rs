@@ -219,10 +219,7 @@ impl Masked {
             }
             Some(Piece::Ticked { at }) => self.ticked(at),
             Some(Piece::Ran { document, exit, at }) => self.ran(document, &exit, at, both_streams),
-            Some(Piece::Said { document, exit, at, telling }) => {
-                let is_good = exit == 0;
-                self.ran(document, &exit, at, if is_good { telling } else { both_streams })
-            }
+            Some(Piece::Said { document, exit, at, telling }) => self.ran(document, &exit, at, telling),
             piece => Some(self.piece(piece)),
         }
     }

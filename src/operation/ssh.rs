@@ -46,6 +46,8 @@ pub enum Telling {
     Facts,
     /// As the state of a unit, with lines of its journal.
     Unit,
+    /// As the state of a unit after something was done with it, with what `systemctl` wrote.
+    Acted,
     /// As pairs of a name and a value.
     Pairs,
     /// As a list of jobs.

@@ -12,6 +12,7 @@ pub mod process;
 pub mod provider;
 pub mod proxy;
 pub mod sshd;
+pub mod systemd;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

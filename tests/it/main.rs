@@ -65,6 +65,7 @@ mod ssh_policy;
 mod ssh_programs;
 mod ssh_shells;
 mod ssh_survival;
+mod ssh_units;
 mod ssh_work;
 mod survival;
 mod tidy;

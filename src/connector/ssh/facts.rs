@@ -10,7 +10,8 @@ pub(super) fn reader(telling: &Telling) -> fn(&str, &str) -> Value {
     match telling {
         Telling::Streams => |out, err| json!({ "stdout": out, "stderr": err }),
         Telling::Facts => facts,
-        Telling::Unit => unit,
+        Telling::Unit => |out, err| json!({ "unit": pairs(out), "journal": err.lines().collect::<Vec<_>>() }),
+        Telling::Acted => |out, err| json!({ "unit": pairs(out), "stderr": err }),
         Telling::Pairs => |out, err| json!({ "said": pairs(out), "stderr": err }),
         Telling::Jobs => jobs,
         Telling::Lines => lines,
@@ -65,10 +66,6 @@ fn facts(out: &str, _: &str) -> Value {
         "uptime_s": number(section(out, "uptime").split(['.', ' ']).next().unwrap_or_default()),
         "load": load, "memory": memory, "disks": disks,
     })
-}
-
-fn unit(out: &str, err: &str) -> Value {
-    json!({ "unit": pairs(out), "journal": err.lines().collect::<Vec<_>>() })
 }
 
 /// `id<TAB>state<TAB>exit<TAB>bytes<TAB>command` a line.

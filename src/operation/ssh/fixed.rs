@@ -10,9 +10,9 @@ use crate::refusal::{Code, Refusal};
 const FACTS: &str = "echo '[os]'; cat /etc/os-release 2>/dev/null; echo '[kernel]'; uname -srm; echo '[host]'; uname -n; echo '[cpus]'; nproc 2>/dev/null; \
                      echo '[load]'; cat /proc/loadavg 2>/dev/null; echo '[uptime]'; cat /proc/uptime 2>/dev/null; echo '[memory]'; cat /proc/meminfo 2>/dev/null; \
                      echo '[disk]'; df -Pk 2>/dev/null";
-/// What is asked of a unit; its journal goes the other way.
+/// What is asked of a unit; its journal goes the other way, or what `journalctl` says where the account may not read it.
 const STATUS: &str = "systemctl show --no-pager -p Id,Description,LoadState,ActiveState,SubState,UnitFileState,MainPID,Result,ExecMainStatus,ActiveEnterTimestamp \
-                      -- \"$1\" || exit; [ \"$2\" = 0 ] || journalctl --no-pager -q -o short-iso -n \"$2\" -u \"$1\" >&2";
+                      -- \"$1\" || exit; [ \"$2\" = 0 ] || journalctl --no-pager -q -o short-iso -n \"$2\" -u \"$1\" >&2 || :";
 const ACT: &str =
     "systemctl \"$1\" -- \"$2\"; r=$?; systemctl show --no-pager -p Id,LoadState,ActiveState,SubState,MainPID,Result -- \"$2\"; exit $r";
 const SIGNAL: &str = "kill -s \"$1\" \"$2\" && echo sent=yes";
@@ -139,7 +139,7 @@ impl Run {
         let (risk, why) = if is_plain_unit(&unit) { (risk, why) } else { (Risk::Admin, "it is a unit that the host itself stands on") };
         let mut judged = judged("systemctl", risk, why);
         judged.programs.push((unit.clone(), risk));
-        Ok(ours(ACT.to_owned(), vec![verb.to_owned(), unit], judged, Telling::Unit, 256 * 1024))
+        Ok(ours(ACT.to_owned(), vec![verb.to_owned(), unit], judged, Telling::Acted, 256 * 1024))
     }
 
     /// Looks that a folder is there, and that the account may be in it.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use countersign::credential::host::{Accounts, Authority, HostAccess};
 use countersign::credential::secret::Reference;
 
 use crate::harness::process::free_port;
+use crate::harness::systemd::Systemd;
 use crate::harness::target;
 
 /// Accounts that tests log in to; they are nobody else's. A test has one to itself: what others begin in it could be taken for what a stop has left.
@@ -22,6 +23,7 @@ const ACCOUNTS: std::ops::Range<usize> = 0..64;
 pub struct Sshd {
     dir: tempfile::TempDir,
     child: Child,
+    systemd: Option<Systemd>,
     pub port: u16,
 }
 
@@ -34,6 +36,8 @@ pub struct With {
     pub host_certificate: bool,
     /// Principals that may be the account.
     pub principals: Vec<String>,
+    /// Whether it runs beside a systemd of its own, and then a folder with units and polkit's rules.
+    pub units: Option<PathBuf>,
 }
 
 fn run(program: &str, arguments: &[&str]) {
@@ -136,19 +140,28 @@ impl Sshd {
         ));
         std::fs::write(dir.path().join("sshd_config"), config).unwrap();
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
-        let child = Command::new("/usr/sbin/sshd")
+        let systemd = with.units.and_then(|given| Systemd::start(dir.path(), &given, &account));
+        const SSHD: &str = "/usr/sbin/sshd";
+        let child = systemd
+            .as_ref()
+            .map_or_else(|| Command::new(SSHD), |systemd| systemd.inside(SSHD))
             .args(["-D", "-e", "-f", &path("sshd_config")])
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
             .expect("OpenSSH's server is installed by tests/run");
-        let sshd = Self { dir, child, port };
+        let sshd = Self { dir, child, systemd, port };
         let up = (0..200).any(|_| {
             std::thread::sleep(Duration::from_millis(20));
             TcpStream::connect(("127.0.0.1", sshd.port)).is_ok()
         });
         assert!(up, "sshd did not start: {}", sshd.log());
         sshd
+    }
+
+    /// The systemd that it runs beside.
+    pub fn systemd(&self) -> Option<&Systemd> {
+        self.systemd.as_ref()
     }
 
     pub fn log(&self) -> String {
