@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::call::{Call, Judgement, TargetFacts};
 use crate::clock::Clock;
 use crate::identity::{Agent, Human};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Write};
 use crate::operation::Risk;
 use crate::record::Recorder;
 use crate::refusal::Refusal;
@@ -94,6 +94,45 @@ pub trait Electorate: Send + Sync {
     fn may_decide(&self, human: &Human, subject: &Subject) -> Result<Vec<String>, Refusal>;
 }
 
+/// What happened to a request that somebody outside may want to hear of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// It waits for a human.
+    Requested,
+    /// It was decided, one way or the other.
+    Decided,
+    /// Nobody decided in time, or nobody claimed it.
+    Expired,
+}
+
+impl Event {
+    /// As it is stored and told.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "approval.requested",
+            Self::Decided => "approval.decided",
+            Self::Expired => "approval.expired",
+        }
+    }
+}
+
+/// Tells people outside. The rows that say what is to be told are written with what happened, or neither is; nothing is sent here.
+pub trait Herald: Send + Sync {
+    /// What is to be told of this, and to whom, as writes of the same change.
+    fn notices(&self, event: Event, filed: &Filed) -> Vec<Write>;
+}
+
+/// Tells nobody.
+#[derive(Debug, Clone, Copy)]
+pub struct Nobody;
+
+impl Herald for Nobody {
+    fn notices(&self, _: Event, _: &Filed) -> Vec<Write> {
+        Vec::new()
+    }
+}
+
 /// A call that needs a human, with what the policy said of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Asking<'a> {
@@ -147,15 +186,16 @@ pub struct Desk {
     recorder: Arc<Recorder>,
     clock: Clock,
     settings: Arc<Settings>,
+    herald: Arc<dyn Herald>,
     /// Counts decisions made by this process; holders look again when it moves.
     decisions: watch::Sender<u64>,
 }
 
 impl Desk {
-    /// A desk over the store.
+    /// A desk over the store, that has others told by `herald`.
     #[must_use]
-    pub fn new(ledger: Ledger, recorder: Arc<Recorder>, clock: Clock, settings: Settings) -> Self {
-        Self { ledger, recorder, clock, settings: Arc::new(settings), decisions: watch::Sender::new(0) }
+    pub fn new(ledger: Ledger, recorder: Arc<Recorder>, clock: Clock, settings: Settings, herald: Arc<dyn Herald>) -> Self {
+        Self { ledger, recorder, clock, settings: Arc::new(settings), herald, decisions: watch::Sender::new(0) }
     }
 
     /// Where a human decides this request.

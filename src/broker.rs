@@ -257,7 +257,7 @@ impl Broker {
             &settings.identity.public_url,
         );
         let workplaces = Workplaces::new(ledger.clone(), clock.clone());
-        let desk = Desk::new(ledger, recorder, clock.clone(), settings.approval.clone());
+        let desk = Desk::new(ledger, recorder, clock.clone(), settings.approval.clone(), Arc::new(approval::Nobody));
         let locals = locals(&settings.targets, &policy, &desk, &clock);
         let connectors =
             Connectors::new(settings.targets.into_iter().map(|target| target.settings).collect(), &ruled, settings.credentials, locals);

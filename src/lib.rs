@@ -29,7 +29,7 @@
 //!
 //! # Dependencies point one way
 //! `main -> cli -> config, broker -> server, token_service -> mcp, inbox -> pipeline -> stages -> call -> identity, operation`; `refusal`, `id`, `clock`,
-//! `limit` and `ledger` are leaves. `tests/it/tidy.rs` holds the whole table.
+//! `limit`, `inert` and `ledger` are leaves. `tests/it/tidy.rs` holds the whole table.
 
 pub mod approval;
 pub mod audit;
@@ -44,6 +44,7 @@ pub mod credential;
 pub mod id;
 pub mod identity;
 pub mod inbox;
+pub mod inert;
 pub mod ledger;
 pub mod limit;
 pub mod mask;

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use serde_json::{Map, Value, json};
 
 use crate::approval::filed::{Vote, Who};
-use crate::approval::{Desk, Electorate, Filed, State, View};
+use crate::approval::{Desk, Electorate, Event, Filed, State, View};
 use crate::clock::rfc3339;
 use crate::id::ApprovalId;
 use crate::identity::Person;
@@ -74,7 +74,8 @@ impl Desk {
                 expires_at: Some(filed.grant_until.unwrap_or_else(|| filed.expires_at())),
                 body: filed.to_bytes(),
             };
-            let writes = std::iter::once(write).chain(self.recorder.subjects(person.human(), None)).collect();
+            let told = if next == State::Pending { Vec::new() } else { self.herald.notices(Event::Decided, &filed) };
+            let writes = std::iter::once(write).chain(told).chain(self.recorder.subjects(person.human(), None)).collect();
             let committed = self.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await;
             match committed.inspect_err(|_| self.recorder.forget()) {
                 Ok(_) => {
@@ -150,7 +151,8 @@ impl Desk {
                     to: State::Expired.as_str().to_owned(),
                     body: None,
                 };
-                match self.ledger.commit(Change { leaves: vec![leaf], writes: vec![write], payloads: Vec::new() }).await {
+                let writes = std::iter::once(write).chain(self.herald.notices(Event::Expired, &view.filed)).collect();
+                match self.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await {
                     Ok(_) => swept += 1,
                     // Decided or claimed in this very moment.
                     Err(CommitError::Conflict { .. }) => {}

@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use crate::approval::{Approval, Asking, Desk, Filed, State, View};
+use crate::approval::{Approval, Asking, Desk, Event, Filed, State, View};
 use crate::call::{Answer, Bound, Line, Progress, Waiting};
 use crate::clock::rfc3339;
 use crate::id::ApprovalId;
@@ -127,11 +127,12 @@ impl Desk {
         let row =
             Row::new(Filed::KIND, id.as_str(), State::Pending.as_str(), &digest, Some(expires_at), filed.to_bytes()).grouped(&agent_key);
         let open = [State::Pending.as_str().to_owned()];
-        let writes = vec![Write::InsertUnlessKey {
+        let inserted = Write::InsertUnlessKey {
             row,
             states: vec!["pending".to_owned(), "approved".to_owned()],
             group_max: Some((open.to_vec(), self.settings.open_max)),
-        }];
+        };
+        let writes = std::iter::once(inserted).chain(self.herald.notices(Event::Requested, &filed)).collect();
         match self.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await {
             Ok(_) => Ok(Ok(id)),
             Err(CommitError::Conflict { .. }) => match self.find(asking).await? {

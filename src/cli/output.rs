@@ -6,6 +6,8 @@ use std::io::Write;
 
 use serde_json::Value;
 
+pub(super) use crate::inert::inert;
+
 /// The widest cell of a table, in characters; the rest is cut with `…`.
 const CELL_MAX: usize = 72;
 
@@ -27,22 +29,6 @@ pub(super) fn prompt(line: &str) {
 /// Pretty JSON on standard output.
 pub(super) fn json(value: &Value) {
     say(&serde_json::to_string_pretty(value).unwrap_or_default());
-}
-
-/// Text without anything that a terminal would obey or a reader could not see.
-pub(super) fn inert(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '\n' | '\t' => ' ',
-            c if c.is_control() || is_invisible(c) => '\u{fffd}',
-            c => c,
-        })
-        .collect()
-}
-
-/// Zero-width, bidirectional and other formatting characters.
-const fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A member of a JSON value as a cell.

@@ -1,6 +1,7 @@
 //! Which host it is, as whom the broker comes, and which connection it was: host keys and authorities, bastions, certificates, agents, shared logins,
 //! connections that reads share and that end with what was lent.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -159,20 +160,60 @@ async fn who_is_no_principal_of_the_account_is_not_let_in_and_the_record_says_so
     world.verify();
 }
 
+/// A token of PKCS#11 with a key that never leaves it, in a folder: what `ssh-add -s` and its helper need to use it.
+fn token(dir: &Path) -> Vec<(&'static str, PathBuf)> {
+    std::fs::create_dir_all(dir.join("tokens")).unwrap();
+    let kept = dir.join("tokens").display().to_string();
+    std::fs::write(dir.join("softhsm2.conf"), format!("directories.tokendir = {kept}\nobjectstore.backend = file\n")).unwrap();
+    std::fs::write(dir.join("pin"), "#!/bin/sh\necho 1234\n").unwrap();
+    std::fs::set_permissions(dir.join("pin"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let made = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).env("SOFTHSM2_CONF", dir.join("softhsm2.conf")).output().unwrap();
+        assert!(output.status.success(), "{program}: {output:?}");
+    };
+    made("softhsm2-util", &["--init-token", "--free", "--label", "ca", "--pin", "1234", "--so-pin", "5678"]);
+    let key = ["--keypairgen", "--key-type", "EC:prime256v1", "--label", "ssh-ca", "--id", "01"];
+    made("pkcs11-tool", &[&["--module", TOKEN, "--login", "--pin", "1234", "--token-label", "ca"], key.as_slice()].concat());
+    vec![("SOFTHSM2_CONF", dir.join("softhsm2.conf")), ("SSH_ASKPASS", dir.join("pin")), ("SSH_ASKPASS_REQUIRE", PathBuf::from("force"))]
+}
+
+const TOKEN: &str = "/usr/lib/softhsm/libsofthsm2.so";
+
 #[tokio::test]
 async fn an_agent_may_hold_the_authoritys_key() {
+    the_authoritys_key_is_held_by_an_agent(false).await;
+}
+
+#[tokio::test]
+async fn a_token_behind_an_agent_may_hold_the_authoritys_key() {
+    the_authoritys_key_is_held_by_an_agent(true).await;
+}
+
+async fn the_authoritys_key_is_held_by_an_agent(in_token: bool) {
     let sshd = Sshd::start();
     let socket = sshd.folder().join("agent.sock");
-    let mut keeper = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+    let around = if in_token { token(sshd.folder()) } else { Vec::new() };
+    let mut keeper = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).envs(around.clone()).stdout(Stdio::null()).spawn().unwrap();
     for _ in 0..100 {
         if socket.exists() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let add = Command::new("ssh-add").arg(sshd.folder().join("ca")).env("SSH_AUTH_SOCK", &socket).stderr(Stdio::null()).status().unwrap();
-    assert!(add.success());
-    let public = std::fs::read_to_string(sshd.folder().join("ca.pub")).unwrap().trim().to_owned();
+    let ssh_add = |arguments: &[&str]| {
+        let mut command = Command::new("ssh-add");
+        command.args(arguments).envs(around.clone()).env("SSH_AUTH_SOCK", &socket).stdin(Stdio::null()).output().unwrap()
+    };
+    let of_a_file = sshd.folder().join("ca").display().to_string();
+    let added = if in_token { ssh_add(&["-s", TOKEN]) } else { ssh_add(&[&of_a_file]) };
+    assert!(added.status.success(), "{added:?}");
+    let public = String::from_utf8(ssh_add(&["-L"]).stdout).unwrap().trim().to_owned();
+    if in_token {
+        assert!(public.starts_with("ecdsa-sha2-nistp256 "), "{public}");
+        let trusted = sshd.folder().join("ca.pub");
+        assert!(!std::fs::read_to_string(&trusted).unwrap().contains(&public));
+        std::fs::write(trusted, format!("{public}\n")).unwrap();
+    }
     let by_agent = |issuer: &str| {
         let HostAccess::Certificate { principals, account, lifetime, .. } = sshd.access(issuer) else { panic!("not by certificate") };
         let authority = Authority::Agent { socket: socket.clone(), public: public.clone() };
