@@ -4,10 +4,17 @@
 //! holds reaches [`Desk::decide`]: it takes a `Person`. Whether a human may decide is asked through [`Electorate`], which the policy
 //! implements, so that this room knows no policy.
 
+mod access;
 mod decide;
+mod ends;
 mod filed;
+mod glass;
 mod grant;
 mod hold;
+mod scope;
+mod terms;
+mod turn;
+mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,48 +30,13 @@ use crate::record::Recorder;
 use crate::refusal::Refusal;
 
 pub use decide::{Decided, Decision};
-pub use filed::{Filed, State, View};
+pub use filed::{Filed, State};
+pub use glass::Glass;
 pub use grant::Approval;
 pub use hold::{Found, Outcome, Shown};
-
-/// What a policy demands of an approval.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Terms {
-    /// Distinct humans who must approve, 1 to 9.
-    pub quorum: u8,
-    /// How long the request may be decided; the configured default otherwise.
-    pub ttl: Option<Duration>,
-    /// An approver must say why.
-    pub justification: bool,
-    /// The human in whose name the call is made may approve it.
-    pub self_approval: bool,
-    /// Humans of other issuers than that human's may decide. Whether they are other humans, only the operator knows.
-    pub any_issuer: bool,
-}
-
-impl Default for Terms {
-    fn default() -> Self {
-        Self { quorum: 1, ttl: None, justification: false, self_approval: false, any_issuer: false }
-    }
-}
-
-impl Terms {
-    /// The stricter of the two in every point.
-    #[must_use]
-    pub fn strictest(&self, other: &Self) -> Self {
-        let quorum = self.quorum.max(other.quorum);
-        Self {
-            quorum,
-            ttl: match (self.ttl, other.ttl) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            },
-            justification: self.justification || other.justification,
-            self_approval: self.self_approval && other.self_approval && quorum == 1,
-            any_issuer: self.any_issuer && other.any_issuer,
-        }
-    }
-}
+pub use scope::Scope;
+pub use terms::{Escalation, GrantMost, Sides, Terms};
+pub use view::View;
 
 /// What a human is asked to decide on, as the electorate sees it.
 #[derive(Debug, Clone)]
@@ -92,6 +64,15 @@ pub trait Electorate: Send + Sync {
     /// # Errors
     /// `approval.not_allowed`, or `policy.failed` where the policy could not answer.
     fn may_decide(&self, human: &Human, subject: &Subject) -> Result<Vec<String>, Refusal>;
+
+    /// The policies that let this human break the glass: let it go ahead at once, alone.
+    ///
+    /// # Errors
+    /// As for deciding.
+    fn may_break_glass(&self, human: &Human, subject: &Subject) -> Result<Vec<String>, Refusal>;
+
+    /// Whether this human may say afterwards if breaking the glass was right.
+    fn may_review(&self, human: &Human) -> bool;
 }
 
 /// What happened to a request that somebody outside may want to hear of.
@@ -103,6 +84,14 @@ pub enum Event {
     Decided,
     /// Nobody decided in time, or nobody claimed it.
     Expired,
+    /// Nobody has decided for so long that the next team is told.
+    Escalated,
+    /// The agent does not want it any more.
+    Withdrawn,
+    /// A human took an approval back.
+    Revoked,
+    /// A human let it go ahead at once, alone.
+    GlassBroken,
 }
 
 impl Event {
@@ -113,6 +102,10 @@ impl Event {
             Self::Requested => "approval.requested",
             Self::Decided => "approval.decided",
             Self::Expired => "approval.expired",
+            Self::Escalated => "approval.escalated",
+            Self::Withdrawn => "approval.withdrawn",
+            Self::Revoked => "approval.revoked",
+            Self::GlassBroken => "approval.glass_broken",
         }
     }
 }
@@ -161,6 +154,8 @@ pub struct Settings {
     pub denied_memory: Duration,
     /// Open requests that one agent may have for one human.
     pub open_max: u64,
+    /// Requests that differ in nothing but their values, which one agent may make for one human in ten minutes without any of them being approved.
+    pub alike_max: u64,
 }
 
 impl Settings {
@@ -175,6 +170,7 @@ impl Settings {
             grant_ttl: Duration::from_secs(900),
             denied_memory: Duration::from_secs(300),
             open_max: 20,
+            alike_max: 10,
         }
     }
 }

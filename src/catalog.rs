@@ -3,6 +3,7 @@
 //! What can be done is defined here; what an operator declares in `tools/` narrows it (one target, one statement, typed parameters) and may raise
 //! its risk, never lower it. Schemas are made from the types that parse the arguments, so neither can say what the other does not.
 
+pub mod approvals;
 pub mod arguments;
 mod builtin;
 mod common;

@@ -215,6 +215,7 @@ fn approval_settings(file: &file::Approval, public_url: &str) -> approval::Setti
     settings.grant_ttl = Duration::from_secs(file.grant_ttl_s);
     settings.denied_memory = Duration::from_secs(file.denied_memory_s);
     settings.open_max = file.max_open;
+    settings.alike_max = file.max_alike;
     settings
 }
 

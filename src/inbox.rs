@@ -7,6 +7,7 @@
 
 mod approvals;
 mod door;
+mod grants;
 mod login;
 mod registry;
 pub mod step_up;
@@ -71,6 +72,9 @@ pub fn router(inbox: Arc<Inbox>) -> Router {
         .route("/approvals", get(approvals::list))
         .route("/approvals/{id}", get(approvals::show))
         .route("/approvals/{id}/decision", post(approvals::decide))
+        .route("/approvals/{id}/revoke", post(grants::revoke))
+        .route("/approvals/{id}/break-glass", post(grants::break_glass))
+        .route("/approvals/{id}/review", post(grants::review))
         .route("/agents", get(registry::agents).post(registry::register))
         .route("/agents/state", post(registry::set_state))
         .route("/delegations", get(registry::delegations).post(registry::lend))

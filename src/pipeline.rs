@@ -167,7 +167,7 @@ impl Pipeline {
 
     /// A human must see it: find the grant of an identical call, or ask and hold.
     async fn ask(&self, pending: Pending) -> Result<Step, Unavailable> {
-        let id = match self.desk.find(pending.asking()).await? {
+        let id = match self.desk.find(pending.asking(), &*self.policy).await? {
             Found::Granted(approval) => return Ok(released(self.policy.release(pending, *approval))),
             Found::Denied(refusal) => return Ok(Step::Stop(pending.stop(Answer::Refused(refusal)))),
             Found::Open(id) => id,
@@ -176,13 +176,13 @@ impl Pipeline {
                     Ok(shown) => shown,
                     Err(refusal) => return Ok(Step::Stop(pending.stop(Answer::Refused(refusal)))),
                 };
-                match self.desk.file(pending.asking(), shown).await? {
+                match self.desk.file(pending.asking(), shown, &*self.policy).await? {
                     Ok(id) => id,
                     Err(refusal) => return Ok(Step::Stop(pending.stop(Answer::Refused(refusal)))),
                 }
             }
         };
-        match self.desk.hold(pending.asking(), &id).await? {
+        match self.desk.hold(pending.asking(), &id, &*self.policy).await? {
             Outcome::Approved(approval) => Ok(released(self.policy.release(pending, *approval))),
             Outcome::Stop(answer) => Ok(Step::Stop(pending.stop(answer))),
         }

@@ -7,6 +7,7 @@
 pub mod entities;
 pub mod load;
 pub mod rule;
+pub mod terms;
 
 use std::collections::BTreeMap;
 
@@ -167,6 +168,21 @@ impl Policy {
 
 impl Electorate for Policy {
     fn may_decide(&self, human: &Human, subject: &Subject) -> Result<Vec<String>, Refusal> {
+        self.may("approve", human, subject)
+    }
+
+    fn may_break_glass(&self, human: &Human, subject: &Subject) -> Result<Vec<String>, Refusal> {
+        self.may("break_glass", human, subject)
+    }
+
+    fn may_review(&self, human: &Human) -> bool {
+        Self::may_review(self, human)
+    }
+}
+
+impl Policy {
+    /// What this human may do with a request.
+    fn may(&self, what: &'static str, human: &Human, subject: &Subject) -> Result<Vec<String>, Refusal> {
         let refuse = |cause: String| Refusal::new(Code::PolicyFailed).cause(cause);
         let broken = || refuse("failed to build the approver's request".to_owned());
         let same_issuer = human.issuer == subject.human.issuer;
@@ -178,7 +194,7 @@ impl Electorate for Policy {
         let entities = Entities::from_entities(known, Some(&self.schema)).map_err(|error| refuse(error.to_string()))?;
         let context = entities::approve_context(subject, own, same_issuer).ok_or_else(broken)?;
         let principal = self.names.human(human).ok_or_else(broken)?;
-        let action = entities::uid("Action", "approve").ok_or_else(broken)?;
+        let action = entities::uid("Action", what).ok_or_else(broken)?;
         let request = Request::new(principal, action, resource, context, Some(&self.schema)).map_err(|error| refuse(error.to_string()))?;
         let told = |broken: &Broken| {
             tracing::error!(approval = subject.id, cause = broken.0, "a policy could not be evaluated, so nobody decides");
@@ -188,9 +204,7 @@ impl Electorate for Policy {
             (false, _) => Err(Refusal::new(Code::ApprovalNotAllowed)),
         }
     }
-}
 
-impl Policy {
     /// The human whom a policy names as the one who answers for what this agent does alone.
     ///
     /// # Errors

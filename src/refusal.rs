@@ -94,6 +94,9 @@ codes! {
     ApprovalDenied = "approval.denied", "a human denied this call", "do not repeat or rephrase it; read the reason and ask the human who delegated you";
     ApprovalExpired = "approval.expired", "nobody decided in time, or the grant was not used in time", "make the call again to ask anew";
     ApprovalSpent = "approval.spent", "this approval has been used already", "make the call again to ask for a new one";
+    ApprovalRevoked = "approval.revoked", "a human took this approval back", "do not repeat or rephrase it; tell the human who delegated you";
+    ApprovalUnjustified = "approval.unjustified", "the policy wants the agent to say why, in `reason`", "repeat the call with a `reason` that says what the message names";
+    ApprovalTooAlike = "approval.too_alike", "too many requests like this one were made in a short time", "wait, or ask for access with request_access; do not vary the call";
     ApprovalUnknown = "approval.unknown", "there is no such approval for this caller", "check the approval id; only the human and agent that asked may see it";
     ApprovalNotAllowed = "approval.not_allowed", "you may not decide this request", "another human must decide; the policy says who";
     ApprovalDecided = "approval.already_decided", "this request has been decided already", "look at its state; a decision is final";

@@ -1,17 +1,18 @@
 //! Deciding: a `Person`, allowed by the electorate, says yes or no, once, and the store's row settles every race.
 //!
 //! Deny needs a reason and wins over approvals. Every attempt leaves a record, also the one that came too late, from somebody who may not, or on
-//! an id that is none: one small leaf, whatever was sent.
+//! an id that is none: one small leaf, whatever was sent. An approval counts as long as its human may decide: when another vote comes, the earlier ones
+//! are asked about again, by the teams that are last known of each.
 
-use chrono::TimeDelta;
 use serde_json::{Map, Value, json};
 
-use crate::approval::filed::{Vote, Who};
-use crate::approval::{Desk, Electorate, Event, Filed, State, View};
+use crate::approval::filed::Vote;
+use crate::approval::turn::{Turn, appr};
+use crate::approval::{Desk, Electorate, Event, Filed, Scope, State, View, terms};
 use crate::clock::rfc3339;
 use crate::id::ApprovalId;
-use crate::identity::Person;
-use crate::ledger::{Change, CommitError, Draft, Write};
+use crate::identity::{Human, Person};
+use crate::ledger::{Change, Draft, Row, Write};
 use crate::record::Unavailable;
 use crate::refusal::{Code, Refusal};
 
@@ -22,6 +23,8 @@ pub struct Decision {
     pub approve: bool,
     /// Why; required for a no, and for a yes where the policy demands it.
     pub reason: Option<String>,
+    /// With a yes: more calls of the kind than this one, or less than was asked for.
+    pub scope: Option<Scope>,
 }
 
 /// What came of it.
@@ -37,6 +40,9 @@ const REASON_MAX_BYTES: usize = 2_000;
 const VOTE_TRIES: usize = 8;
 /// Requests that one listing shows.
 const LIST_MAX: usize = 500;
+/// Rows that say which teams a human was last seen in.
+const VOTER: &str = "voter";
+const SEEN: &str = "seen";
 
 impl Desk {
     /// Decides a request.
@@ -63,28 +69,20 @@ impl Desk {
                     return Ok(Err(if hidden { Refusal::new(Code::ApprovalUnknown) } else { refusal }));
                 }
             };
-            let (next, filed) = self.voted(person, &view.filed, &decision);
-            let leaf = self.decided_leaf(person, &filed, &decision, next, policies);
-            let write = Write::MoveIf {
-                kind: Filed::KIND.to_owned(),
-                id: id.as_str().to_owned(),
-                from: State::Pending.as_str().to_owned(),
-                to: next.as_str().to_owned(),
-                version: view.version,
-                expires_at: Some(filed.grant_until.unwrap_or_else(|| filed.expires_at())),
-                body: filed.to_bytes(),
-            };
-            let told = if next == State::Pending { Vec::new() } else { self.herald.notices(Event::Decided, &filed) };
-            let writes = std::iter::once(write).chain(told).chain(self.recorder.subjects(person.human(), None)).collect();
-            let committed = self.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await;
-            match committed.inspect_err(|_| self.recorder.forget()) {
-                Ok(_) => {
-                    self.decisions.send_modify(|count| *count += 1);
-                    return Ok(Ok(Decided { view: View { state: next, filed, version: view.version + 1 } }));
+            let standing = match self.recounted(view.filed.clone(), electorate).await? {
+                Ok(standing) => standing,
+                Err(refusal) => {
+                    self.record_refused(person, &view, &decision, &refusal).await?;
+                    return Ok(Err(refusal));
                 }
-                // Somebody voted first: look again, and find it decided or one vote short.
-                Err(CommitError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
+            };
+            let (to, filed) = self.voted(person, standing, &decision);
+            let leaf = self.decided_leaf(person, &filed, &decision, to, policies);
+            let event = (to != State::Pending).then_some(Event::Decided);
+            let more = self.seen(person.human()).await?.into_iter().chain(self.recorder.subjects(person.human(), None)).collect();
+            // Where somebody voted first: look again, and find it decided or one vote short.
+            if let Some(view) = self.turn(&view, Turn { to, filed, leaf, event, more }).await? {
+                return Ok(Ok(Decided { view }));
             }
         }
         Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalDecided)).await?))
@@ -106,7 +104,7 @@ impl Desk {
 
     async fn record(&self, person: &Person, kind: &'static str, body: Map<String, Value>) -> Result<(), Unavailable> {
         let leaf = self.recorder.personal(kind, person, body);
-        let writes = self.recorder.subjects(person.human(), None);
+        let writes = self.seen(person.human()).await?.into_iter().chain(self.recorder.subjects(person.human(), None)).collect();
         self.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await.inspect_err(|_| self.recorder.forget())?;
         Ok(())
     }
@@ -118,8 +116,7 @@ impl Desk {
     pub async fn list(&self, person: &Person, states: &[State], electorate: &dyn Electorate) -> Result<Vec<View>, Unavailable> {
         let names: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
         let rows = self.ledger.list(Filed::KIND, &names, LIST_MAX).await?;
-        let visible = |view: &View| view.filed.is_by(person.human()) || may_decide(person, &view.filed, electorate).is_ok();
-        Ok(rows.iter().filter_map(View::from_row).filter(visible).collect())
+        Ok(rows.iter().filter_map(View::from_row).filter(|view| is_shown(person, view, electorate)).collect())
     }
 
     /// One request, if this human may decide it or it is asked in their name.
@@ -127,92 +124,107 @@ impl Desk {
     /// # Errors
     /// The store cannot be read.
     pub async fn show(&self, person: &Person, id: &ApprovalId, electorate: &dyn Electorate) -> Result<Option<View>, Unavailable> {
-        let visible = |view: &View| view.filed.is_by(person.human()) || may_decide(person, &view.filed, electorate).is_ok();
-        Ok(self.view(id).await?.filter(visible))
+        Ok(self.view(id).await?.filter(|view| is_shown(person, view, electorate)))
     }
 
-    /// Marks what has run out as expired, with a record. Called at intervals; expiry itself is judged by the clock on every look.
-    ///
-    /// # Errors
-    /// The ledger cannot record it.
-    pub async fn sweep(&self) -> Result<usize, Unavailable> {
-        let now = self.clock.now();
-        let mut swept = 0;
-        for state in [State::Pending, State::Approved] {
-            for row in self.ledger.list(Filed::KIND, &[state.as_str()], LIST_MAX).await? {
-                let Some(view) = View::from_row(&row).filter(|view| view.state_at(now) == State::Expired) else { continue };
-                let mut body = appr(&view.filed);
-                body.insert("res".to_owned(), json!({ "status": "expired", "was": state.as_str() }));
-                let leaf = Draft::new("approval.expired", body);
-                let write = Write::Move {
-                    kind: Filed::KIND.to_owned(),
-                    id: row.id.clone(),
-                    from: state.as_str().to_owned(),
-                    to: State::Expired.as_str().to_owned(),
-                    body: None,
-                };
-                let writes = std::iter::once(write).chain(self.herald.notices(Event::Expired, &view.filed)).collect();
-                match self.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await {
-                    Ok(_) => swept += 1,
-                    // Decided or claimed in this very moment.
-                    Err(CommitError::Conflict { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-        if swept > 0 {
-            self.decisions.send_modify(|count| *count += 1);
-        }
-        Ok(swept)
-    }
-
-    fn check(&self, person: &Person, view: &View, decision: &Decision, electorate: &dyn Electorate) -> Result<Vec<String>, Refusal> {
+    /// Whether a request can be decided by whoever is there now.
+    pub(super) fn is_open(&self, person: &Person, view: &View) -> Result<(), Refusal> {
         let now = self.clock.now();
         if !person.is_live(now) {
             return Err(Refusal::new(Code::TokenExpired));
         }
-        let policies = may_decide(person, &view.filed, electorate)?;
         match view.state_at(now) {
-            State::Pending => {}
-            State::Expired => return Err(Refusal::new(Code::ApprovalExpired)),
-            _ => return Err(Refusal::new(Code::ApprovalDecided).detail(format!("it is {}", view.state.as_str()))),
+            State::Pending => Ok(()),
+            State::Expired => Err(Refusal::new(Code::ApprovalExpired)),
+            _ => Err(Refusal::new(Code::ApprovalDecided).detail(format!("it is {}", view.state.as_str()))),
         }
-        if decision.approve && view.filed.is_by(person.human()) && !view.filed.self_approval {
+    }
+
+    fn check(&self, person: &Person, view: &View, decision: &Decision, electorate: &dyn Electorate) -> Result<Vec<String>, Refusal> {
+        let filed = &view.filed;
+        let policies = may_decide(person.human(), filed, electorate)?;
+        self.is_open(person, view)?;
+        if decision.approve && filed.is_by(person.human()) && !filed.self_approval {
             return Err(Refusal::new(Code::ApprovalNotAllowed)
                 .detail("the call is made in your own name, and no policy allows self-approval for it"));
         }
-        if view.filed.votes.iter().any(|vote| vote.by.issuer == person.human().issuer && vote.by.id == person.human().subject) {
+        if filed.votes.iter().any(|vote| vote.counts_for(person.human())) {
             return Err(Refusal::new(Code::ApprovalDecided).detail("you have voted already; another human must"));
         }
-        let reason = decision.reason.as_deref().map(str::trim).unwrap_or_default();
-        if reason.len() > REASON_MAX_BYTES {
+        let malformed = |why: String| Refusal::new(Code::Malformed).detail(why);
+        let reason = decision.reason.as_deref();
+        if reason.is_some_and(|reason| reason.len() > REASON_MAX_BYTES) {
             return Err(Refusal::new(Code::TooLarge).detail(format!("a reason has at most {REASON_MAX_BYTES} bytes")));
         }
-        if reason.is_empty() && (!decision.approve || view.filed.justification) {
-            return Err(Refusal::new(Code::Malformed).detail(if decision.approve {
-                "the policy wants a justification: give a `reason`"
-            } else {
-                "a denial needs a `reason`"
-            }));
+        if !decision.approve && terms::missing(reason, &[]).is_some() {
+            return Err(malformed("a denial needs a `reason`".to_owned()));
         }
-        Ok(policies)
+        if let Some(what) = terms::missing(reason, &filed.ticket_forms).filter(|_| decision.approve && filed.justification) {
+            return Err(malformed(format!("the policy wants a justification, give a `reason`: {what}")));
+        }
+        match &decision.scope {
+            Some(_) if !decision.approve => Err(malformed("a denial grants nothing: leave `scope` out".to_owned())),
+            Some(scope) => filed.may_grant(scope).map(|()| policies).map_err(malformed),
+            None => Ok(policies),
+        }
+    }
+
+    /// The request with those votes that still count; the rest has lapsed.
+    async fn recounted(&self, mut filed: Filed, electorate: &dyn Electorate) -> Result<Result<Filed, Refusal>, Unavailable> {
+        let subjects = filed.subjects();
+        for vote in filed.votes.iter_mut().filter(|vote| vote.approve && !vote.lapsed) {
+            let human = self.voter(vote).await?;
+            for subject in &subjects {
+                match electorate.may_decide(&human, subject) {
+                    Ok(_) => {}
+                    Err(refusal) if refusal.code() == Code::ApprovalNotAllowed => vote.lapsed = true,
+                    Err(refusal) => return Ok(Err(refusal)),
+                }
+            }
+        }
+        Ok(Ok(filed))
+    }
+
+    /// Who voted, in the teams that were last seen of them.
+    pub(super) async fn voter(&self, vote: &Vote) -> Result<Human, Unavailable> {
+        let mut human =
+            Human { issuer: vote.by.issuer.clone(), subject: vote.by.id.clone(), name: vote.by.name.clone(), teams: vote.teams.clone() };
+        if let Some(row) = self.ledger.get(VOTER, &self.recorder.human(&human)).await? {
+            // A row that cannot be read says that nothing is known of them.
+            human.teams = serde_json::from_slice(&row.body).unwrap_or_default();
+        }
+        Ok(human)
+    }
+
+    /// Writes down in which teams a human is, where that is new.
+    async fn seen(&self, human: &Human) -> Result<Option<Write>, Unavailable> {
+        let (id, body) = (self.recorder.human(human), json!(human.teams).to_string().into_bytes());
+        Ok(match self.ledger.get(VOTER, &id).await? {
+            Some(row) if row.body == body => None,
+            Some(row) => Some(Write::MoveIf {
+                kind: VOTER.to_owned(),
+                id,
+                from: SEEN.to_owned(),
+                to: SEEN.to_owned(),
+                version: row.version,
+                expires_at: None,
+                body,
+            }),
+            None => Some(Write::Ensure(Row::new(VOTER, &id, SEEN, "", None, body))),
+        })
     }
 
     /// The request with this vote, and the state it comes to.
-    fn voted(&self, person: &Person, filed: &Filed, decision: &Decision) -> (State, Filed) {
-        let now = self.clock.now();
-        let human = person.human();
-        let mut filed = filed.clone();
-        filed.votes.push(Vote {
-            by: Who { issuer: human.issuer.clone(), id: human.subject.clone(), name: human.name.clone() },
-            approve: decision.approve,
-            reason: decision.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty()).map(ToOwned::to_owned),
-            at: now,
-        });
+    fn voted(&self, person: &Person, mut filed: Filed, decision: &Decision) -> (State, Filed) {
+        filed.votes.push(self.vote(person, decision.approve, decision.reason.as_deref()));
+        if let Some(scope) = &decision.scope {
+            filed.scope = Some(scope.clone());
+        }
+        let approvals = filed.votes.iter().filter(|vote| vote.approve && !vote.lapsed).count();
         let state = if !decision.approve {
             State::Denied
-        } else if filed.votes.iter().filter(|vote| vote.approve).count() >= usize::from(filed.quorum) {
-            filed.grant_until = Some(now + TimeDelta::from_std(self.settings.grant_ttl).unwrap_or_default());
+        } else if approvals >= usize::from(filed.quorum) {
+            filed.grant_until = Some(self.grant_until(&filed));
             State::Approved
         } else {
             State::Pending
@@ -222,7 +234,11 @@ impl Desk {
 
     fn decided_leaf(&self, person: &Person, filed: &Filed, decision: &Decision, next: State, policies: Vec<String>) -> Draft {
         let mut body = appr(filed);
-        body.insert("res".to_owned(), json!({ "status": if decision.approve { "approved" } else { "denied" }, "state": next.as_str() }));
+        let lapsed = filed.votes.iter().filter(|vote| vote.lapsed).count();
+        body.insert(
+            "res".to_owned(),
+            json!({ "status": if decision.approve { "approved" } else { "denied" }, "state": next.as_str(), "lapsed": lapsed }),
+        );
         body.insert("policy".to_owned(), json!({ "ids": policies }));
         if let Some(until) = filed.grant_until {
             body.insert("until".to_owned(), Value::from(rfc3339(until)));
@@ -240,20 +256,23 @@ impl Desk {
     }
 }
 
+/// Whether a human may see a request.
+pub(super) fn is_shown(person: &Person, view: &View, electorate: &dyn Electorate) -> bool {
+    view.filed.is_by(person.human()) || may_decide(person.human(), &view.filed, electorate).is_ok()
+}
+
 /// The policies that let this human decide. Two issuers may know one human by two names, who could then approve a call of their own or vote
 /// twice: somebody of another issuer counts as somebody else only where the policies that ask say so.
-fn may_decide(person: &Person, filed: &Filed, electorate: &dyn Electorate) -> Result<Vec<String>, Refusal> {
-    if person.human().issuer != filed.human.issuer && !filed.any_issuer {
+pub(super) fn may_decide(human: &Human, filed: &Filed, electorate: &dyn Electorate) -> Result<Vec<String>, Refusal> {
+    if human.issuer != filed.human.issuer && !filed.any_issuer {
         return Err(Refusal::new(Code::ApprovalNotAllowed)
             .detail("you are known by another issuer than the human in whose name the call is made, and the policy does not take that"));
     }
-    electorate.may_decide(person.human(), &filed.subject())
-}
-
-/// What every leaf about a request names.
-fn appr(filed: &Filed) -> Map<String, Value> {
-    let mut body = Map::new();
-    body.insert("call".to_owned(), Value::from(filed.call.as_str()));
-    body.insert("appr".to_owned(), json!({ "id": filed.id, "commit": filed.commit }));
-    body
+    let mut policies = Vec::new();
+    for subject in filed.subjects() {
+        policies.extend(electorate.may_decide(human, &subject)?);
+    }
+    policies.sort();
+    policies.dedup();
+    Ok(policies)
 }

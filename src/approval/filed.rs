@@ -5,11 +5,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::approval::{Asking, Shown, Subject, Terms};
+use crate::approval::terms::ticket;
+use crate::approval::{Asking, Escalation, Glass, GrantMost, Scope, Shown, Subject, Terms};
 use crate::call::{Seen, TargetFacts};
-use crate::clock::{Timestamp, rfc3339};
+use crate::clock::Timestamp;
 use crate::identity::{Agent, Human};
-use crate::ledger::Row;
 use crate::operation::sql::Engine;
 use crate::operation::{Operation, Risk};
 
@@ -26,9 +26,16 @@ pub enum State {
     Expired,
     /// Approved and used.
     Spent,
+    /// Taken back by the agent that asked.
+    Withdrawn,
+    /// Approved, and taken back by a human.
+    Revoked,
 }
 
 impl State {
+    /// Every one.
+    pub const ALL: [Self; 7] = [Self::Pending, Self::Approved, Self::Denied, Self::Expired, Self::Spent, Self::Withdrawn, Self::Revoked];
+
     /// As stored and shown.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -38,13 +45,15 @@ impl State {
             Self::Denied => "denied",
             Self::Expired => "expired",
             Self::Spent => "spent",
+            Self::Withdrawn => "withdrawn",
+            Self::Revoked => "revoked",
         }
     }
 
     /// From its name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Pending, Self::Approved, Self::Denied, Self::Expired, Self::Spent].into_iter().find(|state| state.as_str() == name)
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
     }
 }
 
@@ -72,6 +81,20 @@ pub struct Vote {
     pub reason: Option<String>,
     /// When.
     pub at: Timestamp,
+    /// Their teams as they were then.
+    #[serde(default)]
+    pub teams: Vec<String>,
+    /// They might not decide it any more when it was counted: it counts for nothing.
+    #[serde(default)]
+    pub lapsed: bool,
+}
+
+impl Vote {
+    /// Whether it is this human's, and counts.
+    #[must_use]
+    pub fn counts_for(&self, human: &Human) -> bool {
+        !self.lapsed && self.by.issuer == human.issuer && self.by.id == human.subject
+    }
 }
 
 /// The stored body of a request, version 1.
@@ -120,6 +143,33 @@ pub struct Filed {
     /// Humans of other issuers may decide.
     #[serde(default)]
     pub any_issuer: bool,
+    /// Whoever must say why must name a ticket of each of these forms.
+    #[serde(default)]
+    pub ticket_forms: Vec<String>,
+    /// The tickets that the agent named.
+    #[serde(default)]
+    pub tickets: Vec<String>,
+    /// The most that an approver may grant beyond this very call.
+    #[serde(default)]
+    pub grant_most: Option<GrantMost>,
+    /// What is granted, or would be if it is approved now; a request for access asks for it from the start.
+    #[serde(default)]
+    pub scope: Option<Scope>,
+    /// The tools of a scope that was asked for, with the verbs that they are judged by.
+    #[serde(default)]
+    pub scope_verbs: Vec<String>,
+    /// Teams that are told later, soonest first; told ones are taken away.
+    #[serde(default)]
+    pub escalations: Vec<Escalation>,
+    /// The team that was told last.
+    #[serde(default)]
+    pub escalated_to: Option<String>,
+    /// Somebody let it go ahead at once, alone.
+    #[serde(default)]
+    pub glass: Option<Glass>,
+    /// What near-identical requests have in common.
+    #[serde(default)]
+    pub like: String,
     /// When it was asked.
     pub asked_at: Timestamp,
     /// Until when it can be decided, µs since 1970.
@@ -134,17 +184,6 @@ pub struct Filed {
     pub salt: String,
     /// The leaf's commitment.
     pub commit: String,
-}
-
-/// A request with its state.
-#[derive(Debug, Clone, PartialEq)]
-pub struct View {
-    /// Where it stands.
-    pub state: State,
-    /// The rest.
-    pub filed: Filed,
-    /// The row's version, for the next write.
-    pub version: u64,
 }
 
 impl Filed {
@@ -168,6 +207,17 @@ impl Filed {
     #[must_use]
     pub fn is_of(&self, human: &Human, agent: &Agent) -> bool {
         self.is_by(human) && self.agent.issuer == agent.issuer && self.agent.id == agent.id
+    }
+
+    /// Whether it asks for access within a scope, and not for one call.
+    #[must_use]
+    pub fn is_access(&self) -> bool {
+        !self.scope_verbs.is_empty()
+    }
+
+    /// Whether the approval of this one call was taken back after that.
+    pub(super) fn was_revoked_after(&self, at: Timestamp) -> bool {
+        self.scope.is_none() && self.votes.last().is_some_and(|vote| vote.at > at)
     }
 
     /// Whether it is asked in this human's name.
@@ -201,12 +251,31 @@ impl Filed {
         }
     }
 
+    /// What the electorate judges: whoever decides must be allowed to for every tool of a scope.
+    #[must_use]
+    pub fn subjects(&self) -> Vec<Subject> {
+        let whole = self.subject();
+        match &self.scope {
+            Some(scope) if self.is_access() => {
+                let verbs = self.scope_verbs.iter();
+                scope
+                    .tools
+                    .iter()
+                    .zip(verbs)
+                    .map(|(tool, verb)| Subject { tool: tool.clone(), verb: verb.clone(), ..whole.clone() })
+                    .collect()
+            }
+            _ => vec![whole],
+        }
+    }
+
     /// A new request, without digest and salt yet.
     pub(super) fn new(id: &str, asking: Asking<'_>, shown: Shown, asked_at: Timestamp, expires_at: Timestamp) -> Self {
         let Asking { call, judgement, terms } = asking;
         let delegation = &call.facts.delegation;
         let (human, agent) = (delegation.human(), delegation.agent());
-        let Terms { quorum, justification, self_approval, any_issuer, .. } = *terms;
+        let Terms { quorum, justification, self_approval, any_issuer, grant, .. } = *terms;
+        let named = |form: &String| ticket(call.reason.as_deref().unwrap_or_default(), form).map(ToOwned::to_owned);
         Self {
             v: 1,
             id: id.to_owned(),
@@ -225,10 +294,19 @@ impl Filed {
             reason: call.reason.clone(),
             policies: judgement.ids.clone(),
             quorum,
-            justification,
+            justification: justification.approver,
             // Nobody was there when the call was made: the one who answers for it must not be the only one who ever looks.
             self_approval: self_approval && !asking.call.facts.delegation.is_unattended(),
             any_issuer,
+            ticket_forms: terms.tickets.clone(),
+            tickets: terms.tickets.iter().filter_map(named).collect(),
+            grant_most: grant,
+            scope: None,
+            scope_verbs: Vec::new(),
+            escalations: terms.escalations.clone(),
+            escalated_to: None,
+            glass: None,
+            like: String::new(),
             asked_at,
             expires_us: expires_at.timestamp_micros(),
             grant_until: None,
@@ -260,81 +338,5 @@ fn render(operation: &Operation) -> Value {
         Operation::SqlPreview(_) | Operation::SqlObjects(_) | Operation::KubePreview(_) | Operation::SshPreview(_) => {
             json!({ "verb": operation.verb() })
         }
-    }
-}
-
-impl View {
-    /// From a row; `None` if the row is not one this version wrote.
-    #[must_use]
-    pub fn from_row(row: &Row) -> Option<Self> {
-        let filed: Filed = serde_json::from_slice(&row.body).ok()?;
-        Some(Self { state: State::parse(&row.state)?, filed, version: row.version })
-    }
-
-    /// The state at `now`: what has run out is expired, whether or not a sweep has said so.
-    #[must_use]
-    pub fn state_at(&self, now: Timestamp) -> State {
-        match self.state {
-            State::Pending if now >= self.filed.expires_at() => State::Expired,
-            State::Approved if self.filed.grant_until.is_none_or(|until| now >= until) => State::Expired,
-            state => state,
-        }
-    }
-
-    /// What the agent that asked may know.
-    #[must_use]
-    pub fn for_agent(&self, url: &str, now: Timestamp) -> Value {
-        let state = self.state_at(now);
-        let mut answer = json!({
-            "approval_id": self.filed.id,
-            "state": state.as_str(),
-            "tool": self.filed.tool,
-            "url": url,
-            "expires_at": rfc3339(self.filed.grant_until.unwrap_or_else(|| self.filed.expires_at())),
-            "votes": self.filed.votes.iter().filter(|vote| vote.approve).count(),
-            "quorum": self.filed.quorum,
-            "next": match state {
-                State::Pending => "call approval_wait, then repeat the exact same call once it is approved",
-                State::Approved => "repeat the exact same call now; the approval is used once",
-                State::Denied => "do not repeat or rephrase the call; tell the human who delegated you",
-                State::Expired => "make the call again if it is still wanted",
-                State::Spent => "the approval has been used; make the call again to ask anew",
-            },
-        });
-        if let (Some(members), Some(vote)) = (answer.as_object_mut(), self.filed.votes.iter().find(|vote| !vote.approve)) {
-            members.insert("reason".to_owned(), Value::from(vote.reason.clone().unwrap_or_default()));
-        }
-        answer
-    }
-
-    /// What a human who may decide it is shown.
-    #[must_use]
-    pub fn for_person(&self, url: &str, now: Timestamp) -> Value {
-        let filed = &self.filed;
-        json!({
-            "approval_id": filed.id,
-            "state": self.state_at(now).as_str(),
-            "url": url,
-            "call": filed.call,
-            "human": filed.human,
-            "agent": filed.agent,
-            "tool": filed.tool,
-            "target": filed.target.as_ref().map(|(name, engine, environment)| json!({ "name": name, "engine": engine, "environment": environment })),
-            "risk": filed.subject().risk.as_str(),
-            "touches": filed.touches,
-            "operation": filed.operation,
-            "preview": filed.shown,
-            "max_rows": filed.max_rows,
-            "bound_to": filed.objects,
-            "reason_of_the_agent_unverified": filed.reason,
-            "policies": filed.policies,
-            "quorum": filed.quorum,
-            "justification_required": filed.justification,
-            "asked_at": rfc3339(filed.asked_at),
-            "expires_at": rfc3339(filed.expires_at()),
-            "grant_until": filed.grant_until.map(rfc3339),
-            "votes": filed.votes,
-            "claimed_by": filed.claimed_by,
-        })
     }
 }

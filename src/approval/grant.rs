@@ -1,14 +1,17 @@
-//! `Approval`: a human said yes to exactly this call. Minted from a row in state `approved`, spent by `audit.open` in the transaction that
-//! writes the admitted leaf; the row's state decides a race, not this value.
+//! `Approval`: humans said yes to this call: to exactly this one, once, or to a bounded number within a scope. Minted from a row in state `approved`,
+//! spent by `audit.open` in the transaction that writes the admitted leaf; the rows decide a race, not this value.
 
 use aws_lc_rs::digest;
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use crate::approval::{Asking, Desk, Filed};
+use crate::approval::decide::may_decide;
+use crate::approval::{Asking, Desk, Electorate, Filed, Shown, State, View};
 use crate::call::Bound;
 use crate::clock::rfc3339;
 use crate::id::{ApprovalId, CallId};
-use crate::ledger::{Write, canonical};
+use crate::ledger::{Row, Write, canonical};
+use crate::record::Unavailable;
 use crate::refusal::{Code, Refusal};
 
 /// Proof that humans approved this very call. Not `Clone`, no public constructor.
@@ -17,9 +20,13 @@ pub struct Approval {
     id: ApprovalId,
     call: CallId,
     commit: String,
-    bound: Bound,
-    spent: Filed,
+    bound: Option<Bound>,
+    spending: Vec<(Write, Code)>,
 }
+
+/// Rows that say that a call used a grant.
+const USE: &str = "grant_use";
+const USED: &str = "used";
 
 impl Approval {
     /// Whether it was handed out for this call.
@@ -40,22 +47,15 @@ impl Approval {
         &self.commit
     }
 
-    /// What the approver was shown the call would touch. Consumes the proof: it is spent by then.
+    /// What the approver was shown the call would touch; `None` of a grant, whose approver saw its scope. Consumes the proof: it is spent by then.
     #[must_use]
-    pub fn into_bound(self) -> Bound {
+    pub fn into_bound(self) -> Option<Bound> {
         self.bound
     }
 
-    /// The write that spends it: approved → spent, or the whole change is refused.
-    #[must_use]
-    pub fn spend(&self) -> Write {
-        Write::Move {
-            kind: Filed::KIND.to_owned(),
-            id: self.id.as_str().to_owned(),
-            from: "approved".to_owned(),
-            to: "spent".to_owned(),
-            body: Some(self.spent.to_bytes()),
-        }
+    /// The writes that spend it, each with what the caller is told where it cannot be made: the whole change is refused then.
+    pub fn spend(&mut self) -> Vec<(Write, Code)> {
+        std::mem::take(&mut self.spending)
     }
 }
 
@@ -100,8 +100,9 @@ impl Desk {
         hex::encode(context.finish())
     }
 
-    /// The approval for a call whose request is approved and whose grant still holds.
-    pub(super) fn mint(&self, asking: Asking<'_>, filed: &Filed) -> Result<Approval, Refusal> {
+    /// The approval for the very call that was approved, while it can be claimed.
+    pub(super) fn mint(&self, asking: Asking<'_>, view: &View) -> Result<Approval, Refusal> {
+        let filed = &view.filed;
         let unknown = || Refusal::new(Code::ApprovalUnknown);
         let digest = self.digest(asking)?;
         let salt: [u8; 32] = hex::decode(&filed.salt).ok().and_then(|salt| salt.try_into().ok()).ok_or_else(unknown)?;
@@ -111,13 +112,71 @@ impl Desk {
         }
         let mut spent = filed.clone();
         spent.claimed_by = Some(asking.call.facts.id.to_string());
+        let claim = Write::MoveIf {
+            kind: Filed::KIND.to_owned(),
+            id: filed.id.clone(),
+            from: State::Approved.as_str().to_owned(),
+            to: State::Spent.as_str().to_owned(),
+            version: view.version,
+            expires_at: filed.grant_until,
+            body: spent.to_bytes(),
+        };
         Ok(Approval {
             id: ApprovalId::parse(&filed.id).map_err(|_| unknown())?,
             call: asking.call.facts.id.clone(),
             commit: filed.commit.clone(),
-            bound: Bound { rows: filed.max_rows, objects: filed.objects.clone() },
-            spent,
+            bound: Some(Bound { rows: filed.max_rows, objects: filed.objects.clone() }),
+            spending: vec![(claim, Code::ApprovalSpent)],
         })
+    }
+
+    /// The approval for a call that a grant reaches, if those who gave it might approve this very call now. A use is a row of its own, so that two at once
+    /// do not hinder each other, and no more are written than the grant has calls.
+    pub(super) async fn by_grant(
+        &self,
+        asking: Asking<'_>,
+        view: &View,
+        electorate: &dyn Electorate,
+    ) -> Result<Option<Approval>, Unavailable> {
+        let filed = &view.filed;
+        let (Some(scope), Some(most)) = (&filed.scope, asking.terms.grant) else { return Ok(None) };
+        let began = filed.grant_until.map(|until| until - TimeDelta::minutes(i64::from(scope.minutes)));
+        // What the policies allow now holds, if it is less than when the grant was made.
+        let is_live = began.is_some_and(|began| self.clock.now() < began + TimeDelta::minutes(i64::from(most.minutes)));
+        let calls = scope.calls.min(most.calls);
+        if view.state_at(self.clock.now()) != State::Approved || !is_live || !scope.reaches(asking.call) {
+            return Ok(None);
+        }
+        let this = Filed::new(&filed.id, asking, Shown::default(), filed.asked_at, filed.expires_at());
+        let mut standing = 0;
+        for vote in filed.votes.iter().filter(|vote| vote.approve && !vote.lapsed) {
+            let voter = self.voter(vote).await?;
+            let is_another = !this.is_by(&voter) || this.self_approval;
+            standing += usize::from(is_another && may_decide(&voter, &this, electorate).is_ok());
+        }
+        let Ok(id) = ApprovalId::parse(&filed.id) else { return Ok(None) };
+        if standing < usize::from(filed.quorum.max(asking.terms.quorum)) {
+            return Ok(None);
+        }
+        let row = Row::new(USE, asking.call.facts.id.as_str(), USED, "", None, Vec::new()).grouped(&filed.id);
+        let ended = [State::Expired, State::Revoked, State::Withdrawn].map(|state| state.as_str().to_owned()).to_vec();
+        let still = Write::Unless { kind: Filed::KIND.to_owned(), id: filed.id.clone(), states: ended };
+        let counted = Write::InsertUnlessKey { row, states: Vec::new(), group_max: Some((vec![USED.to_owned()], u64::from(calls))) };
+        Ok(Some(Approval {
+            id,
+            call: asking.call.facts.id.clone(),
+            commit: filed.commit.clone(),
+            bound: None,
+            spending: vec![(still, Code::ApprovalRevoked), (counted, Code::ApprovalSpent)],
+        }))
+    }
+
+    /// How many calls have used a grant.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn uses(&self, filed: &Filed) -> Result<u64, Unavailable> {
+        Ok(self.ledger.count(USE, &filed.id, USED).await?)
     }
 }
 

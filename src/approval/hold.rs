@@ -9,8 +9,8 @@ use chrono::TimeDelta;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use crate::approval::{Approval, Asking, Desk, Event, Filed, State, View};
-use crate::call::{Answer, Bound, Line, Progress, Waiting};
+use crate::approval::{Approval, Asking, Desk, Electorate, Event, Filed, State, View, terms};
+use crate::call::{Answer, Bound, Call, Line, Progress, Waiting};
 use crate::clock::rfc3339;
 use crate::id::ApprovalId;
 use crate::identity::{Agent, Human};
@@ -55,13 +55,15 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// Requests that one look-up by digest considers.
 const SAME_CALL_MAX: usize = 16;
+/// Grants of one human and agent that a call is held against.
+const GRANTS_MAX: usize = 64;
 
 impl Desk {
     /// What is on file for this very call.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn find(&self, asking: Asking<'_>) -> Result<Found, Unavailable> {
+    pub async fn find(&self, asking: Asking<'_>, electorate: &dyn Electorate) -> Result<Found, Unavailable> {
         let digest = match self.digest(asking) {
             Ok(digest) => digest,
             Err(refusal) => return Ok(Found::Denied(refusal)),
@@ -72,7 +74,9 @@ impl Desk {
         let mut found = Found::Nothing;
         for view in rows.iter().rev().take(SAME_CALL_MAX).filter_map(View::from_row) {
             match view.state_at(now) {
-                State::Approved => match self.mint(asking, &view.filed) {
+                // What was granted beyond the call is found below, with every other grant.
+                State::Approved if view.filed.scope.is_some() => {}
+                State::Approved => match self.mint(asking, &view) {
                     Ok(approval) => return Ok(Found::Granted(Box::new(approval))),
                     Err(refusal) => return Ok(Found::Denied(refusal)),
                 },
@@ -87,17 +91,60 @@ impl Desk {
                         found = Found::Denied(denied(vote.reason.as_deref()));
                     }
                 }
+                State::Revoked if matches!(found, Found::Nothing) && view.filed.was_revoked_after(now - memory) => {
+                    found = Found::Denied(Refusal::new(Code::ApprovalRevoked));
+                }
                 _ => {}
             }
         }
+        if matches!(found, Found::Denied(_)) || asking.terms.grant.is_none() {
+            return Ok(found);
+        }
+        let approved = [State::Approved.as_str()];
+        for row in self.ledger.by_group(Filed::KIND, &self.group(asking.call), &approved, GRANTS_MAX).await? {
+            let Some(view) = View::from_row(&row).filter(|view| view.filed.scope.is_some()) else { continue };
+            if let Some(approval) = self.by_grant(asking, &view, electorate).await?
+                && self.uses(&view.filed).await? < view.filed.scope.as_ref().map_or(0, |scope| u64::from(scope.calls))
+            {
+                return Ok(Found::Granted(Box::new(approval)));
+            }
+        }
         Ok(found)
+    }
+
+    /// Whose requests count together: those of one human and agent.
+    fn group(&self, call: &Call) -> String {
+        let delegation = &call.facts.delegation;
+        format!("{}:{}", self.recorder.human(delegation.human()), self.recorder.agent(delegation.agent()))
     }
 
     /// Files a request. An identical one that was filed in between is used instead.
     ///
     /// # Errors
     /// The ledger cannot record it.
-    pub async fn file(&self, asking: Asking<'_>, shown: Shown) -> Result<Result<ApprovalId, Refusal>, Unavailable> {
+    pub async fn file(
+        &self,
+        asking: Asking<'_>,
+        shown: Shown,
+        electorate: &dyn Electorate,
+    ) -> Result<Result<ApprovalId, Refusal>, Unavailable> {
+        self.enter(asking, shown, electorate, |_| ()).await
+    }
+
+    /// Files a request whose rest `fill` fills in.
+    pub(super) async fn enter(
+        &self,
+        asking: Asking<'_>,
+        shown: Shown,
+        electorate: &dyn Electorate,
+        fill: impl FnOnce(&mut Filed) + Send,
+    ) -> Result<Result<ApprovalId, Refusal>, Unavailable> {
+        let terms = asking.terms;
+        if terms.justification.requester
+            && let Some(what) = terms::missing(asking.call.reason.as_deref(), &terms.tickets)
+        {
+            return Ok(Err(Refusal::new(Code::ApprovalUnjustified).detail(what)));
+        }
         let digest = match self.digest(asking) {
             Ok(digest) => digest,
             Err(refusal) => return Ok(Err(refusal)),
@@ -107,12 +154,19 @@ impl Desk {
         let ttl = asking.terms.ttl.unwrap_or(self.settings.ttl);
         let expires_at = now + TimeDelta::from_std(ttl).unwrap_or_default();
         let mut filed = Filed::new(id.as_str(), asking, shown, now, expires_at);
+        fill(&mut filed);
+        filed.like = self.like(&filed)?;
         let salt = crate::ledger::salt().map_err(Unavailable::because)?;
         filed.salt = hex::encode(salt);
         filed.commit = Self::commitment(&salt, &digest, &filed);
 
         let facts = &asking.call.facts;
-        let agent_key = format!("{}:{}", self.recorder.human(facts.delegation.human()), self.recorder.agent(facts.delegation.agent()));
+        let group = self.group(asking.call);
+        if self.are_too_alike(&group, &filed.like, now).await? {
+            return Ok(
+                Err(Refusal::new(Code::ApprovalTooAlike).detail(format!("{} in ten minutes are the most", self.settings.alike_max))),
+            );
+        }
         let mut body = Map::new();
         body.insert("tool".to_owned(), json!({ "name": asking.call.tool.name, "schema_hash": asking.call.tool.schema_hash }));
         body.insert(
@@ -124,8 +178,7 @@ impl Desk {
         }
         body.insert("policy".to_owned(), crate::record::policy(asking.judgement));
         let leaf = self.recorder.draft("approval.requested", facts, body);
-        let row =
-            Row::new(Filed::KIND, id.as_str(), State::Pending.as_str(), &digest, Some(expires_at), filed.to_bytes()).grouped(&agent_key);
+        let row = Row::new(Filed::KIND, id.as_str(), State::Pending.as_str(), &digest, Some(expires_at), filed.to_bytes()).grouped(&group);
         let open = [State::Pending.as_str().to_owned()];
         let inserted = Write::InsertUnlessKey {
             row,
@@ -135,7 +188,7 @@ impl Desk {
         let writes = std::iter::once(inserted).chain(self.herald.notices(Event::Requested, &filed)).collect();
         match self.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await {
             Ok(_) => Ok(Ok(id)),
-            Err(CommitError::Conflict { .. }) => match self.find(asking).await? {
+            Err(CommitError::Conflict { .. }) => match self.find(asking, electorate).await? {
                 Found::Open(id) => Ok(Ok(id)),
                 Found::Denied(refusal) => Ok(Err(refusal)),
                 Found::Granted(approval) => Ok(Ok(approval.id().clone())),
@@ -151,7 +204,7 @@ impl Desk {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn hold(&self, asking: Asking<'_>, id: &ApprovalId) -> Result<Outcome, Unavailable> {
+    pub async fn hold(&self, asking: Asking<'_>, id: &ApprovalId, electorate: &dyn Electorate) -> Result<Outcome, Unavailable> {
         let began = Instant::now();
         let line = &asking.call.line;
         let longest = if line.progress.is_some() { self.settings.hold_with_progress } else { self.settings.hold };
@@ -172,10 +225,16 @@ impl Desk {
             return Ok(Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalUnknown))));
         };
         Ok(match view.state_at(self.clock.now()) {
-            State::Approved => match self.mint(asking, &view.filed) {
+            State::Approved if view.filed.scope.is_some() => match self.by_grant(asking, &view, electorate).await? {
+                Some(approval) => Outcome::Approved(Box::new(approval)),
+                None => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalUnknown))),
+            },
+            State::Approved => match self.mint(asking, &view) {
                 Ok(approval) => Outcome::Approved(Box::new(approval)),
                 Err(refusal) => Outcome::Stop(Answer::Refused(refusal)),
             },
+            State::Withdrawn => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalUnknown).detail("it was withdrawn"))),
+            State::Revoked => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalRevoked))),
             State::Pending => Outcome::Stop(Answer::Waiting(Waiting {
                 approval: id.clone(),
                 url: self.url(id),

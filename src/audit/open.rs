@@ -70,7 +70,7 @@ impl Audit {
     /// # Errors
     /// The ledger could not record: nothing was opened and nothing may act.
     pub async fn open(&self, authorized: Box<Authorized>) -> Result<Opened, Unavailable> {
-        let (call, judgement, approval) = authorized.open();
+        let (call, judgement, mut approval) = authorized.open();
         let payload = self.request_payload(&call.facts, call.target.as_ref(), call.reason.as_deref())?;
         let mut body = Map::new();
         body.insert("tool".to_owned(), record::tool(&call.tool));
@@ -92,7 +92,7 @@ impl Audit {
         let mut writes = self.recorder.subjects_of(&call.facts);
         // What must be true of the rows at this very moment, and what the caller is told where it is not.
         let mut demands = Registry::guards(&self.recorder, &call.facts.delegation, judgement.covered_by.as_ref());
-        demands.extend(approval.iter().map(|approval| (approval.spend(), Code::ApprovalSpent)));
+        demands.extend(approval.iter_mut().flat_map(crate::approval::Approval::spend));
         let (guards, codes): (Vec<Write>, Vec<Code>) = demands.into_iter().unzip();
         writes.splice(0..0, guards);
         writes.push(Write::Insert(open_row(&call)));
@@ -109,7 +109,7 @@ impl Audit {
                     parent,
                     began: Instant::now(),
                 };
-                let bound = approval.map(crate::approval::Approval::into_bound);
+                let bound = approval.and_then(crate::approval::Approval::into_bound);
                 Ok(Ok((Permit { call, bound, lent: judgement.covered_by }, entry)))
             }
             Err(CommitError::Conflict { write }) => {

@@ -185,29 +185,3 @@ pub struct Describe {
     #[schemars(length(max = 1000))]
     pub reason: Option<String>,
 }
-
-/// `approval_status`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ApprovalStatus {
-    /// The id from an `approval_pending` answer: `apr_` and 32 hexadecimal digits.
-    #[schemars(regex(pattern = "^apr_[0-9a-f]{32}$"))]
-    pub approval_id: String,
-}
-
-/// `approval_wait`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ApprovalWait {
-    /// The id from an `approval_pending` answer: `apr_` and 32 hexadecimal digits.
-    #[schemars(regex(pattern = "^apr_[0-9a-f]{32}$"))]
-    pub approval_id: String,
-    /// Wait at most so many seconds for a decision.
-    #[serde(default = "wait")]
-    #[schemars(range(min = 0, max = 240))]
-    pub max_wait_s: u64,
-}
-
-const fn wait() -> u64 {
-    30
-}

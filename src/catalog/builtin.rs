@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::catalog::{Listing, Target, arguments, kube, schema, ssh};
+use crate::catalog::{Listing, Target, approvals, arguments, kube, schema, ssh};
 use crate::operation::Risk;
 
 /// Which, of the broker's own and for targets of every kind.
@@ -18,12 +18,14 @@ pub(super) enum Builtin {
     DbDescribe,
     ApprovalStatus,
     ApprovalWait,
+    ApprovalWithdraw,
+    RequestAccess,
     MultiExec,
     Kube(kube::Tool),
     Ssh(ssh::Tool),
 }
 
-const OWN: [Builtin; 9] = [
+const OWN: [Builtin; 11] = [
     Builtin::ListTargets,
     Builtin::Whoami,
     Builtin::DbQuery,
@@ -32,6 +34,8 @@ const OWN: [Builtin; 9] = [
     Builtin::DbDescribe,
     Builtin::ApprovalStatus,
     Builtin::ApprovalWait,
+    Builtin::ApprovalWithdraw,
+    Builtin::RequestAccess,
     Builtin::MultiExec,
 ];
 
@@ -51,6 +55,8 @@ impl Builtin {
             Self::DbDescribe => "db_describe",
             Self::ApprovalStatus => "approval_status",
             Self::ApprovalWait => "approval_wait",
+            Self::ApprovalWithdraw => "approval_withdraw",
+            Self::RequestAccess => "request_access",
             Self::MultiExec => "ssh_multi_exec",
             Self::Kube(tool) => tool.name(),
             Self::Ssh(tool) => tool.name(),
@@ -67,6 +73,8 @@ impl Builtin {
             Self::DbDescribe => "Describe a table or view",
             Self::ApprovalStatus => "Look at an approval",
             Self::ApprovalWait => "Wait for an approval",
+            Self::ApprovalWithdraw => "Withdraw a request",
+            Self::RequestAccess => "Ask for access",
             Self::MultiExec => "Run a program on several hosts",
             Self::Kube(tool) => tool.title(),
             Self::Ssh(tool) => tool.title(),
@@ -97,6 +105,12 @@ impl Builtin {
             Self::ApprovalWait => {
                 "Waits until a human has decided an approval, or until max_wait_s, and says how it stands. When it says approved, repeat the exact same call as before; this tool does not execute it."
             }
+            Self::ApprovalWithdraw => {
+                "Withdraws a request of yours that is not wanted any more, approved or not: nobody has to decide it, and the call cannot go ahead by it."
+            }
+            Self::RequestAccess => {
+                "Asks a human to let several calls of one kind go ahead for a while, where the policy allows that: these tools, on this target, on what you name there, up to this risk, for so many minutes and calls. Ask for as little as the task needs: the approver may narrow it. It grants nothing by itself: call approval_wait with the id, then make the calls; each is judged and recorded as always, and one beyond the scope asks by itself."
+            }
             Self::MultiExec => {
                 "Runs one program on several hosts, so many at once: each host is a call of ssh_exec of its own, judged, approved and recorded by itself, and told by itself in results. Name targets, or a group that list_targets shows. With stop_on_error no host is begun after one on which it failed. Where some answer approval_pending, wait for those and repeat this exact same call."
             }
@@ -106,9 +120,13 @@ impl Builtin {
 
     pub(super) const fn mildest(self) -> (&'static str, &'static str, Risk) {
         match self {
-            Self::ListTargets | Self::Whoami | Self::ApprovalStatus | Self::ApprovalWait | Self::MultiExec => {
-                ("local", self.name(), Risk::Read)
-            }
+            Self::ListTargets
+            | Self::Whoami
+            | Self::ApprovalStatus
+            | Self::ApprovalWait
+            | Self::ApprovalWithdraw
+            | Self::RequestAccess
+            | Self::MultiExec => ("local", self.name(), Risk::Read),
             Self::DbQuery => ("sql", "select", Risk::Read),
             Self::DbExecute => ("sql", "update", Risk::Write),
             Self::DbSearchObjects | Self::DbDescribe => ("sql", "describe", Risk::Read),
@@ -130,8 +148,10 @@ impl Builtin {
             Self::DbExecute => schema::input::<arguments::Execute>(),
             Self::DbSearchObjects => schema::input::<arguments::SearchObjects>(),
             Self::DbDescribe => schema::input::<arguments::Describe>(),
-            Self::ApprovalStatus => schema::input::<arguments::ApprovalStatus>(),
-            Self::ApprovalWait => schema::input::<arguments::ApprovalWait>(),
+            Self::ApprovalStatus => schema::input::<approvals::ApprovalOf>(),
+            Self::ApprovalWait => schema::input::<approvals::ApprovalWait>(),
+            Self::ApprovalWithdraw => schema::input::<approvals::ApprovalOf>(),
+            Self::RequestAccess => schema::input::<approvals::RequestAccess>(),
             Self::MultiExec => schema::input::<ssh::arguments::MultiExec>(),
             Self::Kube(tool) => tool.input(),
             Self::Ssh(tool) => tool.input(),
@@ -153,6 +173,8 @@ impl Builtin {
             Self::Ssh(tool) => tool.annotations(),
             // What it does on each host is said there.
             Self::MultiExec => [false, true, false, false],
+            // They change what the broker keeps, and nothing else.
+            Self::ApprovalWithdraw | Self::RequestAccess => [false, false, true, false],
             _ => {
                 let reads = self.mildest().2 == Risk::Read;
                 [reads, !reads, reads, false]

@@ -10,12 +10,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::call::{Answer, Call, Facts, Limits, Line, Request, Stop, TargetFacts, ToolFacts};
-use crate::catalog::arguments::{self, ApprovalStatus, ApprovalWait, BYTES_MAX, Describe, Execute, Nothing, Query, SearchObjects};
+use crate::catalog::arguments::{self, BYTES_MAX, Describe, Execute, Nothing, Query, SearchObjects};
 use crate::catalog::builtin::Builtin;
 use crate::catalog::definition::{Does, Parameter};
 use crate::catalog::kube;
 use crate::catalog::{Action, Catalog, Declared, Target, TargetOf, Tool};
-use crate::id::ApprovalId;
 use crate::identity::Delegation;
 use crate::operation::kube::Kube;
 use crate::operation::local::Local;
@@ -38,7 +37,7 @@ struct Whose<'a> {
 }
 
 /// What the arguments came to.
-struct Parsed {
+pub(super) struct Parsed {
     target: Option<Target>,
     operation: Operation,
     raised: Option<Risk>,
@@ -92,23 +91,10 @@ impl Catalog {
         match builtin {
             Builtin::ListTargets => self.local(Local::ListTargets, read::<Nothing>(value)?, Duration::ZERO),
             Builtin::Whoami => self.local(Local::Whoami, read::<Nothing>(value)?, Duration::ZERO),
-            Builtin::ApprovalStatus => {
-                let (read, arguments) = read::<ApprovalStatus>(value)?;
-                self.local(
-                    Local::ApprovalStatus { approval: approval(&read.approval_id)? },
-                    (Nothing { reason: None }, arguments),
-                    Duration::ZERO,
-                )
-            }
-            Builtin::ApprovalWait => {
-                let (read, arguments) = read::<ApprovalWait>(value)?;
-                let wait = Duration::from_secs(read.max_wait_s);
-                self.local(
-                    Local::ApprovalWait { approval: approval(&read.approval_id)?, wait },
-                    (Nothing { reason: None }, arguments),
-                    wait,
-                )
-            }
+            Builtin::ApprovalStatus => self.approval_status(value),
+            Builtin::ApprovalWait => self.approval_wait(value),
+            Builtin::ApprovalWithdraw => self.approval_withdraw(value),
+            Builtin::RequestAccess => self.request_access(value),
             Builtin::DbQuery => self.query(read(value)?),
             Builtin::DbExecute => self.execute(read(value)?),
             Builtin::MultiExec => self.multi_exec(read(value)?),
@@ -180,7 +166,7 @@ impl Catalog {
         })
     }
 
-    fn local(&self, local: Local, (read, arguments): (Nothing, Value), wait: Duration) -> Result<Parsed, Refused> {
+    pub(super) fn local(&self, local: Local, (read, arguments): (Nothing, Value), wait: Duration) -> Result<Parsed, Refused> {
         let limits = Limits { timeout: self.bounds.timeout.max(wait), rows: 1, bytes: self.bounds.bytes };
         Ok(Parsed { target: None, operation: Operation::Local(local), raised: None, arguments, reason: read.reason, limits })
     }
@@ -265,7 +251,7 @@ impl Catalog {
         })
     }
 
-    fn target(&self, name: &str) -> Result<Target, Refused> {
+    pub(super) fn target(&self, name: &str) -> Result<Target, Refused> {
         self.targets.get(name).cloned().ok_or_else(|| (Refusal::new(Code::UnknownTarget), None))
     }
 
@@ -335,10 +321,6 @@ pub(super) fn read<T: DeserializeOwned + Serialize>(value: Value) -> Result<(T, 
         members.remove("reason");
     }
     Ok((read, canonical))
-}
-
-fn approval(text: &str) -> Result<ApprovalId, Refused> {
-    ApprovalId::parse(text).map_err(|error| (Refusal::new(Code::InvalidArguments).detail(format!("`approval_id` is {error}")), None))
 }
 
 fn params(statement: &Statement, values: &[Value]) -> Result<Vec<Param>, Refusal> {

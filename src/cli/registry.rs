@@ -157,7 +157,7 @@ async fn state(remote: &Remote, agent: AgentName, state: &str, reason: String) -
 
 impl Delegate {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let lasting = crate::policy::load::duration(&self.lasting)
+        let lasting = crate::policy::terms::duration(&self.lasting)
             .ok_or_else(|| Failure::Usage(format!("`--for {}` must be a number of s, m or h, at most 168h", self.lasting)))?;
         let mut body = self.agent.body();
         body.insert("targets".to_owned(), json!(self.targets));

@@ -9,7 +9,7 @@ use crate::cli::Failure;
 use crate::cli::output::say;
 use crate::clock::Clock;
 use crate::identity::development::{DevelopmentIssuer, TokenRequest};
-use crate::policy::load::duration;
+use crate::policy::terms::duration;
 
 /// Mint a development token (for trying things out; a company uses its identity provider).
 #[derive(Debug, Args)]

@@ -302,10 +302,11 @@ pub(super) struct Approval {
     pub(super) grant_ttl_s: u64,
     pub(super) denied_memory_s: u64,
     pub(super) max_open: u64,
+    pub(super) max_alike: u64,
 }
 
 impl Default for Approval {
     fn default() -> Self {
-        Self { hold_s: 45, hold_with_progress_s: 240, ttl_s: 3_600, grant_ttl_s: 900, denied_memory_s: 300, max_open: 20 }
+        Self { hold_s: 45, hold_with_progress_s: 240, ttl_s: 3_600, grant_ttl_s: 900, denied_memory_s: 300, max_open: 20, max_alike: 10 }
     }
 }

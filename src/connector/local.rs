@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::approval::Desk;
+use crate::approval::{Asking, Desk};
 use crate::audit::{Permit, Unavailable};
 use crate::call::{KUBERNETES, SSH, TargetFacts};
 use crate::clock::{Clock, rfc3339};
 use crate::id::ApprovalId;
 use crate::operation::Risk;
-use crate::operation::local::Local;
+use crate::operation::local::{Access, Local};
 use crate::policy::{Policy, ToolAtLeast};
 use crate::refusal::{Code, Refusal};
 
@@ -41,6 +41,11 @@ impl Locals {
             Local::Whoami => Ok(self.whoami(permit)),
             Local::ApprovalStatus { approval } => self.approval(approval, permit, None).await,
             Local::ApprovalWait { approval, wait } => self.approval(approval, permit, Some(*wait)).await,
+            Local::ApprovalWithdraw { approval } => {
+                let withdrawn = self.desk.withdraw(approval, &permit.call().facts).await.map_err(|error| error.refusal())??;
+                Ok(withdrawn.for_agent(&self.desk.url(approval), self.clock.now()))
+            }
+            Local::RequestAccess(access) => self.request_access(access, permit).await,
             // Its parts are calls of their own: the path makes them, and tells what came of them.
             Local::Spread(_) => Err(Refusal::new(Code::TargetFailed).cause("a call of several parts came here")),
         }
@@ -81,6 +86,15 @@ impl Locals {
             "expires_at": rfc3339(delegation.expires_at()),
             "policy_set": self.policy.set_hash(),
         })
+    }
+
+    async fn request_access(&self, access: &Access, permit: &Permit) -> Result<Value, Refusal> {
+        let call = permit.call();
+        let target = self.targets.iter().find(|target| target.name == access.target).ok_or_else(|| Refusal::new(Code::UnknownTarget))?;
+        let (judgement, terms) = self.policy.would_ask(&call.facts.delegation, access, target)?;
+        let asking = Asking { call, judgement: &judgement, terms: &terms };
+        let filed = self.desk.file_access(asking, access, target, &*self.policy).await.map_err(|error| error.refusal())?;
+        self.approval(&filed?, permit, None).await
     }
 
     async fn approval(&self, id: &ApprovalId, permit: &Permit, wait: Option<std::time::Duration>) -> Result<Value, Refusal> {

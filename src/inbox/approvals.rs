@@ -9,7 +9,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::approval::{Decision, State as Standing};
+use crate::approval::{Decision, Scope, State as Standing};
 use crate::id::ApprovalId;
 use crate::inbox::door::{Action, demand, person};
 use crate::inbox::{Inbox, Problem};
@@ -28,6 +28,8 @@ pub(super) struct Which {
 pub(super) struct Said {
     decision: Verdict,
     reason: Option<String>,
+    /// More calls of the kind than this one, or less access than was asked for.
+    scope: Option<Scope>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -37,7 +39,7 @@ enum Verdict {
     Deny,
 }
 
-fn approval_id(text: &str) -> Result<ApprovalId, Refusal> {
+pub(super) fn approval_id(text: &str) -> Result<ApprovalId, Refusal> {
     ApprovalId::parse(text).map_err(|error| Refusal::new(Code::ApprovalUnknown).detail(error.to_string()))
 }
 
@@ -48,11 +50,13 @@ pub(super) async fn list(
 ) -> Result<Json<Value>, Problem> {
     let person = person(&inbox, &headers).await?;
     let Query(which) = which.map_err(|rejection| Problem::refused(Refusal::new(Code::Malformed).detail(rejection.body_text())))?;
-    let all = [Standing::Pending, Standing::Approved, Standing::Denied, Standing::Expired, Standing::Spent];
     let states: Vec<Standing> = match which.state.as_deref().unwrap_or("pending") {
-        "all" => all.to_vec(),
+        "all" => Standing::ALL.to_vec(),
         name => vec![Standing::parse(name).ok_or_else(|| {
-            Problem::refused(Refusal::new(Code::Malformed).detail("`state` must be pending, approved, denied, expired, spent or all"))
+            Problem::refused(
+                Refusal::new(Code::Malformed)
+                    .detail("`state` must be pending, approved, denied, expired, spent, withdrawn, revoked or all"),
+            )
         })?],
     };
     let now = inbox.clock.now();
@@ -85,8 +89,10 @@ pub(super) async fn decide(State(inbox): State<Arc<Inbox>>, Path(id): Path<Strin
     };
     // Read once it is known who sends it: a stranger's body is not waited for.
     let said = Json::<Said>::from_request(request, &()).await.map_err(|rejection| {
-        Refusal::new(Code::Malformed)
-            .detail(format!("the body must be {{\"decision\": \"approve\" | \"deny\", \"reason\": …}}: {}", rejection.body_text()))
+        Refusal::new(Code::Malformed).detail(format!(
+            "the body must be {{\"decision\": \"approve\" | \"deny\", \"reason\": …, \"scope\": …}}: {}",
+            rejection.body_text()
+        ))
     });
     let said = match said {
         Ok(Json(said)) => said,
@@ -95,7 +101,7 @@ pub(super) async fn decide(State(inbox): State<Arc<Inbox>>, Path(id): Path<Strin
     if matches!(said.decision, Verdict::Approve) {
         demand(&inbox, &person, Action::Approve).await?;
     }
-    let decision = Decision { approve: matches!(said.decision, Verdict::Approve), reason: said.reason };
+    let decision = Decision { approve: matches!(said.decision, Verdict::Approve), reason: said.reason, scope: said.scope };
     let decided = inbox.desk.decide(&person, &id, decision, &*inbox.policy).await?.map_err(Problem::refused)?;
     Ok(Json(decided.view.for_person(&inbox.desk.url(&id), inbox.clock.now())))
 }

@@ -113,6 +113,33 @@ impl Ledger {
         .await
     }
 
+    /// The newest rows of a group in these states, newest first; at most `limit`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn by_group(&self, kind: &str, group: &str, states: &[&str], limit: usize) -> Result<Vec<Row>, StoreError> {
+        let mut values = vec![Sql::from(kind.to_owned()), Sql::from(group.to_owned())];
+        values.extend(states.iter().map(|state| Sql::from((*state).to_owned())));
+        values.push(Sql::from(i64::try_from(limit).unwrap_or(i64::MAX)));
+        let marks = vec!["?"; states.len()].join(", ");
+        let sql = format!("{ROW} WHERE kind = ? AND grp = ? AND grp <> '' AND state IN ({marks}) ORDER BY seq DESC LIMIT ?");
+        self.read(move |connection| connection.prepare_cached(&sql)?.query_map(params_from_iter(values), row)?.collect()).await
+    }
+
+    /// How many rows of a group are in a state.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn count(&self, kind: &str, group: &str, state: &str) -> Result<u64, StoreError> {
+        let values = [kind.to_owned(), group.to_owned(), state.to_owned()];
+        self.read(move |connection| {
+            connection
+                .prepare_cached("SELECT count(*) FROM row WHERE kind = ?1 AND grp = ?2 AND state = ?3 AND grp <> ''")?
+                .query_row(params_from_iter(values), |row| row.get(0))
+        })
+        .await
+    }
+
     /// The newest rows of a kind in these states, oldest first; at most `limit`.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! is what its leaf commits to, or its erasure is recorded. Order: one intent and one outcome a call, no approval used twice, counters and times
 //! that only rise. The first bad index is named.
 
+mod approvals;
 mod heads;
 mod order;
 mod source;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::id::ApprovalId;
+use crate::operation::Risk;
 
 /// A call on the broker itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +28,43 @@ pub enum Local {
         /// At most this long.
         wait: Duration,
     },
+    /// An approval that is not wanted any more.
+    ApprovalWithdraw {
+        /// Which.
+        approval: ApprovalId,
+    },
+    /// A grant for calls to come.
+    RequestAccess(Access),
     /// The same call on several targets.
     Spread(Spread),
+}
+
+/// What an agent asks to be granted, for calls to come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// The tools, each with what the mildest call of it is judged by.
+    pub tools: Vec<AccessTool>,
+    /// The target.
+    pub target: String,
+    /// What on the target, as requests for approval show it; none = whatever is there.
+    pub on: Vec<String>,
+    /// The highest risk.
+    pub risk: Risk,
+    /// For so many minutes.
+    pub minutes: u32,
+    /// For so many calls.
+    pub calls: u32,
+}
+
+/// A tool that access is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessTool {
+    /// Its name.
+    pub name: String,
+    /// `sql`, `kube`, `ssh`.
+    pub kind: &'static str,
+    /// The verb of its mildest call.
+    pub verb: &'static str,
 }
 
 /// One tool's calls on several targets: each is a call of its own, which goes down the whole path.
@@ -55,6 +91,8 @@ impl Local {
             Self::Whoami => "whoami",
             Self::ApprovalStatus { .. } => "approval_status",
             Self::ApprovalWait { .. } => "approval_wait",
+            Self::ApprovalWithdraw { .. } => "approval_withdraw",
+            Self::RequestAccess(_) => "request_access",
             Self::Spread(_) => "ssh_multi_exec",
         }
     }

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::Duration;
 
 use aws_lc_rs::digest;
 use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy as CedarPolicy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
@@ -14,6 +13,7 @@ use crate::approval::Terms;
 use crate::clock::Clock;
 use crate::policy::Policy;
 use crate::policy::entities::{Named, Names};
+use crate::policy::terms::terms;
 
 /// One file of policies.
 #[derive(Debug, Clone)]
@@ -265,69 +265,4 @@ fn names_action(policy: &CedarPolicy, action: &str) -> bool {
         ActionConstraint::Eq(uid) => is(&uid),
         ActionConstraint::In(uids) => uids.iter().any(is),
     }
-}
-
-/// The terms that a policy's annotations set; `None` if it has none of them.
-fn terms(policy: &CedarPolicy) -> Result<Option<Terms>, String> {
-    let mut terms = Terms::default();
-    let mut any = false;
-    for (key, value) in policy.annotations() {
-        match key {
-            "id" | "description" | "owner" => continue,
-            "quorum" => {
-                terms.quorum = value
-                    .parse()
-                    .ok()
-                    .filter(|quorum| (1..=9).contains(quorum))
-                    .ok_or_else(|| format!("`@quorum(\"{value}\")` must be 1 to 9"))?;
-            }
-            "ttl" => {
-                terms.ttl = Some(duration(value).ok_or_else(|| format!("`@ttl(\"{value}\")` must be a number of s, m or h, at most 168h"))?)
-            }
-            "justification" => {
-                terms.justification = match value {
-                    "required" => true,
-                    "optional" => false,
-                    _ => return Err(format!("`@justification(\"{value}\")` must be required or optional")),
-                };
-            }
-            "self_approval" => {
-                terms.self_approval = match value {
-                    "allowed" => true,
-                    "refused" => false,
-                    _ => return Err(format!("`@self_approval(\"{value}\")` must be allowed or refused")),
-                };
-            }
-            "approvers" => {
-                terms.any_issuer = match value {
-                    "any_issuer" => true,
-                    "same_issuer" => false,
-                    _ => return Err(format!("`@approvers(\"{value}\")` must be same_issuer or any_issuer")),
-                };
-            }
-            other => {
-                return Err(format!(
-                    "the annotation `@{other}` is not known; known are id, description, owner, quorum, ttl, justification, self_approval, approvers"
-                ));
-            }
-        }
-        any = true;
-    }
-    if terms.self_approval && terms.quorum > 1 {
-        return Err("`@self_approval(\"allowed\")` cannot go with a quorum above one".to_owned());
-    }
-    Ok(any.then_some(terms))
-}
-
-/// `90s`, `30m`, `24h`; at least a second, at most a week.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
-    let unit = text.chars().last()?;
-    let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
-    let seconds = number.checked_mul(match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        _ => return None,
-    })?;
-    (1..=604_800).contains(&seconds).then(|| Duration::from_secs(seconds))
 }

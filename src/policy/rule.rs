@@ -4,8 +4,9 @@
 //! changed in between is seen there. The call travels inside the proof, so that what was judged is what acts.
 
 use crate::approval::{Approval, Asking, Terms};
-use crate::call::{Answer, Call, Judgement, Stop};
-use crate::identity::Reach;
+use crate::call::{Answer, Call, Judgement, Stop, TargetFacts};
+use crate::identity::{Delegation, Reach};
+use crate::operation::local::Access;
 use crate::operation::{Place, Risk, Touch};
 use crate::policy::{Policy, ToolAtLeast, Verdict, judgement};
 use crate::refusal::{Code, Refusal};
@@ -83,27 +84,41 @@ fn stop(call: Call, judgement: Option<Judgement>, answer: Answer) -> Box<Stop> {
     Box::new(Stop { facts: call.facts, tool: Some(call.tool), target: call.target, risk, judgement, answer })
 }
 
+/// A name without a schema, in every schema it may resolve to.
+fn in_schemas(touch: Touch, target: Option<&TargetFacts>) -> Vec<Touch> {
+    let search_path = target.map(|target| target.search_path.as_slice()).unwrap_or_default();
+    match &touch.on {
+        Place::Table(path) if path.len() == 1 && !search_path.is_empty() => {
+            let within = |schema: &String| Place::Table(std::iter::once(schema).chain(path).cloned().collect());
+            search_path.iter().map(|schema| Touch { on: within(schema), ..touch }).collect()
+        }
+        _ => vec![touch],
+    }
+}
+
 /// Unqualified names are judged in every schema they may resolve to: a forbid on one of them is not passed by leaving it out.
 fn qualified(call: &Call) -> Vec<Touch> {
     let floor = call.raised_risk.unwrap_or(Risk::Read);
     let raise = |touch: Touch| Touch { risk: touch.risk.max(floor), ..touch };
-    let search_path = call.target.as_ref().map(|target| target.search_path.clone()).unwrap_or_default();
-    let mut touches = Vec::new();
-    for touch in call.operation.touches().into_iter().map(raise) {
-        match &touch.on {
-            Place::Table(path) if path.len() == 1 && !search_path.is_empty() => {
-                let within = |schema: &String| Place::Table(std::iter::once(schema).chain(path).cloned().collect());
-                touches.extend(search_path.iter().map(|schema| Touch { on: within(schema), ..touch }));
-            }
-            _ => touches.push(touch),
-        }
-    }
+    let target = call.target.as_ref();
+    let mut touches: Vec<Touch> = call.operation.touches().into_iter().map(raise).flat_map(|touch| in_schemas(touch, target)).collect();
     // What touches nothing by name (SELECT 1, the broker's own tools), or does more than its touches say, is judged on the whole target.
     let highest = touches.iter().map(|touch| touch.risk).max();
     if highest.is_none_or(|highest| highest < call.risk()) {
         touches.push(Touch { on: Place::Target, verb: call.operation.verb(), risk: call.risk() });
     }
     touches
+}
+
+/// What access is asked to, as policies judge it. What is named of a cluster is judged as the whole of it: only a call says which kinds it means.
+fn places(kind: &str, on: &[String]) -> Vec<Place> {
+    let place = |name: &String| match kind {
+        "sql" => Place::table(name.split('.').map(ToOwned::to_owned).collect()),
+        "ssh" if name.starts_with(['/', '~']) => Place::Path(name.clone()),
+        "ssh" => Place::Program(name.clone()),
+        _ => Place::Target,
+    };
+    if on.is_empty() { vec![Place::Target] } else { on.iter().map(place).collect() }
 }
 
 impl Policy {
@@ -133,6 +148,42 @@ impl Policy {
             }
             Err((judgement, refusal)) => Err(stop(call, judgement, Answer::Refused(refusal))),
         }
+    }
+
+    /// The terms under which a human would be asked for access: those of all policies that ask for a call of these tools, on what is named, at this risk.
+    ///
+    /// # Errors
+    /// `policy.denied` where some call of it would be denied, or where none asks: then there is nothing to grant.
+    pub fn would_ask(&self, delegation: &Delegation, access: &Access, target: &TargetFacts) -> Result<(Judgement, Terms), Refusal> {
+        if access.risk > delegation.cap() {
+            return Err(Refusal::new(Code::InsufficientScope).detail(format!("access of the risk {} was asked for", access.risk)));
+        }
+        let (mut ids, mut asks) = (Vec::new(), Vec::new());
+        for tool in &access.tools {
+            delegation.covers(Reach { tool: &tool.name, target: Some(&target.name), risk: access.risk }, self.clock.now())?;
+            let touches = places(tool.kind, &access.on).into_iter().map(|on| Touch { on, verb: tool.verb, risk: access.risk });
+            for touch in touches.flat_map(|touch| in_schemas(touch, Some(target))) {
+                match self
+                    .judge(delegation, &tool.name, tool.kind, &touch, Some(target))
+                    .map_err(|broken| Refusal::new(Code::PolicyFailed).cause(broken.0))?
+                {
+                    Verdict::Invoke(because) => ids.extend(because),
+                    Verdict::Request(because) => asks.extend(because),
+                    Verdict::Deny(_) => {
+                        let could = ToolAtLeast { name: &tool.name, kind: tool.kind, verb: tool.verb, risk: Risk::Read };
+                        let known = self.could_see(delegation, could, Some(target));
+                        let refusal = Refusal::new(if known { Code::PolicyDenied } else { Code::UnknownTarget });
+                        return Err(refusal.detail(format!("no policy opens {} of the risk {} there to approval", tool.name, access.risk)));
+                    }
+                }
+            }
+        }
+        if asks.is_empty() {
+            return Err(Refusal::new(Code::PolicyDenied).detail("there is nothing to ask for: such calls need no approval"));
+        }
+        let terms = self.terms(&asks);
+        ids.extend(asks);
+        Ok((judgement(self, ids, "pending", access.risk), terms))
     }
 
     /// The judgement, with the terms under which a human must be asked, if one must.

@@ -183,7 +183,8 @@ async fn two_humans_where_the_policy_wants_two_and_a_reason_where_it_wants_one()
 
 #[tokio::test]
 async fn too_many_open_requests_are_refused() {
-    let world = World::with(Wish { hold: Duration::ZERO, ..Wish::default() }).await;
+    let mut world = World::with(Wish { hold: Duration::ZERO, ..Wish::default() }).await;
+    world.restart_with(|settings| settings.approval.alike_max = 100).await;
     let agent = world.agent();
     let mut codes = Vec::new();
     for id in 1..=22 {

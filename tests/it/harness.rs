@@ -344,8 +344,11 @@ impl Human {
     }
 
     pub async fn decide(&self, id: &str, decision: Value) -> (u16, Value) {
-        let response =
-            self.http.post(format!("{}/approvals/{id}/decision", self.base)).bearer_auth(&self.token).json(&decision).send().await.unwrap();
+        self.post(&format!("/approvals/{id}/decision"), decision).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        let response = self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.token).json(&body).send().await.unwrap();
         (response.status().as_u16(), response.json().await.unwrap_or_default())
     }
 

@@ -32,6 +32,7 @@ mod data;
 mod doors;
 mod fuzz;
 mod gates;
+mod grants;
 mod guides;
 mod harness;
 mod identity_in_postgres;

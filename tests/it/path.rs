@@ -73,7 +73,7 @@ async fn a_tool_that_one_may_not_use_looks_like_one_that_is_not_there() {
     let stranger = world.agent_of("zoe", "demo-agent", &["nobody"], "mcp:read mcp:write");
     let listed = stranger.tools().await;
     let names: Vec<&str> = listed["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["approval_status", "approval_wait", "list_targets", "whoami"]);
+    assert_eq!(names, ["approval_status", "approval_wait", "approval_withdraw", "list_targets", "request_access", "whoami"]);
     assert_eq!(listed["cacheScope"], "private");
     let hidden = stranger
         .raw("db_execute", json!({"target": "shop", "sql": "UPDATE orders SET status = 'paid' WHERE id = 1"}))

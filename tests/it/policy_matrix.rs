@@ -17,6 +17,11 @@ fn calls() -> Vec<(String, &'static str, Value)> {
         ("list_targets", json!({})),
         ("approval_status", json!({"approval_id": id})),
         ("approval_wait", json!({"approval_id": id, "max_wait_s": 0})),
+        ("approval_withdraw", json!({"approval_id": id})),
+        (
+            "request_access",
+            json!({"target": "shop", "tools": ["db_execute"], "risk": "write", "minutes": 5, "calls": 2, "reason": "refunds"}),
+        ),
         ("customer_orders", json!({"customer_id": 7})),
         ("refund_order", json!({"order_id": 1300})),
     ] {

@@ -100,8 +100,8 @@ fn every_configuration_and_policy_block_is_in_order() {
         let shown = settings.approval;
         let usual = countersign::approval::Settings::new(shown.url.clone());
         assert_eq!(
-            (shown.hold, shown.hold_with_progress, shown.ttl, shown.grant_ttl, shown.open_max),
-            (usual.hold, usual.hold_with_progress, usual.ttl, usual.grant_ttl, usual.open_max)
+            (shown.hold, shown.hold_with_progress, shown.ttl, shown.grant_ttl, shown.open_max, shown.alike_max),
+            (usual.hold, usual.hold_with_progress, usual.ttl, usual.grant_ttl, usual.open_max, usual.alike_max)
         );
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use serde_json::Value;
 
 use crate::ledger::tree::Hash;
+use crate::ledger::verify::approvals::Approvals;
 use crate::ledger::verify::{Found, Problem, problem};
 
 /// What is known of a call so far.
@@ -12,14 +13,6 @@ use crate::ledger::verify::{Found, Problem, problem};
 struct Open {
     index: u64,
     last: Hash,
-}
-
-/// What is known of a request for approval so far.
-#[derive(Debug, Default)]
-struct Asked {
-    commit: Option<String>,
-    approved: bool,
-    spent_at: Option<u64>,
 }
 
 /// The leaf that is looked at.
@@ -39,7 +32,7 @@ pub(super) struct Order {
     replicas: HashMap<String, u64>,
     open: HashMap<String, Open>,
     ended: HashMap<String, u64>,
-    asked: HashMap<String, Asked>,
+    approvals: Approvals,
     /// Commitments of payloads, with the leaf that names them.
     pub(super) payloads: BTreeMap<String, u64>,
     /// Commitments whose erasure a leaf records.
@@ -92,7 +85,7 @@ impl Order {
                 leaf.pointer("/ids").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(ToOwned::to_owned),
             );
         }
-        self.approval(found.index, kind, &leaf, problems);
+        self.approvals.leaf(found.index, kind, &leaf, problems);
         if let Some(call) = text("/call") {
             let step = Step { index: found.index, hash, good };
             self.call(step, kind, call, text("/par"), problems);
@@ -143,36 +136,6 @@ impl Order {
                 let before = self.ended.insert(call.to_owned(), index);
                 if before.is_some() || self.open.contains_key(call) {
                     problem(problems, at, "call.twice", format!("the call `{call}` was admitted or ended before"));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn approval(&mut self, index: u64, kind: &str, leaf: &Value, problems: &mut Vec<Problem>) {
-        let at = Some(index);
-        let text = |pointer: &str| leaf.pointer(pointer).and_then(Value::as_str);
-        let decision = text("/policy/decision");
-        let Some(id) = text("/appr/id") else {
-            if kind == "call.admitted" && !matches!(decision, Some("allowed" | "preview")) {
-                problem(problems, at, "call.not_allowed", "it was admitted without being allowed or approved");
-            }
-            return;
-        };
-        let asked = self.asked.entry(id.to_owned()).or_default();
-        let commit = text("/appr/commit");
-        match kind {
-            "approval.requested" => asked.commit = commit.map(ToOwned::to_owned),
-            "approval.decided" if text("/res/state") == Some("approved") => asked.approved = true,
-            "call.admitted" => {
-                if decision != Some("approved") || !asked.approved {
-                    problem(problems, at, "approval.missing", format!("it stands on the approval `{id}`, which no leaf before it grants"));
-                }
-                if asked.commit.as_deref() != commit {
-                    problem(problems, at, "approval.other_call", format!("the approval `{id}` was asked for another call"));
-                }
-                if let Some(before) = asked.spent_at.replace(index) {
-                    problem(problems, at, "approval.twice", format!("the approval `{id}` was used at leaf {before} already"));
                 }
             }
             _ => {}

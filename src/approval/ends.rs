@@ -1,0 +1,129 @@
+//! How a request ends without a decision, or after one: it expires, its agent withdraws it, a human takes an approval back; and how the next team is told
+//! of one that nobody decides.
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use crate::approval::decide::{is_shown, may_decide};
+use crate::approval::turn::{Turn, appr};
+use crate::approval::{Desk, Electorate, Event, Filed, State, View, terms};
+use crate::call::Facts;
+use crate::id::ApprovalId;
+use crate::identity::Person;
+use crate::ledger::Draft;
+use crate::record::Unavailable;
+use crate::refusal::{Code, Refusal};
+
+/// Requests that one sweep looks at.
+const SWEEP_MAX: usize = 20_000;
+
+impl Desk {
+    /// Marks what has run out as expired, with a record, and has the next team told where it is time. Called at intervals; expiry itself is judged by the
+    /// clock on every look.
+    ///
+    /// # Errors
+    /// The ledger cannot record it.
+    pub async fn sweep(&self) -> Result<usize, Unavailable> {
+        let now = self.clock.now();
+        let mut swept = 0;
+        for state in [State::Pending, State::Approved] {
+            for row in self.ledger.list(Filed::KIND, &[state.as_str()], SWEEP_MAX).await? {
+                let Some(view) = View::from_row(&row) else { continue };
+                let turn = if view.state_at(now) == State::Expired {
+                    let mut body = appr(&view.filed);
+                    body.insert("res".to_owned(), json!({ "status": "expired", "was": state.as_str() }));
+                    let leaf = Draft::new("approval.expired", body);
+                    Turn { to: State::Expired, filed: view.filed.clone(), leaf, event: Some(Event::Expired), more: Vec::new() }
+                } else if let Some(turn) = escalated(&view, now) {
+                    turn
+                } else {
+                    continue;
+                };
+                // `None`: decided or claimed in this very moment.
+                swept += usize::from(self.turn(&view, turn).await?.is_some());
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Withdraws a request, for the human and agent that asked it.
+    ///
+    /// # Errors
+    /// Outer: the ledger cannot record it. Inner: there is none of theirs that is still open.
+    pub async fn withdraw(&self, id: &ApprovalId, facts: &Facts) -> Result<Result<View, Refusal>, Unavailable> {
+        let own = self.own(id, facts.delegation.human(), facts.delegation.agent()).await?;
+        let Some(view) = own else { return Ok(Err(Refusal::new(Code::ApprovalUnknown))) };
+        if !matches!(view.state_at(self.clock.now()), State::Pending | State::Approved) {
+            return Ok(Err(Refusal::new(Code::ApprovalDecided).detail(format!("it is {}", view.state.as_str()))));
+        }
+        let mut body = appr(&view.filed);
+        body.remove("call");
+        body.insert("res".to_owned(), json!({ "status": "withdrawn", "was": view.state.as_str() }));
+        let leaf = self.recorder.draft("approval.withdrawn", facts, body);
+        let more = self.recorder.subjects_of(facts);
+        let turn = Turn { to: State::Withdrawn, filed: view.filed.clone(), leaf, event: Some(Event::Withdrawn), more };
+        Ok(self.turn(&view, turn).await?.ok_or_else(|| Refusal::new(Code::ApprovalDecided)))
+    }
+
+    /// Takes back what was approved: whoever may decide it can, and the human in whose name it would be used. From the commit on nothing goes ahead by it.
+    ///
+    /// # Errors
+    /// Outer: the ledger cannot record it. Inner: the refusal, recorded.
+    pub async fn revoke(
+        &self,
+        person: &Person,
+        id: &ApprovalId,
+        reason: Option<&str>,
+        electorate: &dyn Electorate,
+    ) -> Result<Result<View, Refusal>, Unavailable> {
+        // A use of a grant is no change of its row, but a claim is: look again, a few times at most.
+        for _ in 0..3 {
+            let view = self.view(id).await?.filter(|view| is_shown(person, view, electorate));
+            let checked = view.as_ref().ok_or_else(|| Refusal::new(Code::ApprovalUnknown)).and_then(|view| {
+                if !person.is_live(self.clock.now()) {
+                    return Err(Refusal::new(Code::TokenExpired));
+                }
+                if view.state_at(self.clock.now()) != State::Approved {
+                    return Err(Refusal::new(Code::ApprovalDecided).detail(format!("it is {}", view.state_at(self.clock.now()).as_str())));
+                }
+                match terms::missing(reason, &[]) {
+                    Some(what) => Err(Refusal::new(Code::Malformed).detail(format!("taking back needs a `reason`: {what}"))),
+                    None => Ok(()),
+                }
+            });
+            let view = match (view, checked) {
+                (Some(view), Ok(())) => view,
+                (_, Err(refusal)) => return Ok(Err(self.turned_away(person, Some(id), refusal).await?)),
+                (None, Ok(())) => return Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalUnknown)).await?)),
+            };
+            let mut filed = view.filed.clone();
+            filed.votes.push(self.vote(person, false, reason));
+            let mut body = appr(&filed);
+            body.insert("res".to_owned(), json!({ "status": "revoked" }));
+            let ids = may_decide(person.human(), &filed, electorate).unwrap_or_default();
+            body.insert("policy".to_owned(), json!({ "ids": ids }));
+            let leaf = self.recorder.personal("approval.revoked", person, body);
+            let more = self.recorder.subjects(person.human(), None);
+            if let Some(view) = self.turn(&view, Turn { to: State::Revoked, filed, leaf, event: Some(Event::Revoked), more }).await? {
+                return Ok(Ok(view));
+            }
+        }
+        Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalSpent)).await?))
+    }
+}
+
+/// The request once the next team has been told, if it is time for that.
+fn escalated(view: &View, now: crate::clock::Timestamp) -> Option<Turn> {
+    let next = view.filed.escalations.first().filter(|_| view.state == State::Pending)?;
+    let due = view.filed.asked_at + TimeDelta::try_seconds(i64::try_from(next.after_s).ok()?)?;
+    if now < due {
+        return None;
+    }
+    let mut filed = view.filed.clone();
+    let told = filed.escalations.remove(0);
+    filed.escalated_to = Some(told.to.clone());
+    let mut body = appr(&filed);
+    body.insert("res".to_owned(), json!({ "status": "escalated", "to": told.to }));
+    let leaf = Draft::new("approval.escalated", body);
+    Some(Turn { to: State::Pending, filed, leaf, event: Some(Event::Escalated), more: Vec::new() })
+}

@@ -1,0 +1,130 @@
+//! Breaking the glass: a human whom a policy trusts with it lets a request go ahead at once, alone, and answers for it afterwards.
+//!
+//! It takes a person, like every decision: no agent can call it an emergency by itself. Why is demanded, the owners are told, and the request stands out
+//! in the trail until somebody else has looked at it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::approval::filed::Vote;
+use crate::approval::turn::{Turn, appr};
+use crate::approval::{Desk, Electorate, Event, Filed, State, View, terms};
+use crate::id::ApprovalId;
+use crate::identity::Person;
+use crate::record::Unavailable;
+use crate::refusal::{Code, Refusal};
+
+/// That the glass was broken, and who has looked at it since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Glass {
+    /// Who did it, why, and when.
+    pub broken: Vote,
+    /// Who looked at it afterwards, and whether it was right.
+    #[serde(default)]
+    pub reviewed: Option<Vote>,
+}
+
+impl Desk {
+    /// Lets a request go ahead at once, whatever its quorum, and whosever it is.
+    ///
+    /// # Errors
+    /// Outer: the ledger cannot record it, so nothing was decided. Inner: the refusal, recorded.
+    pub async fn break_glass(
+        &self,
+        person: &Person,
+        id: &ApprovalId,
+        reason: Option<&str>,
+        electorate: &dyn Electorate,
+    ) -> Result<Result<View, Refusal>, Unavailable> {
+        let Some(view) = self.view(id).await? else {
+            return Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalUnknown)).await?));
+        };
+        let policies = match self.may_break(person, &view, reason, electorate) {
+            Ok(policies) => policies,
+            Err(refusal) => return Ok(Err(self.turned_away(person, Some(id), refusal).await?)),
+        };
+        let vote = self.vote(person, true, reason);
+        let filed = Filed {
+            glass: Some(Glass { broken: vote.clone(), reviewed: None }),
+            votes: view.filed.votes.iter().cloned().chain([vote]).collect(),
+            grant_until: Some(self.grant_until(&view.filed)),
+            ..view.filed.clone()
+        };
+        let mut body = appr(&filed);
+        body.insert("res".to_owned(), json!({ "status": "approved", "state": State::Approved.as_str(), "glass": "broken" }));
+        body.insert("policy".to_owned(), json!({ "ids": policies }));
+        let leaf = self.recorder.personal("approval.glass_broken", person, body);
+        let more = self.recorder.subjects(person.human(), None);
+        match self.turn(&view, Turn { to: State::Approved, filed, leaf, event: Some(Event::GlassBroken), more }).await? {
+            Some(view) => Ok(Ok(view)),
+            None => Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalDecided)).await?)),
+        }
+    }
+
+    /// Says of a broken glass whether it was right. Whoever broke it does not, nor the human in whose name the call was made.
+    ///
+    /// # Errors
+    /// Outer: the ledger cannot record it. Inner: the refusal, recorded.
+    pub async fn review_glass(
+        &self,
+        person: &Person,
+        id: &ApprovalId,
+        is_right: bool,
+        reason: Option<&str>,
+        electorate: &dyn Electorate,
+    ) -> Result<Result<View, Refusal>, Unavailable> {
+        // To somebody who may not, it is not there.
+        let view = self.view(id).await?.filter(|_| electorate.may_review(person.human()));
+        let checked = view.as_ref().ok_or_else(|| Refusal::new(Code::ApprovalUnknown)).and_then(|view| reviewable(person, view, reason));
+        let (view, glass) = match (&view, checked) {
+            (Some(view), Ok(glass)) => (view, glass),
+            (_, Err(refusal)) => return Ok(Err(self.turned_away(person, Some(id), refusal).await?)),
+            (None, Ok(_)) => return Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalUnknown)).await?)),
+        };
+        let reviewed = Some(self.vote(person, is_right, reason));
+        let filed = Filed { glass: Some(Glass { reviewed, ..glass }), ..view.filed.clone() };
+        let mut body = appr(&filed);
+        body.insert("res".to_owned(), json!({ "status": if is_right { "right" } else { "wrong" } }));
+        let leaf = self.recorder.personal("approval.glass_reviewed", person, body);
+        let more = self.recorder.subjects(person.human(), None);
+        match self.turn(view, Turn { to: view.state, filed, leaf, event: None, more }).await? {
+            Some(view) => Ok(Ok(view)),
+            None => Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalDecided)).await?)),
+        }
+    }
+
+    fn may_break(&self, person: &Person, view: &View, reason: Option<&str>, electorate: &dyn Electorate) -> Result<Vec<String>, Refusal> {
+        self.is_open(person, view)?;
+        if view.filed.is_access() {
+            return Err(Refusal::new(Code::ApprovalNotAllowed).detail("the glass is broken for one call, not for access"));
+        }
+        let mut policies = Vec::new();
+        for subject in view.filed.subjects() {
+            // To somebody who may not, it is not there.
+            let hidden = |refusal: Refusal| {
+                let is_theirs = view.filed.is_by(person.human());
+                if refusal.code() == Code::ApprovalNotAllowed && !is_theirs { Refusal::new(Code::ApprovalUnknown) } else { refusal }
+            };
+            policies.extend(electorate.may_break_glass(person.human(), &subject).map_err(hidden)?);
+        }
+        match terms::missing(reason, &view.filed.ticket_forms) {
+            Some(what) => Err(Refusal::new(Code::Malformed).detail(format!("breaking the glass needs a `reason`: {what}"))),
+            None => Ok(policies),
+        }
+    }
+}
+
+/// The broken glass of a request, if this person may say whether it was right.
+fn reviewable(person: &Person, view: &View, reason: Option<&str>) -> Result<Glass, Refusal> {
+    let glass = view.filed.glass.clone().ok_or_else(|| Refusal::new(Code::ApprovalUnknown))?;
+    if glass.broken.counts_for(person.human()) || view.filed.is_by(person.human()) {
+        return Err(Refusal::new(Code::ApprovalNotAllowed).detail("somebody who had no part in it must look at it"));
+    }
+    if let Some(reviewed) = &glass.reviewed {
+        return Err(Refusal::new(Code::ApprovalDecided).detail(format!("{} has looked at it", reviewed.by.id)));
+    }
+    match terms::missing(reason, &[]) {
+        Some(what) => Err(Refusal::new(Code::Malformed).detail(format!("a review needs a `reason`: {what}"))),
+        None => Ok(glass),
+    }
+}

@@ -1,0 +1,74 @@
+//! What happens to a request beside a plain decision: an approval or grant is taken back, the glass is broken, and somebody looks at that afterwards.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{FromRequest, Path, Request, State};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::approval::View;
+use crate::id::ApprovalId;
+use crate::identity::Person;
+use crate::inbox::approvals::approval_id;
+use crate::inbox::door::{Action, demand, person};
+use crate::inbox::{Inbox, Problem};
+use crate::refusal::{Code, Refusal};
+
+/// The body of taking back and of breaking the glass.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Why {
+    reason: Option<String>,
+}
+
+/// The body of a review.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Found {
+    right: bool,
+    reason: Option<String>,
+}
+
+/// Who asks, for which request, and what they sent; every attempt that comes to nothing is recorded.
+async fn read<T: serde::de::DeserializeOwned>(inbox: &Inbox, id: &str, request: Request) -> Result<(Person, ApprovalId, T), Problem> {
+    let person = person(inbox, request.headers()).await?;
+    let id = match approval_id(id) {
+        Ok(id) => id,
+        Err(refusal) => return Err(Problem::refused(inbox.desk.turned_away(&person, None, refusal).await?)),
+    };
+    match Json::<T>::from_request(request, &()).await {
+        Ok(Json(said)) => Ok((person, id, said)),
+        Err(rejection) => {
+            let refusal = Refusal::new(Code::Malformed).detail(rejection.body_text());
+            Err(Problem::refused(inbox.desk.turned_away(&person, Some(&id), refusal).await?))
+        }
+    }
+}
+
+fn shown(inbox: &Inbox, id: &ApprovalId, view: &View) -> Json<Value> {
+    Json(view.for_person(&inbox.desk.url(id), inbox.clock.now()))
+}
+
+/// Takes back what was approved.
+pub(super) async fn revoke(State(inbox): State<Arc<Inbox>>, Path(id): Path<String>, request: Request) -> Result<Json<Value>, Problem> {
+    let (person, id, why) = read::<Why>(&inbox, &id, request).await?;
+    let view = inbox.desk.revoke(&person, &id, why.reason.as_deref(), &*inbox.policy).await?.map_err(Problem::refused)?;
+    Ok(shown(&inbox, &id, &view))
+}
+
+/// Lets a request go ahead at once, alone.
+pub(super) async fn break_glass(State(inbox): State<Arc<Inbox>>, Path(id): Path<String>, request: Request) -> Result<Json<Value>, Problem> {
+    let (person, id, why) = read::<Why>(&inbox, &id, request).await?;
+    demand(&inbox, &person, Action::Approve).await?;
+    let view = inbox.desk.break_glass(&person, &id, why.reason.as_deref(), &*inbox.policy).await?.map_err(Problem::refused)?;
+    Ok(shown(&inbox, &id, &view))
+}
+
+/// Says whether a broken glass was right.
+pub(super) async fn review(State(inbox): State<Arc<Inbox>>, Path(id): Path<String>, request: Request) -> Result<Json<Value>, Problem> {
+    let (person, id, found) = read::<Found>(&inbox, &id, request).await?;
+    demand(&inbox, &person, Action::Review).await?;
+    let reviewed = inbox.desk.review_glass(&person, &id, found.right, found.reason.as_deref(), &*inbox.policy).await?;
+    Ok(shown(&inbox, &id, &reviewed.map_err(Problem::refused)?))
+}
