@@ -159,7 +159,7 @@ pub fn text(bytes: &[u8]) {
 
 /// No registry and no record behind it: what is asked here is whether a token is good.
 #[derive(Debug)]
-struct Alone;
+pub struct Alone;
 
 impl Standing for Alone {
     fn covers(&self, _: &Delegation, _: Reach<'_>, _: Timestamp) -> Result<Option<DelegationId>, Refusal> {

@@ -5,19 +5,19 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
-use crate::approval::{Asking, Desk, Electorate, Filed, Scope, Shown, State, View};
+use crate::approval::{Asking, Desk, Electorate, Filed, Scope, Shown, State};
 use crate::call::TargetFacts;
-use crate::clock::Timestamp;
 use crate::id::ApprovalId;
-use crate::ledger::canonical;
+use crate::ledger::{Row, Write, canonical};
 use crate::operation::local::Access;
 use crate::record::Unavailable;
 use crate::refusal::{Code, Refusal};
 
 /// Near-identical requests are counted over this long.
 const ALIKE_FOR: TimeDelta = TimeDelta::minutes(10);
-/// Requests of one human and agent that are looked at for that.
-const ALIKE_LOOK: usize = 500;
+/// The rows that are counted, and the state of one that counts.
+const ALIKE: &str = "approval_alike";
+const UNDECIDED: &str = "undecided";
 
 impl Desk {
     /// Files a request for access.
@@ -75,11 +75,17 @@ impl Desk {
         Ok(hex::encode(self.ledger.keys().digest(&bytes)).chars().take(16).collect())
     }
 
-    /// Whether so many like it were made of late that nobody decides them with care any more. Approved ones do not count.
-    pub(super) async fn are_too_alike(&self, group: &str, like: &str, now: Timestamp) -> Result<bool, Unavailable> {
-        let states = [State::Pending, State::Denied, State::Expired, State::Withdrawn].map(State::as_str);
-        let rows = self.ledger.by_group(Filed::KIND, group, &states, ALIKE_LOOK).await?;
-        let alike = rows.iter().filter_map(View::from_row).filter(|view| view.filed.like == like && view.filed.asked_at + ALIKE_FOR > now);
-        Ok(u64::try_from(alike.count()).unwrap_or(u64::MAX) >= self.settings.alike_max)
+    /// The row by which a request is counted among those like it, for ten minutes or until it is approved; a conflict where they are too many.
+    pub(super) fn alike(&self, filed: &Filed) -> Write {
+        let row = Row::new(ALIKE, &filed.id, UNDECIDED, "", Some(filed.asked_at + ALIKE_FOR), Vec::new()).grouped(&filed.like);
+        Write::InsertUnlessKey { row, states: Vec::new(), group_max: Some((vec![UNDECIDED.to_owned()], self.settings.alike_max)) }
+    }
+
+    /// It counts no longer.
+    pub(super) fn no_longer_alike(filed: &Filed) -> Option<Write> {
+        let approved = State::Approved.as_str().to_owned();
+        let of_old = filed.like.is_empty();
+        let moved = Write::Move { kind: ALIKE.to_owned(), id: filed.id.clone(), from: UNDECIDED.to_owned(), to: approved, body: None };
+        (!of_old).then_some(moved)
     }
 }

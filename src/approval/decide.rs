@@ -224,8 +224,8 @@ impl Desk {
         let state = if !decision.approve {
             State::Denied
         } else if approvals >= usize::from(filed.quorum) {
-            filed.grant_until = Some(self.grant_until(&filed));
-            State::Approved
+            filed.grant_until = Some(self.grant_until(filed.scope.as_ref()));
+            filed.given()
         } else {
             State::Pending
         };

@@ -26,7 +26,7 @@ impl Desk {
     pub async fn sweep(&self) -> Result<usize, Unavailable> {
         let now = self.clock.now();
         let mut swept = 0;
-        for state in [State::Pending, State::Approved] {
+        for state in [State::Pending, State::Approved, State::Granted] {
             for row in self.ledger.list(Filed::KIND, &[state.as_str()], SWEEP_MAX).await? {
                 let Some(view) = View::from_row(&row) else { continue };
                 let turn = if view.state_at(now) == State::Expired {
@@ -53,7 +53,7 @@ impl Desk {
     pub async fn withdraw(&self, id: &ApprovalId, facts: &Facts) -> Result<Result<View, Refusal>, Unavailable> {
         let own = self.own(id, facts.delegation.human(), facts.delegation.agent()).await?;
         let Some(view) = own else { return Ok(Err(Refusal::new(Code::ApprovalUnknown))) };
-        if !matches!(view.state_at(self.clock.now()), State::Pending | State::Approved) {
+        if !matches!(view.state_at(self.clock.now()), State::Pending | State::Approved | State::Granted) {
             return Ok(Err(Refusal::new(Code::ApprovalDecided).detail(format!("it is {}", view.state.as_str()))));
         }
         let mut body = appr(&view.filed);
@@ -83,7 +83,7 @@ impl Desk {
                 if !person.is_live(self.clock.now()) {
                     return Err(Refusal::new(Code::TokenExpired));
                 }
-                if view.state_at(self.clock.now()) != State::Approved {
+                if !matches!(view.state_at(self.clock.now()), State::Approved | State::Granted) {
                     return Err(Refusal::new(Code::ApprovalDecided).detail(format!("it is {}", view.state_at(self.clock.now()).as_str())));
                 }
                 match terms::missing(reason, &[]) {

@@ -20,6 +20,8 @@ pub enum State {
     Pending,
     /// Approved; the same call may claim it once.
     Approved,
+    /// Approved for a scope; calls within it go ahead until it runs out.
+    Granted,
     /// Denied.
     Denied,
     /// Nobody decided, or nobody claimed, in time.
@@ -34,7 +36,8 @@ pub enum State {
 
 impl State {
     /// Every one.
-    pub const ALL: [Self; 7] = [Self::Pending, Self::Approved, Self::Denied, Self::Expired, Self::Spent, Self::Withdrawn, Self::Revoked];
+    pub const ALL: [Self; 8] =
+        [Self::Pending, Self::Approved, Self::Granted, Self::Denied, Self::Expired, Self::Spent, Self::Withdrawn, Self::Revoked];
 
     /// As stored and shown.
     #[must_use]
@@ -42,6 +45,7 @@ impl State {
         match self {
             Self::Pending => "pending",
             Self::Approved => "approved",
+            Self::Granted => "granted",
             Self::Denied => "denied",
             Self::Expired => "expired",
             Self::Spent => "spent",
@@ -213,6 +217,11 @@ impl Filed {
     #[must_use]
     pub fn is_access(&self) -> bool {
         !self.scope_verbs.is_empty()
+    }
+
+    /// What it is once humans have said yes.
+    pub(super) const fn given(&self) -> State {
+        if self.scope.is_some() { State::Granted } else { State::Approved }
     }
 
     /// Whether the approval of this one call was taken back after that.

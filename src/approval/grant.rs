@@ -144,7 +144,7 @@ impl Desk {
         // What the policies allow now holds, if it is less than when the grant was made.
         let is_live = began.is_some_and(|began| self.clock.now() < began + TimeDelta::minutes(i64::from(most.minutes)));
         let calls = scope.calls.min(most.calls);
-        if view.state_at(self.clock.now()) != State::Approved || !is_live || !scope.reaches(asking.call) {
+        if view.state_at(self.clock.now()) != State::Granted || !is_live || !scope.reaches(asking.call) {
             return Ok(None);
         }
         let this = Filed::new(&filed.id, asking, Shown::default(), filed.asked_at, filed.expires_at());

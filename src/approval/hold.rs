@@ -74,8 +74,6 @@ impl Desk {
         let mut found = Found::Nothing;
         for view in rows.iter().rev().take(SAME_CALL_MAX).filter_map(View::from_row) {
             match view.state_at(now) {
-                // What was granted beyond the call is found below, with every other grant.
-                State::Approved if view.filed.scope.is_some() => {}
                 State::Approved => match self.mint(asking, &view) {
                     Ok(approval) => return Ok(Found::Granted(Box::new(approval))),
                     Err(refusal) => return Ok(Found::Denied(refusal)),
@@ -100,9 +98,8 @@ impl Desk {
         if matches!(found, Found::Denied(_)) || asking.terms.grant.is_none() {
             return Ok(found);
         }
-        let approved = [State::Approved.as_str()];
-        for row in self.ledger.by_group(Filed::KIND, &self.group(asking.call), &approved, GRANTS_MAX).await? {
-            let Some(view) = View::from_row(&row).filter(|view| view.filed.scope.is_some()) else { continue };
+        for row in self.ledger.by_group(Filed::KIND, &self.group(asking.call), &[State::Granted.as_str()], GRANTS_MAX).await? {
+            let Some(view) = View::from_row(&row) else { continue };
             if let Some(approval) = self.by_grant(asking, &view, electorate).await?
                 && self.uses(&view.filed).await? < view.filed.scope.as_ref().map_or(0, |scope| u64::from(scope.calls))
             {
@@ -162,11 +159,6 @@ impl Desk {
 
         let facts = &asking.call.facts;
         let group = self.group(asking.call);
-        if self.are_too_alike(&group, &filed.like, now).await? {
-            return Ok(
-                Err(Refusal::new(Code::ApprovalTooAlike).detail(format!("{} in ten minutes are the most", self.settings.alike_max))),
-            );
-        }
         let mut body = Map::new();
         body.insert("tool".to_owned(), json!({ "name": asking.call.tool.name, "schema_hash": asking.call.tool.schema_hash }));
         body.insert(
@@ -185,9 +177,12 @@ impl Desk {
             states: vec!["pending".to_owned(), "approved".to_owned()],
             group_max: Some((open.to_vec(), self.settings.open_max)),
         };
-        let writes = std::iter::once(inserted).chain(self.herald.notices(Event::Requested, &filed)).collect();
+        let counted = self.alike(&filed);
+        let writes = [inserted, counted].into_iter().chain(self.herald.notices(Event::Requested, &filed)).collect();
         match self.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await {
             Ok(_) => Ok(Ok(id)),
+            Err(CommitError::Conflict { write: 1 }) => Ok(Err(Refusal::new(Code::ApprovalTooAlike)
+                .detail(format!("{} in ten minutes are the most that may wait or be denied", self.settings.alike_max)))),
             Err(CommitError::Conflict { .. }) => match self.find(asking, electorate).await? {
                 Found::Open(id) => Ok(Ok(id)),
                 Found::Denied(refusal) => Ok(Err(refusal)),
@@ -225,7 +220,7 @@ impl Desk {
             return Ok(Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalUnknown))));
         };
         Ok(match view.state_at(self.clock.now()) {
-            State::Approved if view.filed.scope.is_some() => match self.by_grant(asking, &view, electorate).await? {
+            State::Granted => match self.by_grant(asking, &view, electorate).await? {
                 Some(approval) => Outcome::Approved(Box::new(approval)),
                 None => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalUnknown))),
             },

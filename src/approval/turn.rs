@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::approval::filed::{Vote, Who};
-use crate::approval::{Desk, Event, Filed, State, View};
+use crate::approval::{Desk, Event, Filed, Scope, State, View};
 use crate::clock::Timestamp;
 use crate::identity::Person;
 use crate::ledger::{Change, CommitError, Draft, Write};
@@ -40,7 +40,9 @@ impl Desk {
             body: filed.to_bytes(),
         };
         let notices = event.map(|event| self.herald.notices(event, &filed)).unwrap_or_default();
-        let writes = std::iter::once(write).chain(notices).chain(more).collect();
+        let is_approved = matches!(to, State::Approved | State::Granted) && view.state == State::Pending;
+        let uncounted = if is_approved { Self::no_longer_alike(&filed) } else { None };
+        let writes = std::iter::once(write).chain(notices).chain(uncounted).chain(more).collect();
         match self.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await {
             Ok(_) => {
                 self.decisions.send_modify(|count| *count += 1);
@@ -71,8 +73,8 @@ impl Desk {
     }
 
     /// Until when what is approved now can be used.
-    pub(super) fn grant_until(&self, filed: &Filed) -> Timestamp {
-        let by_scope = filed.scope.as_ref().map(|scope| std::time::Duration::from_secs(u64::from(scope.minutes) * 60));
+    pub(super) fn grant_until(&self, scope: Option<&Scope>) -> Timestamp {
+        let by_scope = scope.map(|scope| std::time::Duration::from_secs(u64::from(scope.minutes) * 60));
         self.clock.now() + chrono::TimeDelta::from_std(by_scope.unwrap_or(self.settings.grant_ttl)).unwrap_or_default()
     }
 }

@@ -32,7 +32,7 @@ impl View {
     pub fn state_at(&self, now: Timestamp) -> State {
         match self.state {
             State::Pending if now >= self.filed.expires_at() => State::Expired,
-            State::Approved if self.filed.grant_until.is_none_or(|until| now >= until) => State::Expired,
+            State::Approved | State::Granted if self.filed.grant_until.is_none_or(|until| now >= until) => State::Expired,
             state => state,
         }
     }
@@ -52,7 +52,7 @@ impl View {
             "next": match state {
                 State::Pending if self.filed.is_access() => "call approval_wait; once it is approved, calls within its scope go ahead",
                 State::Pending => "call approval_wait, then repeat the exact same call once it is approved",
-                State::Approved if self.filed.scope.is_some() => "calls within the scope go ahead until it expires or its calls are used up",
+                State::Granted => "calls within the scope go ahead until it expires or its calls are used up",
                 State::Withdrawn => "it was withdrawn; make the call again if it is still wanted",
                 State::Revoked => "a human took the approval back; do not repeat the call, tell the human who delegated you",
                 State::Approved => "repeat the exact same call now; the approval is used once",

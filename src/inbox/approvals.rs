@@ -55,7 +55,7 @@ pub(super) async fn list(
         name => vec![Standing::parse(name).ok_or_else(|| {
             Problem::refused(
                 Refusal::new(Code::Malformed)
-                    .detail("`state` must be pending, approved, denied, expired, spent, withdrawn, revoked or all"),
+                    .detail("`state` must be pending, approved, granted, denied, expired, spent, withdrawn, revoked or all"),
             )
         })?],
     };

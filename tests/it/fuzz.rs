@@ -3,7 +3,7 @@
 //! `COUNTERSIGN_FUZZ` says how many inputs a property gets, `COUNTERSIGN_SEED` replays a run.
 
 #[path = "../../fuzz/properties.rs"]
-mod properties;
+pub mod properties;
 
 use crate::harness::{next, setting};
 

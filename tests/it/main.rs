@@ -14,6 +14,7 @@
 
 mod agent;
 mod approval;
+mod approval_model;
 mod attacks_doors;
 mod attacks_identity;
 mod attacks_kube;

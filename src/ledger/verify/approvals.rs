@@ -38,7 +38,7 @@ impl Approvals {
         let asked = self.asked.entry(id.to_owned()).or_default();
         match kind {
             "approval.requested" => asked.commit = text("/appr/commit").map(ToOwned::to_owned),
-            "approval.decided" | "approval.glass_broken" if text("/res/state") == Some("approved") => {
+            "approval.decided" | "approval.glass_broken" if matches!(text("/res/state"), Some("approved" | "granted")) => {
                 asked.is_given = true;
                 asked.until = text("/until").map(ToOwned::to_owned);
                 asked.scope = leaf.pointer("/appr/scope").cloned();
