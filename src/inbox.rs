@@ -9,6 +9,7 @@ mod approvals;
 mod door;
 mod grants;
 mod login;
+mod page;
 mod registry;
 pub mod step_up;
 mod trail;
@@ -94,9 +95,10 @@ pub fn router(inbox: Arc<Inbox>) -> Router {
         .with_state(inbox)
 }
 
-/// Every route above asks who it is before it does anything, so whatever was answered well was answered to somebody.
+/// Every route above asks who it is before it does anything, so whatever was answered well was answered to somebody, unless it says otherwise.
 async fn standing(mut response: Response) -> Response {
-    if response.status().is_success() {
+    let is_well = response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED;
+    if is_well && response.extensions().get::<page::ForAnybody>().is_none() {
         response.extensions_mut().insert(Asker::Known);
     }
     response
@@ -120,7 +122,9 @@ impl Problem {
     fn refused(refusal: Refusal) -> Self {
         let status = match refusal.code() {
             Code::ApprovalUnknown | Code::NotFound => StatusCode::NOT_FOUND,
-            Code::ApprovalDecided | Code::ApprovalExpired | Code::ApprovalSpent | Code::AlreadyRegistered => StatusCode::CONFLICT,
+            Code::ApprovalDecided | Code::ApprovalExpired | Code::ApprovalSpent | Code::ApprovalMoved | Code::AlreadyRegistered => {
+                StatusCode::CONFLICT
+            }
             Code::Malformed | Code::InvalidArguments => StatusCode::BAD_REQUEST,
             Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::TokenExpired | Code::MissingToken | Code::InvalidToken | Code::SessionEnded => StatusCode::UNAUTHORIZED,
@@ -128,6 +132,28 @@ impl Problem {
             _ => StatusCode::FORBIDDEN,
         };
         Self::Refused(status, Box::new(refusal))
+    }
+
+    const fn refusal(&self) -> &Refusal {
+        match self {
+            Self::Challenge(challenge) | Self::SignIn(challenge, _) => &challenge.refusal,
+            Self::Refused(_, refusal) => refusal,
+        }
+    }
+
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::Challenge(challenge) | Self::SignIn(challenge, _) => challenge.status,
+            Self::Refused(status, _) => *status,
+        }
+    }
+
+    /// Where to sign in, if that would help.
+    fn login_url(&self) -> Option<String> {
+        match self {
+            Self::SignIn(_, more) => more.get("login_url").and_then(serde_json::Value::as_str).map(ToOwned::to_owned),
+            Self::Challenge(_) | Self::Refused(..) => None,
+        }
     }
 }
 

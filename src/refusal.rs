@@ -101,6 +101,7 @@ codes! {
     ApprovalNotAllowed = "approval.not_allowed", "you may not decide this request", "another human must decide; the policy says who";
     ApprovalDecided = "approval.already_decided", "this request has been decided already", "look at its state; a decision is final";
     ApprovalChanged = "approval.changed_since_preview", "the effect would be other than what the approver was shown, so it was not made or was rolled back", "make the call again, so that a human sees the effect as it is now";
+    ApprovalMoved = "approval.changed_since_shown", "the request has changed since it was shown, so nothing was decided", "look at it as it is now, and decide then";
     ApprovalsFull = "approval.too_many_open", "too many requests for approval are open for this agent", "wait until some are decided or expire";
     PreviewFailed = "approval.preview_failed", "the effect of the call could not be shown to an approver, so nobody was asked", "the message says what the target answered; correct the statement";
     TargetUnreachable = "target.unreachable", "the target could not be reached", "try again later; tell the operator if it lasts";

@@ -25,6 +25,8 @@ pub struct Decision {
     pub reason: Option<String>,
     /// With a yes: more calls of the kind than this one, or less than was asked for.
     pub scope: Option<Scope>,
+    /// What was shown to them, as [`View::mark`] says it: if the request has changed since, nothing is decided. `None` = whatever it is now.
+    pub mark: Option<String>,
 }
 
 /// What came of it.
@@ -140,7 +142,13 @@ impl Desk {
         }
     }
 
-    fn check(&self, person: &Person, view: &View, decision: &Decision, electorate: &dyn Electorate) -> Result<Vec<String>, Refusal> {
+    pub(super) fn check(
+        &self,
+        person: &Person,
+        view: &View,
+        decision: &Decision,
+        electorate: &dyn Electorate,
+    ) -> Result<Vec<String>, Refusal> {
         let filed = &view.filed;
         let policies = may_decide(person.human(), filed, electorate)?;
         self.is_open(person, view)?;
@@ -150,6 +158,9 @@ impl Desk {
         }
         if filed.votes.iter().any(|vote| vote.counts_for(person.human())) {
             return Err(Refusal::new(Code::ApprovalDecided).detail("you have voted already; another human must"));
+        }
+        if decision.mark.as_ref().is_some_and(|mark| *mark != view.mark()) {
+            return Err(Refusal::new(Code::ApprovalMoved));
         }
         let malformed = |why: String| Refusal::new(Code::Malformed).detail(why);
         let reason = decision.reason.as_deref();

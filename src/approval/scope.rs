@@ -144,6 +144,13 @@ impl Filed {
         }
     }
 
+    /// What an approver may grant at most: what was asked for, or what is around the call; `None` where no policy allows that.
+    #[must_use]
+    pub fn offer(&self) -> Option<Scope> {
+        let most = self.grant_most?;
+        Some(self.scope.clone().unwrap_or_else(|| self.widest(most)))
+    }
+
     /// What an approver of one call may grant at most.
     fn widest(&self, most: GrantMost) -> Scope {
         let on = self.touches.iter().filter_map(|touch| touch.split_once(' ').map(|(_, on)| on)).filter(|on| !on.is_empty());

@@ -1,11 +1,13 @@
 //! `countersign approvals`: see what waits for a human, and decide it.
 
+mod watch;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::cli::client::Client;
 use crate::cli::oauth::Door;
-use crate::cli::output::{cell, inert, json as print_json, say, table};
+use crate::cli::output::{cell, inert, json as print_json, say, table, whole_table_lines};
 use crate::cli::{Failure, Remote};
 
 /// See and decide what waits for a human.
@@ -32,6 +34,8 @@ enum Action {
         /// `apr_…`
         id: String,
     },
+    /// What waits for you, as it comes and goes, until Ctrl-C.
+    Watch(watch::Watch),
     /// Let exactly this call go ahead, once.
     Approve {
         #[command(flatten)]
@@ -59,6 +63,7 @@ impl Approvals {
         match self.action {
             Action::List { remote, state } => list(&remote, state).await,
             Action::Show { remote, id } => show(&remote, &id).await,
+            Action::Watch(watch) => watch.run().await,
             Action::Approve { remote, id, reason } => decide(&remote, &id, "approve", reason).await,
             Action::Deny { remote, id, reason } => decide(&remote, &id, "deny", Some(reason)).await,
         }
@@ -71,23 +76,24 @@ async fn list(remote: &Remote, state: String) -> Result<(), Failure> {
         print_json(&answer);
         return Ok(());
     }
-    let approvals = answer.pointer("/approvals").and_then(Value::as_array).cloned().unwrap_or_default();
+    let approvals = list_of(&answer, "/approvals");
     if approvals.is_empty() {
         say("nothing waits for you");
         return Ok(());
     }
-    let rows: Vec<Vec<String>> = approvals
-        .iter()
-        .map(|approval| {
-            let what = if approval.pointer("/operation/statement").is_some() { "/operation/statement" } else { "/touches" };
-            ["/approval_id", "/state", "/risk", "/human/id", "/agent/id", "/target/name", what, "/expires_at"]
-                .iter()
-                .map(|pointer| cell(approval, pointer))
-                .collect()
-        })
-        .collect();
-    table(&["ID", "STATE", "RISK", "HUMAN", "AGENT", "TARGET", "STATEMENT", "EXPIRES"], &rows);
+    table(&HEADING, &approvals.iter().map(row).collect::<Vec<_>>());
     Ok(())
+}
+
+const HEADING: [&str; 8] = ["ID", "STATE", "RISK", "HUMAN", "AGENT", "TARGET", "STATEMENT", "EXPIRES"];
+
+/// A request as a row of a table.
+fn row(approval: &Value) -> Vec<String> {
+    let what = if approval.pointer("/operation/statement").is_some() { "/operation/statement" } else { "/touches" };
+    ["/approval_id", "/state", "/risk", "/human/id", "/agent/id", "/target/name", what, "/expires_at"]
+        .iter()
+        .map(|pointer| cell(approval, pointer))
+        .collect()
 }
 
 async fn show(remote: &Remote, id: &str) -> Result<(), Failure> {
@@ -100,80 +106,43 @@ async fn show(remote: &Remote, id: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A request as an approver reads it. The agent's own reason stands apart: it is the only part that the agent wrote freely.
+/// A request as an approver reads it: what the broker describes, section by section, and nothing of this command's own picking.
 fn describe(approval: &Value) {
-    for (title, pointer) in [
-        ("approval", "/approval_id"),
-        ("state", "/state"),
-        ("human", "/human/id"),
-        ("agent", "/agent/id"),
-        ("tool", "/tool"),
-        ("target", "/target/name"),
-        ("risk", "/risk"),
-        ("touches", "/touches"),
-        ("policies", "/policies"),
-        ("expires", "/expires_at"),
-        ("statement", "/operation/statement"),
-        ("parameters", "/operation/parameters"),
-        ("would touch", "/preview/would_touch_rows"),
-    ] {
-        // What goes on a cluster has no statement: it is shown as it is, below.
-        if approval.pointer(pointer).is_some_and(|value| !value.is_null()) {
-            say(&format!("{title:<12} {}", inert(&cell(approval, pointer))));
+    say(&format!("{} is {}", inert(&cell(approval, "/approval_id")), inert(&cell(approval, "/state"))));
+    for section in list_of(approval, "/shown/sections") {
+        say(&format!("\n{}", inert(&cell(&section, "/title"))));
+        for part in list_of(&section, "/parts") {
+            describe_part(&part);
         }
-    }
-    if approval.pointer("/operation/statement").is_none() {
-        operation(approval);
-    }
-    let columns = approval.pointer("/preview/columns").and_then(Value::as_array).cloned().unwrap_or_default();
-    let rows = approval.pointer("/preview/rows").and_then(Value::as_array).cloned().unwrap_or_default();
-    if !rows.is_empty() {
-        say("\nas it is now (masked, up to five rows):");
-        let heading: Vec<String> = columns.iter().map(|column| inert(&cell(column, "/name"))).collect();
-        let heading: Vec<&str> = heading.iter().map(String::as_str).collect();
-        let rows: Vec<Vec<String>> =
-            rows.iter().map(|row| (0..heading.len()).map(|index| cell(row, &format!("/{index}"))).collect()).collect();
-        table(&heading, &rows);
-    }
-    let reason = cell(approval, "/reason_of_the_agent_unverified");
-    if reason != "-" {
-        say(&format!("\nthe agent says (unverified): {}", inert(&reason)));
+        for note in list_of(&section, "/notes") {
+            say(&format!("  ! {}", inert(note.as_str().unwrap_or_default())));
+        }
     }
 }
 
-/// What would go to a cluster or host, and what is said there of it.
-fn operation(approval: &Value) {
-    say("\nthe operation:");
-    let shown = approval.pointer("/operation").map(|operation| serde_json::to_string_pretty(operation).unwrap_or_default());
-    for line in shown.unwrap_or_default().lines() {
-        say(&inert(line));
-    }
-    let list = |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default();
-    let name = |object: &Value| {
-        let of = |part: &str| object.get(part).and_then(Value::as_str).map(|text| format!("{text}/")).unwrap_or_default();
-        inert(&format!("{} {}{}", cell(object, "/kind"), of("namespace"), cell(object, "/name")))
-    };
-    for object in list(approval, "/preview/objects") {
-        say(&format!("\n{} would be {}:", name(object.get("object").unwrap_or(&Value::Null)), inert(&cell(&object, "/action"))));
-        let rows: Vec<Vec<String>> = list(&object, "/changes")
-            .iter()
-            .map(|change| ["/path", "/before", "/after"].iter().map(|pointer| cell(change, pointer)).collect())
-            .collect();
-        table(&["FIELD", "BEFORE", "AFTER"], &rows);
-    }
-    for file in list(approval, "/preview/files") {
-        let is_there = file.pointer("/exists").and_then(Value::as_bool).unwrap_or_default();
-        let about = ["/type", "/size", "/mode", "/modified", "/sha256"].map(|pointer| cell(&file, pointer)).join("  ");
-        say(&format!("\n{} {}", inert(&cell(&file, "/path")), if is_there { inert(&about) } else { "is not there yet".to_owned() }));
-        for line in file.get("holds").and_then(Value::as_str).unwrap_or_default().lines() {
+fn describe_part(part: &Value) {
+    let label = inert(&cell(part, "/label"));
+    if let Some(text) = part.pointer("/text").and_then(Value::as_str) {
+        say(&format!("  {label:<16} {}", inert(text)));
+    } else if let Some(block) = part.pointer("/block").and_then(Value::as_str) {
+        say(&format!("  {label}:"));
+        for line in block.split('\n') {
             say(&format!("  | {}", inert(line)));
         }
-    }
-    for (pointer, what) in [("/preview/would_delete", "deleted"), ("/preview/would_evict", "evicted")] {
-        for object in list(approval, pointer) {
-            say(&format!("would be {what}: {}", name(object.get("object").unwrap_or(&Value::Null))));
+    } else {
+        say(&format!("  {label}:"));
+        let heading: Vec<String> = list_of(part, "/heading").iter().map(|title| inert(title.as_str().unwrap_or_default())).collect();
+        let heading: Vec<&str> = heading.iter().map(String::as_str).collect();
+        let rows: Vec<Vec<String>> =
+            list_of(part, "/rows").iter().map(|row| (0..heading.len()).map(|index| cell(row, &format!("/{index}"))).collect()).collect();
+        for line in whole_table_lines(&heading, &rows) {
+            say(&format!("  | {line}"));
         }
     }
+}
+
+fn list_of(value: &Value, pointer: &str) -> Vec<Value> {
+    value.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default()
 }
 
 async fn decide(remote: &Remote, id: &str, decision: &str, reason: Option<String>) -> Result<(), Failure> {

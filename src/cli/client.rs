@@ -44,6 +44,27 @@ impl Client {
         self.send(self.http.get(url)).await
     }
 
+    /// An answer with its tag; `None` if it would still be the one of the tag that is known. A broker that cannot answer just now counts as one that
+    /// cannot be reached.
+    pub(super) async fn get_changed(&self, path: &str, known: Option<&str>) -> Result<Option<(Value, Option<String>)>, Failure> {
+        let request = self.http.get(format!("{}{path}", self.base));
+        let request = known.into_iter().fold(request, |request, tag| request.header(http::header::IF_NONE_MATCH, tag));
+        let response = self.answer(request).await?;
+        let status = response.status();
+        if status == StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        let tag = response.headers().get(http::header::ETAG).and_then(|tag| tag.to_str().ok()).map(ToOwned::to_owned);
+        let body: Value = response.json().await.unwrap_or(Value::Null);
+        match status {
+            status if status.is_success() => Ok(Some((body, tag))),
+            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                Err(Failure::Unreachable(negative(status, &body).message().to_owned()))
+            }
+            status => Err(self.refused(status, &body)),
+        }
+    }
+
     pub(super) async fn post(&self, path: &str, headers: &[(&'static str, &str)], body: &Value) -> Result<Value, Failure> {
         let mut request = self.http.post(format!("{}{path}", self.base)).json(body);
         for (name, value) in headers {

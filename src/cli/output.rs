@@ -45,6 +45,13 @@ pub(super) fn cell(value: &Value, pointer: &str) -> String {
 
 /// A table with a heading line; columns as wide as their widest cell.
 pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) {
+    for line in table_lines(heading, rows) {
+        say(&line);
+    }
+}
+
+/// The lines of such a table.
+pub(super) fn table_lines(heading: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     let cut = |text: &str| {
         let text = inert(text);
         if text.chars().count() <= CELL_MAX { text } else { text.chars().take(CELL_MAX - 1).chain(['…']).collect() }
@@ -56,10 +63,31 @@ pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) {
     let widths: Vec<usize> = heading.iter().enumerate().map(|(index, title)| width(index, title)).collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let padded: Vec<String> = cells.zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
-        say(padded.join("  ").trim_end());
+        padded.join("  ").trim_end().to_owned()
     };
-    line(&mut heading.iter().copied());
-    for row in &rows {
-        line(&mut row.iter().map(String::as_str));
+    let first = line(&mut heading.iter().copied());
+    std::iter::once(first).chain(rows.iter().map(|row| line(&mut row.iter().map(String::as_str)))).collect()
+}
+
+/// The lines of a table of which nothing may be cut: where a cell is too wide, each row is a list of its cells instead.
+pub(super) fn whole_table_lines(heading: &[&str], rows: &[Vec<String>]) -> Vec<String> {
+    if rows.iter().flatten().all(|text| inert(text).chars().count() <= CELL_MAX) {
+        return table_lines(heading, rows);
+    }
+    let cells = rows.iter().flat_map(|row| heading.iter().zip(row).enumerate());
+    cells.map(|(index, (title, text))| format!("{} {title}: {}", if index == 0 { "-" } else { " " }, inert(text))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_cut_or_whole() {
+        let rows = vec![vec!["a\u{1b}".to_owned(), "x".repeat(100)], vec!["b".to_owned(), "y".to_owned()]];
+        let (cut, whole) = (table_lines(&["K", "V"], &rows), whole_table_lines(&["K", "V"], &rows));
+        assert_eq!(cut.get(1), Some(&format!("a\\u{{1b}}  {}…", "x".repeat(71))));
+        assert_eq!(whole, ["- K: a\\u{1b}".to_owned(), format!("  V: {}", "x".repeat(100)), "- K: b".to_owned(), "  V: y".to_owned()]);
+        assert_eq!(whole_table_lines(&["K", "V"], &rows[1..]), ["K  V", "b  y"]);
     }
 }

@@ -2,23 +2,27 @@
 //!
 //! A token in `Authorization` counts alone; else a browser's session. With a session comes the danger that another site's page made the browser
 //! ask, so every request that could change something must name an `Origin` of this broker (which ones those are, the server has judged) and say
-//! the session's own word. That is a layer around all routes: no handler can forget it.
+//! the session's own word, in a header or in a form's field. That is a layer around all routes: no handler can forget it.
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::body::{Body, to_bytes};
+use axum::extract::{Form, FromRequest, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, Method, header};
 use serde_json::{Map, Value};
 
 use crate::identity::{ClientCertificate, Person, Presented, Strength};
-use crate::inbox::{Inbox, Problem};
+use crate::inbox::{Inbox, Problem, page};
 use crate::refusal::{Code, Refusal};
 use crate::session::{Session, Stopped};
 
 /// Where a page says its session's word.
 pub(super) const CSRF: HeaderName = HeaderName::from_static("x-countersign-csrf");
+
+/// The largest form: a reason of 2,000 bytes, each written as three, and what is around it.
+const FORM_MAX_BYTES: usize = 16 * 1024;
 
 /// What a configuration may demand a better sign-in for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,14 +158,46 @@ pub(super) async fn own_page(State(inbox): State<Arc<Inbox>>, request: Request, 
     if is_read || !is_session(&inbox, request.headers()) {
         return next.run(request).await;
     }
-    let judged = match session(&inbox, request.headers()).await {
-        Ok(session) => from_own_page(&inbox, &session, request.headers(), None).await,
-        Err(problem) => Err(problem),
+    let (is_page, back) = (page::is_wanted(request.headers()), "/approvals");
+    let refused = |problem: Problem, session| if is_page { page::problem(problem, session, back) } else { problem.into_response() };
+    let session = match session(&inbox, request.headers()).await {
+        Ok(session) => session,
+        Err(problem) => return refused(problem, None),
+    };
+    let judged = match said(request).await {
+        Ok((request, word)) => from_own_page(&inbox, &session, request.headers(), word.as_deref()).await.map(|()| request),
+        Err(refusal) => Err(Problem::refused(refusal)),
     };
     match judged {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+        Ok(request) => next.run(request).await,
+        Err(problem) => refused(problem, Some(&session)),
     }
+}
+
+/// The word that a plain form says in a field, for it cannot set a header; and the request, whole.
+async fn said(request: Request) -> Result<(Request, Option<String>), Refusal> {
+    let is_form = request.headers().get(header::CONTENT_TYPE).is_some_and(|kind| {
+        kind.to_str()
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    });
+    if !is_form {
+        return Ok((request, None));
+    }
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, FORM_MAX_BYTES)
+        .await
+        .map_err(|_| Refusal::new(Code::TooLarge).detail(format!("a form has at most {FORM_MAX_BYTES} bytes")))?;
+    let copy = Request::from_parts(parts.clone(), Body::from(body.clone()));
+    let fields = Form::<Vec<(String, String)>>::from_request(copy, &()).await.map(|Form(fields)| fields).unwrap_or_default();
+    // Two words are none.
+    let mut words = fields.into_iter().filter(|(name, _)| name == "csrf").map(|(_, word)| word);
+    let word = words.next().filter(|_| words.next().is_none());
+    Ok((Request::from_parts(parts, Body::from(body)), word))
 }
 
 /// Whether a change came from a page of this broker; if not, that is on record before it is said.

@@ -11,6 +11,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use maud::{DOCTYPE, html};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -96,18 +97,28 @@ async fn finish(
         Err(rejection) => return malformed(rejection.body_text()),
     };
     match inbox.sessions.finish(uri.path(), &answer, &headers).await {
-        Ok(Told { to, cookies }) => kept(Html(onward(&to)).into_response(), cookies),
+        Ok(Told { to, cookies }) => kept(Html(onward(&to, "Signed in.")).into_response(), cookies),
         Err(problem) => stopped(problem),
     }
 }
 
-/// A page that goes on to a path of this broker.
-fn onward(path: &str) -> String {
-    let path = path.replace('&', "&amp;").replace('"', "&quot;").replace('\'', "&#39;").replace('<', "&lt;").replace('>', "&gt;");
-    format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Countersign</title>\
-         <meta http-equiv=\"refresh\" content=\"0;url={path}\"><p>Signed in. <a href=\"{path}\">Go on</a></p></html>\n"
-    )
+/// Has a browser go on to a path of this broker, as this broker's own doing.
+pub(super) fn go_on(path: &str) -> Response {
+    kept(Html(onward(path, "One moment.")).into_response(), Vec::new())
+}
+
+/// A page that goes on by itself.
+fn onward(to: &str, said: &str) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            meta charset="utf-8";
+            title { "Countersign" }
+            meta http-equiv="refresh" content=(format!("0;url={to}"));
+            p { (said) " " a href=(to) { "Go on" } }
+        }
+    };
+    page.into_string()
 }
 
 #[derive(Debug, Deserialize)]
@@ -123,8 +134,9 @@ async fn end(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, word: Result<F
     from_own_page(&inbox, &session, &headers, field.as_deref()).await?;
     let (page, cookie) = inbox.sessions.end(session).await?;
     let response = match (field, page) {
-        (Some(_), Some(page)) => (StatusCode::SEE_OTHER, [(header::LOCATION, page)]).into_response(),
-        (_, page) => Json(json!({ "signed_out": true, "issuer_logout_url": page })).into_response(),
+        // Not a redirect: a form's policy (`form-action`) would hold for that too, and forbid the issuer's page.
+        (Some(_), page) => Html(onward(page.as_deref().unwrap_or("/approvals"), "Signed out.")).into_response(),
+        (None, page) => Json(json!({ "signed_out": true, "issuer_logout_url": page })).into_response(),
     };
     Ok(kept(response, vec![cookie]))
 }
@@ -133,7 +145,7 @@ async fn end(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, word: Result<F
 mod tests {
     #[test]
     fn a_path_cannot_leave_its_attribute() {
-        let page = super::onward("/a?x=\"><script>'&y=1");
-        assert!(page.contains("url=/a?x=&quot;&gt;&lt;script&gt;&#39;&amp;y=1\"") && !page.contains("<script"), "{page}");
+        let page = super::onward("/a?x=\"><script>'&y=1", "");
+        assert!(page.contains("url=/a?x=&quot;&gt;&lt;script&gt;'&amp;y=1\"") && !page.contains("<script"), "{page}");
     }
 }

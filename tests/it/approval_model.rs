@@ -299,7 +299,7 @@ fn decision(yes: bool, table: &str, scope: bool) -> Decision {
         minutes: GRANT_MINUTES,
         calls: GRANT_CALLS - 1,
     });
-    Decision { approve: yes, reason: Some("for the model".to_owned()), scope }
+    Decision { approve: yes, reason: Some("for the model".to_owned()), scope, mark: None }
 }
 
 struct Run<'a> {

@@ -89,7 +89,7 @@ async fn a_request_is_listed_shown_and_denied() {
     shell.with(BOB, &["approvals", "list"]).is(0).says("STATEMENT").says(id);
     let shown = shell.with(BOB, &["approvals", "show", id, "--json"]).is(0).json();
     assert_eq!((&shown["operation"]["statement"], &shown["preview"]["would_touch_rows"]), (&json!(sql), &json!(1)));
-    shell.with(BOB, &["approvals", "show", id]).is(0).says("would touch  1");
+    shell.with(BOB, &["approvals", "show", id]).is(0).says("would touch      1 row").says("  | UPDATE orders");
     shell.with(BOB, &["approvals", "deny", id]).is(2).says("--reason");
     // An agent's token decides nothing.
     shell.with(AGENT, &["approvals", "deny", id, "--reason", "mine"]).is(1).says("identity.invalid_token");

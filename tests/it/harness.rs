@@ -1,6 +1,7 @@
 //! A broker for a test, and the actors around it: `Agent` calls tools over MCP, `Human` decides and reads at the inbox.
 
 pub mod authority;
+pub mod chrome;
 pub mod cluster;
 pub mod company;
 pub mod hostile_ssh;

@@ -1,0 +1,56 @@
+//! Looking at a request before deciding it: what was decided of the identical call, and whether this human could decide now.
+//!
+//! Nothing here decides or promises: what is answered may be otherwise a moment later, and [`Desk::decide`] judges again.
+
+use crate::approval::sight::Sight;
+use crate::approval::{Decision, Desk, Electorate, Filed, View};
+use crate::identity::Person;
+use crate::record::Unavailable;
+use crate::refusal::Refusal;
+
+/// Earlier requests that are shown.
+const EARLIER_MAX: usize = 16;
+
+/// What would be said to a decision with a reason, now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stance {
+    /// To a yes.
+    pub approve: Result<(), Refusal>,
+    /// To a no.
+    pub deny: Result<(), Refusal>,
+}
+
+impl View {
+    /// What a decision names so that it counts for exactly what was shown: another vote, or any other change of the row, makes another one.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        format!("{}.{}", self.version, self.filed.commit)
+    }
+}
+
+impl Desk {
+    /// What an approver is shown of a request, with what became of others for the identical call.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn sight(&self, view: &View) -> Result<Sight, Unavailable> {
+        let row = self.ledger.get(Filed::KIND, &view.filed.id).await?;
+        let rows = match row {
+            Some(row) => self.ledger.by_key(Filed::KIND, &row.key).await?,
+            None => Vec::new(),
+        };
+        let others = rows.iter().rev().filter(|row| row.id != view.filed.id).take(EARLIER_MAX).filter_map(View::from_row);
+        let earlier: Vec<View> = others.collect();
+        Ok(Sight::of(&view.filed, &earlier, self.clock.now()))
+    }
+
+    /// What this human would be told if they decided now.
+    #[must_use]
+    pub fn stance(&self, person: &Person, view: &View, electorate: &dyn Electorate) -> Stance {
+        let would = |approve| {
+            let decision = Decision { approve, reason: Some("a reason".to_owned()), scope: None, mark: None };
+            self.check(person, view, &decision, electorate).map(|_| ())
+        };
+        Stance { approve: would(true), deny: would(false) }
+    }
+}
