@@ -1,9 +1,10 @@
 //! `countersign approvals`: see what waits for a human, and decide it.
 
+mod decide;
 mod watch;
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::client::Client;
 use crate::cli::oauth::Door;
@@ -23,7 +24,7 @@ enum Action {
     List {
         #[command(flatten)]
         remote: Remote,
-        /// pending, approved, denied, expired, spent or all.
+        /// pending, approved, granted, denied, expired, spent, withdrawn, revoked or all.
         #[arg(long, default_value = "pending")]
         state: String,
     },
@@ -36,26 +37,16 @@ enum Action {
     },
     /// What waits for you, as it comes and goes, until Ctrl-C.
     Watch(watch::Watch),
-    /// Let exactly this call go ahead, once.
-    Approve {
-        #[command(flatten)]
-        remote: Remote,
-        /// `apr_…`
-        id: String,
-        /// Why; required where the policy wants a justification.
-        #[arg(long)]
-        reason: Option<String>,
-    },
-    /// Refuse it.
-    Deny {
-        #[command(flatten)]
-        remote: Remote,
-        /// `apr_…`
-        id: String,
-        /// Why; the agent is told.
-        #[arg(long)]
-        reason: String,
-    },
+    /// Let exactly this call go ahead, once; with --minutes and --calls, several like it.
+    Approve(decide::Approve),
+    /// Refuse it; the agent is told why.
+    Deny(decide::Because),
+    /// Take back what was approved or granted and is not used up.
+    Revoke(decide::Because),
+    /// Let it go ahead at once, alone, where a policy trusts you with that; the owners are told, and somebody else reviews it.
+    BreakGlass(decide::Because),
+    /// Say whether it was right that somebody broke the glass.
+    Review(decide::Review),
 }
 
 impl Approvals {
@@ -64,8 +55,11 @@ impl Approvals {
             Action::List { remote, state } => list(&remote, state).await,
             Action::Show { remote, id } => show(&remote, &id).await,
             Action::Watch(watch) => watch.run().await,
-            Action::Approve { remote, id, reason } => decide(&remote, &id, "approve", reason).await,
-            Action::Deny { remote, id, reason } => decide(&remote, &id, "deny", Some(reason)).await,
+            Action::Approve(approve) => approve.run().await,
+            Action::Deny(because) => because.deny().await,
+            Action::Revoke(because) => because.revoke().await,
+            Action::BreakGlass(because) => because.break_glass().await,
+            Action::Review(review) => review.run().await,
         }
     }
 }
@@ -143,17 +137,6 @@ fn describe_part(part: &Value) {
 
 fn list_of(value: &Value, pointer: &str) -> Vec<Value> {
     value.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default()
-}
-
-async fn decide(remote: &Remote, id: &str, decision: &str, reason: Option<String>) -> Result<(), Failure> {
-    let body = reason.map_or_else(|| json!({ "decision": decision }), |reason| json!({ "decision": decision, "reason": reason }));
-    let answer = Client::new(remote, Door::Inbox)?.post(&format!("/approvals/{}/decision", path_segment(id)?), &[], &body).await?;
-    if remote.json {
-        print_json(&answer);
-    } else {
-        say(&format!("{} is {}", inert(&cell(&answer, "/approval_id")), cell(&answer, "/state")));
-    }
-    Ok(())
 }
 
 /// An id as it may stand in a path.

@@ -445,3 +445,45 @@ async fn two_browsers_at_once_have_one_outcome_and_both_are_on_record() {
     assert_eq!((count("approval.decided").await, count("approval.refused").await), (1, 1));
     world.verify();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_calls_or_less_access_are_granted_by_the_form_as_far_as_a_policy_allows() {
+    let grants = POLICY.replace("@quorum(\"1\")", "@grant(\"30m, 5 calls\")");
+    let (company, world) = company(&grants, |_| {}).await;
+    let agent = agent_of(&company, &world, "alice").await;
+    let id = pending(&company, &world, "alice", 1300).await;
+    let chrome = Chrome::start("bob").await;
+    chrome.go(&format!("{}/approvals/{id}", world.base)).await;
+    chrome.until("Grant more calls like this one").await;
+    chrome.picture("grant", 1200, "light").await;
+    chrome.picture("grant", 390, "dark").await;
+    let bob = signed_in(&world, "bob").await;
+    let page = open(&bob, &format!("/approvals/{id}")).await;
+    let (csrf, mark) = (hidden(&page, "csrf"), hidden(&page, "mark"));
+    let form = |minutes: &'static str, calls: &'static str| {
+        vec![
+            ("csrf", csrf.clone()),
+            ("mark", mark.clone()),
+            ("decision", "approve".to_owned()),
+            ("minutes", minutes.to_owned()),
+            ("calls", calls.to_owned()),
+        ]
+    };
+    for (minutes, calls) in [("31", "2"), ("30", "6"), ("30", ""), ("-1", "2"), ("x", "2")] {
+        let fields = form(minutes, calls);
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let (status, _, text) = submit(&bob, &id, &fields).await;
+        assert_eq!(status, 400, "{minutes} {calls}: {text}");
+    }
+    let fields = form("10", "2");
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_eq!(submit(&bob, &id, &fields).await.0, 303);
+    assert_eq!(state(&bob, &id).await, "granted");
+    let granted = open(&bob, &format!("/approvals/{id}")).await.text;
+    assert!(granted.contains("within what stands above") && granted.contains("calls: 2"), "{granted}");
+    for (order, status) in [(1300, "ok"), (1301, "ok"), (1302, "approval_pending")] {
+        let sql = format!("UPDATE orders SET status = 'refunded' WHERE id = {order}");
+        assert_eq!(agent.execute("shop", &sql).await["status"], status, "{order}");
+    }
+    world.verify();
+}

@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode, header};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use crate::approval::{Decision, Part, Scope, Section, Stance, State, View};
+use crate::approval::{Decision, Filed, Part, Scope, Section, Stance, State, View};
 use crate::id::ApprovalId;
 use crate::inbox::approvals::{Verdict, approval_id, seen};
 use crate::inbox::door::{Action, demand};
@@ -207,7 +207,7 @@ fn deciding(session: &Session, view: &View, state: State, stance: &Stance, again
                     p.hint id="reason-hint" { "It goes on record. The agent is told why a call was denied." }
                     @if let (true, Some(offer)) = (approve, filed.offer()) { (more(filed.is_access(), &offer)) }
                     div.buttons {
-                        @if approve { button.approve type="submit" name="decision" value="approve" { (approves(filed.quorum)) } }
+                        @if approve { button.approve type="submit" name="decision" value="approve" { (approves(filed)) } }
                         @if deny { button.deny type="submit" name="decision" value="deny" { "Deny" } }
                     }
                 }
@@ -232,8 +232,12 @@ fn more(is_access: bool, offer: &Scope) -> Markup {
     }
 }
 
-fn approves(quorum: u8) -> String {
-    if quorum > 1 { format!("Approve, as one of {quorum}") } else { "Approve this call, once".to_owned() }
+fn approves(filed: &Filed) -> String {
+    match (filed.quorum, filed.grant_most) {
+        (2.., _) => format!("Approve, as one of {}", filed.quorum),
+        (_, Some(_)) => "Approve".to_owned(),
+        (_, None) => "Approve this call, once".to_owned(),
+    }
 }
 
 const fn stands(state: State) -> &'static str {
