@@ -86,6 +86,8 @@ pub struct Line {
     pub draining: CancellationToken,
     /// Where progress goes, if the caller asked for it. Full = the message is dropped.
     pub progress: Option<mpsc::Sender<Progress>>,
+    /// Whether the caller can show its human a page of ours, and has not been asked to for this call.
+    pub shows_pages: bool,
 }
 
 /// A tool call at the agent's door.
@@ -320,6 +322,8 @@ pub struct Waiting {
     pub expires_at: Timestamp,
     /// Who may decide, in a few words.
     pub deciders: String,
+    /// The human in whose name the call is made may, and the caller can show them the page: it is asked to.
+    pub asks_the_caller: bool,
 }
 
 /// Why a call did not go ahead.

@@ -4,6 +4,7 @@
 //! every call, also of a tool that does not exist, goes to the pipeline and leaves its record there.
 
 mod admission;
+mod elicit;
 mod handler;
 mod late_sse;
 mod listing;

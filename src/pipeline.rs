@@ -112,7 +112,12 @@ impl Pipeline {
     async fn spread(&self, whole: &Call, spread: &Spread) -> Value {
         let has_failed = AtomicBool::new(false);
         let one = |(target, arguments): &(String, Map<String, Value>)| {
-            let request = Request::part_of(&whole.facts, Line { progress: None, ..whole.line.clone() }, spread.tool, arguments.clone());
+            let request = Request::part_of(
+                &whole.facts,
+                Line { progress: None, shows_pages: false, ..whole.line.clone() },
+                spread.tool,
+                arguments.clone(),
+            );
             let (target, has_failed) = (target.clone(), &has_failed);
             async move {
                 if spread.stop_on_error && has_failed.load(Ordering::Relaxed)

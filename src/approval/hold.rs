@@ -9,6 +9,7 @@ use chrono::TimeDelta;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
+use crate::approval::decide::may_decide;
 use crate::approval::{Approval, Asking, Desk, Electorate, Event, Filed, State, View, terms};
 use crate::call::{Answer, Bound, Call, Line, Progress, Waiting};
 use crate::clock::rfc3339;
@@ -202,7 +203,21 @@ impl Desk {
     pub async fn hold(&self, asking: Asking<'_>, id: &ApprovalId, electorate: &dyn Electorate) -> Result<Outcome, Unavailable> {
         let began = Instant::now();
         let line = &asking.call.line;
-        let longest = if line.progress.is_some() { self.settings.hold_with_progress } else { self.settings.hold };
+        let human = asking.call.facts.delegation.human();
+        // Asked at once: whoever would only wait for another human is not.
+        let asks_the_caller = line.shows_pages
+            && self.view(id).await?.is_some_and(|view| {
+                let may =
+                    || may_decide(human, &view.filed, electorate).is_ok() && !view.filed.votes.iter().any(|vote| vote.counts_for(human));
+                view.filed.self_approval && view.state_at(self.clock.now()) == State::Pending && may()
+            });
+        let longest = if asks_the_caller {
+            Duration::ZERO
+        } else if line.progress.is_some() {
+            self.settings.hold_with_progress
+        } else {
+            self.settings.hold
+        };
         // What the human lent may be taken back while a human decides: the wait ends then, with what is true now.
         let mut changes = asking.call.facts.delegation.changes();
         let view = loop {
@@ -230,12 +245,7 @@ impl Desk {
             },
             State::Withdrawn => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalUnknown).detail("it was withdrawn"))),
             State::Revoked => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalRevoked))),
-            State::Pending => Outcome::Stop(Answer::Waiting(Waiting {
-                approval: id.clone(),
-                url: self.url(id),
-                expires_at: view.filed.expires_at(),
-                deciders: deciders(&view.filed),
-            })),
+            State::Pending => Outcome::Stop(Answer::Waiting(self.waiting(id, &view, asks_the_caller))),
             State::Denied => {
                 let reason = view.filed.votes.iter().find(|vote| !vote.approve).and_then(|vote| vote.reason.as_deref());
                 Outcome::Stop(Answer::Refused(denied(reason)))
@@ -243,6 +253,11 @@ impl Desk {
             State::Expired => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalExpired))),
             State::Spent => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalSpent))),
         })
+    }
+
+    fn waiting(&self, id: &ApprovalId, view: &View, asks_the_caller: bool) -> Waiting {
+        let filed = &view.filed;
+        Waiting { approval: id.clone(), url: self.url(id), expires_at: filed.expires_at(), deciders: deciders(filed), asks_the_caller }
     }
 
     /// The request, for the human and agent that asked; `None` for anybody else's and for none at all.

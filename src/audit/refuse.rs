@@ -38,6 +38,7 @@ impl Audit {
             body.insert("target".to_owned(), record::target(target));
         }
         body.insert("policy".to_owned(), judgement.as_ref().map_or_else(|| json!({ "ids": [], "decision": "none" }), record::policy));
+        let asks_the_caller = matches!(&answer, Answer::Waiting(waiting) if waiting.asks_the_caller);
         let (envelope, refusal) = match answer {
             Answer::Refused(refusal) => {
                 let (refusal, report) = self.masks.refusal(refusal);
@@ -74,6 +75,6 @@ impl Audit {
         let committed =
             self.ledger.commit(Change { leaves: vec![leaf], writes, payloads }).await.inspect_err(|_| self.recorder.forget())?;
         let receipt = reply::receipt(self.ledger.origin(), committed.receipts.first());
-        Ok(Reply::mint(envelope, refusal.as_ref(), risk, None, receipt))
+        Ok(Reply::mint(envelope, refusal.as_ref(), risk, None, receipt).asking_the_caller(asks_the_caller))
     }
 }

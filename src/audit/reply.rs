@@ -15,6 +15,7 @@ pub struct Reply {
     code: Option<Code>,
     needed: Option<Risk>,
     preview: Option<Bound>,
+    asks_the_caller: bool,
     receipt: Value,
 }
 
@@ -64,7 +65,19 @@ impl Reply {
     ) -> Self {
         let code = refusal.map(Refusal::code);
         let needed = needed.filter(|_| code == Some(Code::InsufficientScope));
-        Self { envelope, code, needed, preview, receipt }
+        Self { envelope, code, needed, preview, asks_the_caller: false, receipt }
+    }
+
+    /// The same, of a call whose caller is to show its human the page.
+    pub(super) fn asking_the_caller(mut self, asks_the_caller: bool) -> Self {
+        self.asks_the_caller = asks_the_caller;
+        self
+    }
+
+    /// Whether the caller is to show its human the page on which the call is decided.
+    #[must_use]
+    pub const fn asks_the_caller(&self) -> bool {
+        self.asks_the_caller
     }
 }
 

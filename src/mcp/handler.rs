@@ -18,7 +18,7 @@ use crate::audit::Reply;
 use crate::call::{Client, Line, Origin, Progress, Request};
 use crate::identity::Delegation;
 use crate::mcp::admission::StepUp;
-use crate::mcp::{Door, listing};
+use crate::mcp::{Door, elicit, listing};
 use crate::pipeline::Pipeline;
 use crate::refusal::Code;
 
@@ -123,14 +123,19 @@ impl ServerHandler for Handler {
 
     async fn call_tool(&self, request: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
         let (delegation, step_up) = admitted(&context)?;
+        let shows_pages = elicit::can_be_asked(&context, &request);
+        // Whose human declines to look at it does not want it any more.
+        let (name, arguments) = match elicit::declined(&request) {
+            Some(withdraw) => ("approval_withdraw".to_owned(), withdraw),
+            None => (request.name.to_string(), request.arguments.unwrap_or_default()),
+        };
         let gone = CancellationToken::new();
         let _hangs_up = gone.clone().drop_guard();
         let progress_token = context.meta.get_progress_token();
         let (progress, mut told) = mpsc::channel::<Progress>(PROGRESS_MAX);
-        let line =
-            Line { gone: gone.clone(), draining: self.inner.draining.clone(), progress: progress_token.is_some().then_some(progress) };
-        let name = request.name.to_string();
-        let call = Request::new(delegation, name.clone(), request.arguments.unwrap_or_default(), origin(&context), line);
+        let progress = progress_token.is_some().then_some(progress);
+        let line = Line { gone: gone.clone(), draining: self.inner.draining.clone(), progress, shows_pages };
+        let call = Request::new(delegation, name.clone(), arguments, origin(&context), line);
         let _set_once = step_up.taken.set(());
         let running = self.inner.pipeline.run(call);
         tokio::pin!(running);
@@ -161,7 +166,10 @@ impl ServerHandler for Handler {
         if let Some(needed) = reply.needed() {
             let _set_once = step_up.needed.set(needed);
         }
-        Ok(result(&reply).into())
+        Ok(match elicit::question(&reply) {
+            Some(question) => question.into(),
+            None => result(&reply).into(),
+        })
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {

@@ -31,6 +31,7 @@ mod conformance;
 mod connect;
 mod data;
 mod doors;
+mod elicitation;
 mod fuzz;
 mod gates;
 mod grants;

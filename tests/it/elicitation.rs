@@ -1,0 +1,92 @@
+//! The human at the client is asked to open the page of the call that waits for them, once, where they may approve it; and what a client answers to that
+//! decides nothing.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Agent, POLICY, Wish, World, answer, code, modern};
+
+const SQL: &str = "UPDATE orders SET status = 'refunded' WHERE id = 1300";
+
+/// A call of a client that can show pages, or cannot.
+async fn call(agent: &Agent, sql: &str, capabilities: Value, more: Value) -> Value {
+    let mut params = json!({"name": "db_execute", "arguments": {"target": "shop", "sql": sql}});
+    params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let mut body = modern("tools/call", params);
+    body["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities;
+    answer(agent.request("tools/call", Some("db_execute")).json(&body).send().await.unwrap()).await["result"].clone()
+}
+
+fn shows_pages() -> Value {
+    json!({"elicitation": {"url": {}, "form": {}}})
+}
+
+/// alice may approve what her own agent asks.
+async fn world(annotation: &str) -> World {
+    let policies = POLICY
+        .replace("@quorum(\"1\")", annotation)
+        .replace("resource in Target::\"shop\")\nunless { context.own };", "resource in Target::\"shop\");");
+    assert!(policies.contains(annotation) && !policies.contains("context.own };\n\n// The approvers of the quickstart"));
+    World::with(Wish { policies, ..Wish::default() }).await
+}
+
+fn alices(world: &World) -> Agent {
+    world.agent_of("alice", "demo-agent", &["support", "approvers"], "mcp:write")
+}
+
+#[tokio::test]
+async fn the_human_at_the_client_is_shown_the_page_once_and_only_the_page_decides() {
+    let world = world("@self_approval(\"allowed\")").await;
+    let agent = alices(&world);
+    let asked = call(&agent, SQL, shows_pages(), json!({})).await;
+    assert_eq!(asked["resultType"], "input_required", "{asked}");
+    let question = &asked["inputRequests"]["approval"];
+    let id = asked["requestState"].as_str().unwrap().to_owned();
+    assert_eq!((&question["method"], &question["params"]["mode"]), (&json!("elicitation/create"), &json!("url")), "{question}");
+    // The address has the id, and nothing that opens it.
+    assert_eq!(question["params"]["url"], format!("{}/approvals/{id}", world.base), "{question}");
+    // Whatever the client answers is no decision, and nobody is asked twice.
+    for action in ["accept", "cancel"] {
+        let answered = json!({"requestState": id, "inputResponses": {"approval": {"action": action, "content": {"approve": true}}}});
+        let told = call(&agent, SQL, shows_pages(), answered).await["structuredContent"].clone();
+        assert_eq!((&told["status"], &told["approval"]["id"]), (&json!("approval_pending"), &json!(id)), "{action}: {told}");
+    }
+    let alice = world.human("alice", &["approvers"]);
+    assert_eq!(alice.decide(&id, json!({"decision": "approve"})).await.0, 200);
+    let done = call(&agent, SQL, shows_pages(), json!({"requestState": id, "inputResponses": {"approval": {"action": "accept"}}})).await;
+    assert_eq!(done["structuredContent"]["result"]["affected_rows"], 1, "{done}");
+
+    // Who declines to look at it does not want it: the request is withdrawn.
+    let other = SQL.replace("1300", "1301");
+    let id = call(&agent, &other, shows_pages(), json!({})).await["requestState"].as_str().unwrap().to_owned();
+    let declined = json!({"requestState": id, "inputResponses": {"approval": {"action": "decline"}}});
+    let told = call(&agent, &other, shows_pages(), declined.clone()).await["structuredContent"].clone();
+    assert_eq!((&told["status"], &told["result"]["state"]), (&json!("ok"), &json!("withdrawn")), "{told}");
+    assert_eq!(alice.decide(&id, json!({"decision": "approve"})).await.0, 409);
+    // A state of somebody else's, or made up, gains nothing (attack 68).
+    let zoe = world.agent_of("zoe", "demo-agent", &["support"], "mcp:write");
+    let third = call(&agent, &SQL.replace("1300", "1302"), shows_pages(), json!({})).await["requestState"].as_str().unwrap().to_owned();
+    for (state, refusal) in [(third.as_str(), "approval.unknown"), ("apr_x", "request.invalid_arguments")] {
+        let told =
+            call(&zoe, SQL, shows_pages(), json!({"requestState": state, "inputResponses": {"approval": {"action": "decline"}}})).await;
+        assert_eq!(code(&told["structuredContent"]), refusal, "{told}");
+    }
+    assert_eq!(alice.get(&format!("/approvals/{third}")).await.1["state"], "pending");
+    world.verify();
+}
+
+#[tokio::test]
+async fn nobody_is_asked_who_may_not_approve_or_cannot_be_shown_a_page() {
+    let own = world("@self_approval(\"allowed\")").await;
+    for capabilities in [json!({}), json!({"elicitation": {"form": {}}}), json!({"elicitation": {}})] {
+        let told = call(&alices(&own), SQL, capabilities.clone(), json!({})).await;
+        assert_eq!(told["structuredContent"]["status"], "approval_pending", "{capabilities}: {told}");
+    }
+    // alice without the role; and a policy that wants somebody else.
+    let told = call(&own.agent(), &SQL.replace("1300", "1301"), shows_pages(), json!({})).await;
+    assert_eq!(told["structuredContent"]["status"], "approval_pending", "{told}");
+    let second = world("@quorum(\"2\")").await;
+    let told = call(&alices(&second), SQL, shows_pages(), json!({})).await;
+    assert_eq!(told["structuredContent"]["status"], "approval_pending", "{told}");
+    own.verify();
+    second.verify();
+}
