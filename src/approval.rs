@@ -99,6 +99,22 @@ pub enum Event {
 }
 
 impl Event {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Requested, Self::Decided, Self::Expired, Self::Escalated, Self::Withdrawn, Self::Revoked, Self::GlassBroken];
+
+    /// Whether somebody is asked to decide: of no use once that is done.
+    #[must_use]
+    pub const fn asks(self) -> bool {
+        matches!(self, Self::Requested | Self::Escalated)
+    }
+
+    /// By its name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|event| event.as_str() == name)
+    }
+
     /// As it is stored and told.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -118,6 +134,9 @@ impl Event {
 pub trait Herald: Send + Sync {
     /// What is to be told of this, and to whom, as writes of the same change.
     fn notices(&self, event: Event, filed: &Filed) -> Vec<Write>;
+
+    /// What was to be told is durable now.
+    fn committed(&self) {}
 }
 
 /// Tells nobody.

@@ -24,6 +24,7 @@ use crate::ledger::{self, Ledger};
 use crate::limit::Limiter;
 use crate::mask::{ColumnRule, Masks, Rules};
 use crate::mcp::{self, Door};
+use crate::notice::{self, Courier, Outbox};
 use crate::operation::sql::Engine;
 use crate::pipeline::Pipeline;
 use crate::policy::{self, Policy, PolicyFile};
@@ -70,6 +71,8 @@ pub struct Settings {
     pub masks: Vec<ColumnRule>,
     /// The Desk.
     pub approval: approval::Settings,
+    /// Whom the broker tells of requests, and how.
+    pub notices: notice::Settings,
     /// What is demanded of agents and delegations; targets and tools are filled in from the rest.
     pub registry: registry::Settings,
     /// How humans come in: sessions, and what actions demand of a sign-in.
@@ -98,6 +101,7 @@ pub struct Broker {
     grace: Duration,
     serving: tokio::task::JoinHandle<std::io::Result<()>>,
     sweeping: tokio::task::JoinHandle<()>,
+    telling: tokio::task::JoinHandle<()>,
     failures: Arc<Failures>,
 }
 
@@ -202,6 +206,40 @@ fn own_issuer(settings: &Settings, keys: &Arc<SigningKeys>) -> IssuerSettings {
     }
 }
 
+/// Where agents come in.
+fn agents_door(
+    settings: &server::Settings,
+    pipeline: &Arc<Pipeline>,
+    identity: &Arc<Identity>,
+    draining: &CancellationToken,
+    closing: &CancellationToken,
+) -> Door {
+    Door {
+        pipeline: Arc::clone(pipeline),
+        identity: Arc::clone(identity),
+        allowed_hosts: settings.allowed_hosts.clone(),
+        allowed_origins: settings.allowed_origins.clone(),
+        body_max: settings.body_max,
+        requests_per_minute: settings.transport.requests_per_minute,
+        draining: draining.clone(),
+        closing: closing.clone(),
+    }
+}
+
+/// Browsers' sessions.
+fn sessions(settings: &Settings, ledger: &Ledger, recorder: &Arc<Recorder>, identity: &Arc<Identity>, clock: &Clock) -> Sessions {
+    let (identity, lasting) = (Arc::clone(identity), settings.humans.session.clone());
+    Sessions::new(ledger.clone(), Arc::clone(recorder), identity, clock.clone(), lasting, &settings.identity.public_url)
+}
+
+/// The ledger of the data folder, replayed.
+async fn open_ledger(settings: &Settings, clock: Clock) -> Result<Ledger, StartError> {
+    let at = ledger::Settings { dir: settings.data.clone(), origin: settings.origin.clone() };
+    let opened = tokio::task::spawn_blocking(move || Ledger::open(at, clock)).await;
+    let opened = opened.map_err(|error| StartError(vec![error.to_string()]))?;
+    opened.map_err(|error| StartError(vec![error.to_string()]))
+}
+
 impl Broker {
     /// Starts a broker on a listener: opens the ledger, closes what a dead process left open, and serves.
     ///
@@ -211,11 +249,7 @@ impl Broker {
         let one = |error: &dyn fmt::Display| StartError(vec![error.to_string()]);
         let catalog = Arc::new(self::catalog(&settings).map_err(lines)?);
         let policy = Arc::new(Policy::load(&policy_settings(&settings), clock.clone()).map_err(lines)?);
-        let (data, origin, opened) = (settings.data.clone(), settings.origin.clone(), clock.clone());
-        let ledger = tokio::task::spawn_blocking(move || Ledger::open(ledger::Settings { dir: data, origin }, opened))
-            .await
-            .map_err(|error| one(&error))?
-            .map_err(|error| one(&error))?;
+        let ledger = open_ledger(&settings, clock.clone()).await?;
         let recorder = Arc::new(Recorder::new(ledger.clone()));
         let ruled: Vec<String> = settings.masks.iter().map(|rule| rule.table.clone()).collect();
         let masks = Masks::new(Rules::new(settings.masks.clone()));
@@ -248,16 +282,11 @@ impl Broker {
                 lifetime: settings.token_service.lifetime,
             })),
         };
-        let sessions = Sessions::new(
-            ledger.clone(),
-            Arc::clone(&recorder),
-            Arc::clone(&identity),
-            clock.clone(),
-            settings.humans.session.clone(),
-            &settings.identity.public_url,
-        );
+        let sessions = sessions(&settings, &ledger, &recorder, &identity, &clock);
         let workplaces = Workplaces::new(ledger.clone(), clock.clone());
-        let desk = Desk::new(ledger, recorder, clock.clone(), settings.approval.clone(), Arc::new(approval::Nobody));
+        let courier = Arc::new(Courier::new(settings.credentials.vault.clone()).map_err(|why| StartError(vec![why]))?);
+        let outbox = Outbox::new(ledger.clone(), Arc::clone(&recorder), clock.clone(), settings.notices, &settings.approval.url);
+        let desk = Desk::new(ledger.clone(), recorder, clock.clone(), settings.approval.clone(), Arc::new(outbox.clone()));
         let locals = locals(&settings.targets, &policy, &desk, &clock);
         let connectors =
             Connectors::new(settings.targets.into_iter().map(|target| target.settings).collect(), &ruled, settings.credentials, locals);
@@ -272,19 +301,23 @@ impl Broker {
             under_way: TaskTracker::new(),
         });
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
-        let door = Door {
-            pipeline: Arc::clone(&pipeline),
-            identity: Arc::clone(&identity),
-            allowed_hosts: settings.server.allowed_hosts.clone(),
-            allowed_origins: settings.server.allowed_origins.clone(),
-            body_max: settings.server.body_max,
-            requests_per_minute: settings.server.transport.requests_per_minute,
-            draining: draining.clone(),
-            closing: closing.clone(),
-        };
-        let step_up = settings.humans.step_up;
+        let door = agents_door(&settings.server, &pipeline, &identity, &draining, &closing);
+        let inbox::Settings { step_up, systems, .. } = settings.humans;
         let tended = registry.clone();
-        let inbox = Arc::new(Inbox { identity, desk: desk.clone(), policy, audit, registry, sessions, step_up, clock });
+        let inbox = Arc::new(Inbox {
+            identity,
+            desk: desk.clone(),
+            policy,
+            audit,
+            registry,
+            sessions,
+            step_up,
+            outbox: outbox.clone(),
+            courier: Arc::clone(&courier),
+            systems,
+            ledger,
+            clock,
+        });
         let mut doors = mcp::router(door).merge(inbox::router(inbox));
         if let Some(tokens) = &tokens {
             doors = doors.merge(token_service::router(Arc::clone(tokens)));
@@ -304,7 +337,8 @@ impl Broker {
             totals_every,
             draining.clone(),
         ));
-        Ok(Self { address, draining, pipeline, grace, serving, sweeping, failures })
+        let telling = tokio::spawn(outbox.run(courier, draining.clone()));
+        Ok(Self { address, draining, pipeline, grace, serving, sweeping, telling, failures })
     }
 
     /// Where it listens.
@@ -325,6 +359,7 @@ impl Broker {
         drop(tokio::time::timeout(self.grace, self.pipeline.connectors.close()).await);
         let ended = self.serving.await.map_err(std::io::Error::other)?;
         drop(self.sweeping.await);
+        drop(self.telling.await);
         record_failures(&self.pipeline.audit, &self.failures).await;
         ended
     }

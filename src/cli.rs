@@ -1,10 +1,11 @@
 //! The command line: what each command is, and how it ends.
 //!
-//! `serve`, `quickstart`, `check`, `token` and `verify` work on files of this machine; every other command is an HTTP client of a running broker,
+//! `serve`, `quickstart`, `check`, `channels test`, `token` and `verify` work on files of this machine; every other command is an HTTP client of a running broker,
 //! in the name of a human who signed in, so that reading the trail is authorised and recorded like everything else. Output is a table for people and `--json` for machines.
 
 mod approvals;
 mod audit;
+mod channels;
 mod check;
 mod client;
 mod connect;
@@ -88,6 +89,8 @@ enum Command {
     Token(token::Token),
     /// See and decide what waits for a human.
     Approvals(approvals::Approvals),
+    /// See whom the broker tells of requests, try a channel, and see what could not be told.
+    Channels(channels::Channels),
     /// See which agents there are; stop one at once, let it work again.
     Agents(registry::Agents),
     /// Lend an agent what it may do in your name, and for how long.
@@ -143,6 +146,7 @@ pub fn main() -> ExitCode {
             Command::Check(command) => command.run(),
             Command::Token(command) => command.run(),
             Command::Approvals(command) => command.run().await,
+            Command::Channels(command) => command.run().await,
             Command::Agents(command) => command.run().await,
             Command::Delegate(command) => command.run().await,
             Command::Delegations(command) => command.run().await,

@@ -2,6 +2,7 @@
 //!
 //! What users write stays in this room: the rest of the broker sees its own settings types. Paths are relative to the configuration's folder.
 
+mod channels;
 mod clusters;
 mod credentials;
 mod file;
@@ -11,6 +12,7 @@ mod issuers;
 mod judge;
 mod server;
 mod targets;
+mod vouchers;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -26,7 +28,7 @@ use crate::clock::Clock;
 use crate::identity;
 use crate::mask::{ColumnRule, Mode};
 use crate::policy::{Policy, PolicyFile};
-use crate::{approval, catalog, registry};
+use crate::{approval, catalog, inbox, registry};
 
 use file::File;
 
@@ -139,7 +141,12 @@ fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
     let credentials = credentials::settings(reader, file.human, file.vault, &default_issuer);
     let authority = hosts::authority(reader, file.ssh);
     let ground = targets::Ground { default_issuer: &default_issuer, vault: credentials.vault.is_some(), authority };
-    let targets = file.target.into_iter().filter_map(|target| targets::target(reader, target, &ground)).collect();
+    let targets: Vec<_> = file.target.into_iter().filter_map(|target| targets::target(reader, target, &ground)).collect();
+    let environments = targets.iter().map(|target| target.environment.clone()).collect();
+    let urls: Vec<String> = issuers.iter().map(|issuer| issuer.url.clone()).collect();
+    let ground = channels::Ground { environments: &environments, issuers: &urls, vault: credentials.vault.is_some() };
+    let notices = channels::settings(reader, file.channel, &ground);
+    let systems = vouchers::systems(reader, file.approval_system, &ground);
     let policies = policies(reader, &file.policy);
     let tools = match &file.tools.path {
         None => Vec::new(),
@@ -168,7 +175,7 @@ fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
         ..registry::Settings::default()
     };
     let token_service = issuers::token_service(reader, file.token_service);
-    let humans = humans::settings(reader, file.session, file.step_up);
+    let humans = inbox::Settings { systems, ..humans::settings(reader, file.session, file.step_up) };
     let data = reader.beside(&file.store.path);
     let settings = Settings {
         server,
@@ -183,6 +190,7 @@ fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
         teams: file.policy.teams.into_iter().collect::<BTreeSet<_>>(),
         masks,
         approval,
+        notices,
         registry,
         token_service,
         humans,

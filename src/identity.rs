@@ -28,6 +28,7 @@ mod strict;
 #[cfg(test)]
 mod tests;
 mod token;
+pub mod voucher;
 mod witness;
 
 use std::collections::HashMap;
@@ -57,6 +58,7 @@ use possession::{Bound, Proofs};
 pub use reading::Reading;
 pub use signing::{SigningKeys, Turned};
 pub use standing::{Reach, Standing};
+pub use voucher::{Signing, Testimony, Voucher};
 pub use witness::{Event, Witness};
 
 /// How tokens are judged.

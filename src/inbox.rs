@@ -3,17 +3,21 @@
 //! A GET never changes anything, and whatever it shows of calls (the trail, requests for approval, leaves) is recorded before it is shown. Not
 //! recorded is the reading of what is made to be handed around: signed checkpoints, the log's public key, the metadata of this door. Every
 //! attempt to decide leaves a record, also one on an id that is none.
-//! A `Person` comes by a token or by a browser's session, and for what an action demands of the sign-in (step-up) there is one place, `door`.
+//! A `Person` comes by a token, by a browser's session, or by the word of a system that may speak for them (`words`, `slack`), and for what an action
+//! demands of the sign-in (step-up) there is one place, `door`.
 
 mod approvals;
+mod channels;
 mod door;
 mod grants;
 mod login;
 mod page;
 mod registry;
+mod slack;
 pub mod step_up;
 mod trail;
 mod whoami;
+mod words;
 
 use std::sync::Arc;
 
@@ -30,6 +34,8 @@ use crate::approval::Desk;
 use crate::audit::{Audit, Unavailable};
 use crate::clock::Clock;
 use crate::identity::{Asker, Challenge, Identity};
+use crate::ledger::Ledger;
+use crate::notice::{Courier, Outbox};
 use crate::policy::Policy;
 use crate::refusal::{Code, Refusal};
 use crate::registry::Registry;
@@ -37,6 +43,7 @@ use crate::session::{self, Sessions, Stopped};
 
 pub use door::Action;
 use step_up::StepUp;
+pub use words::System;
 
 /// How humans come in.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +52,8 @@ pub struct Settings {
     pub session: session::Settings,
     /// What actions demand of the sign-in.
     pub step_up: Vec<StepUp>,
+    /// Approval systems that may speak for humans.
+    pub systems: Vec<System>,
 }
 
 /// What the human's door stands on.
@@ -63,6 +72,14 @@ pub struct Inbox {
     pub sessions: Sessions,
     /// What actions demand of the sign-in.
     pub step_up: Vec<StepUp>,
+    /// Whom the broker tells, and what could not be told.
+    pub outbox: Outbox,
+    /// Reads the secrets of channels and systems, and answers clicks.
+    pub courier: Arc<Courier>,
+    /// Approval systems that may speak for humans.
+    pub systems: Vec<System>,
+    /// Says which of their messages were taken.
+    pub ledger: Ledger,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -76,6 +93,9 @@ pub fn router(inbox: Arc<Inbox>) -> Router {
         .route("/approvals/{id}/revoke", post(grants::revoke))
         .route("/approvals/{id}/break-glass", post(grants::break_glass))
         .route("/approvals/{id}/review", post(grants::review))
+        .route("/channels", get(channels::list))
+        .route("/channels/dead", get(channels::dead))
+        .route("/channels/dead/{id}/retry", post(channels::retry))
         .route("/agents", get(registry::agents).post(registry::register))
         .route("/agents/state", post(registry::set_state))
         .route("/delegations", get(registry::delegations).post(registry::lend))
@@ -91,6 +111,8 @@ pub fn router(inbox: Arc<Inbox>) -> Router {
         .route_layer(map_response(standing))
         .route_layer(from_fn(door::came))
         .merge(login::routes())
+        .route("/approvals/{id}/decisions/{system}", post(words::by_system))
+        .route("/channels/slack/{channel}/interactions", post(slack::clicked))
         .route("/.well-known/oauth-protected-resource/inbox", get(metadata))
         .with_state(inbox)
 }
@@ -114,6 +136,8 @@ enum Problem {
     Challenge(Box<Challenge>),
     /// No person, or none who signed in well enough; what to do about it in members of its own.
     SignIn(Box<Challenge>, Map<String, Value>),
+    /// A message that nobody vouches for: it counts against the address that it came from.
+    Stranger(Refusal),
     /// A refusal with its status.
     Refused(StatusCode, Box<Refusal>),
 }
@@ -137,13 +161,16 @@ impl Problem {
     const fn refusal(&self) -> &Refusal {
         match self {
             Self::Challenge(challenge) | Self::SignIn(challenge, _) => &challenge.refusal,
+            Self::Stranger(refusal) => refusal,
             Self::Refused(_, refusal) => refusal,
         }
     }
 
-    const fn status(&self) -> StatusCode {
+    fn status(&self) -> StatusCode {
         match self {
             Self::Challenge(challenge) | Self::SignIn(challenge, _) => challenge.status,
+            Self::Stranger(refusal) if refusal.code() == Code::Replayed => StatusCode::CONFLICT,
+            Self::Stranger(_) => StatusCode::UNAUTHORIZED,
             Self::Refused(status, _) => *status,
         }
     }
@@ -152,7 +179,18 @@ impl Problem {
     fn login_url(&self) -> Option<String> {
         match self {
             Self::SignIn(_, more) => more.get("login_url").and_then(serde_json::Value::as_str).map(ToOwned::to_owned),
-            Self::Challenge(_) | Self::Refused(..) => None,
+            Self::Challenge(_) | Self::Stranger(_) | Self::Refused(..) => None,
+        }
+    }
+
+    /// With the page on which it can be done instead.
+    fn led_to(self, url: &str) -> Self {
+        match self {
+            Self::SignIn(challenge, mut more) => {
+                more.insert("url".to_owned(), Value::from(url));
+                Self::SignIn(challenge, more)
+            }
+            other => other,
         }
     }
 }
@@ -192,10 +230,16 @@ impl IntoResponse for Problem {
             }
             response
         };
+        let status = self.status();
         match self {
             Self::Challenge(challenge) => challenged(*challenge, Map::new()),
             Self::SignIn(challenge, more) => challenged(*challenge, more),
-            Self::Refused(status, refusal) => (status, body(&refusal, Map::new())).into_response(),
+            Self::Stranger(refusal) => {
+                let mut response = (status, body(&refusal, Map::new())).into_response();
+                response.extensions_mut().insert(Asker::Unknown(refusal));
+                response
+            }
+            Self::Refused(_, refusal) => (status, body(&refusal, Map::new())).into_response(),
         }
     }
 }

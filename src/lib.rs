@@ -10,6 +10,11 @@
 //! A token names a human and an agent; what the human lent, and whether the agent may act at all, the [`registry`] says at every judgement, and the
 //! transaction that admits a call demands it once more. Providers that cannot mint such tokens have the [`token_service`].
 //!
+//! # Telling people, and hearing them
+//! What happens to a request is owed to the configured channels in the same transaction ([`notice`]): rows, delivered by tasks of the broker until somebody
+//! takes them or they are given up, each outcome a leaf. A decision comes to the human's door ([`inbox`]) by a token, a session, or the signed word of a
+//! system that may speak for listed humans ([`identity::voucher`]); all of them end in `Desk::decide` with a `Person`.
+//!
 //! # Kubernetes
 //! A call on a cluster is parsed into definite objects and judged by what it says of them ([`operation::kube`]), and made as the human, by
 //! impersonation alone: the broker's own account needs `impersonate` on users, groups and the extras `agent`, `delegation` and `call`, and nothing
@@ -29,7 +34,7 @@
 //!
 //! # Dependencies point one way
 //! `main -> cli -> config, broker -> server, token_service -> mcp, inbox -> pipeline -> stages -> call -> identity, operation`; `refusal`, `id`, `clock`,
-//! `limit`, `inert` and `ledger` are leaves. `tests/it/tidy.rs` holds the whole table.
+//! `limit`, `inert`, `outbound`, `signature` and `ledger` are leaves. `tests/it/tidy.rs` holds the whole table.
 
 pub mod approval;
 pub mod audit;
@@ -49,7 +54,9 @@ pub mod ledger;
 pub mod limit;
 pub mod mask;
 pub mod mcp;
+pub mod notice;
 pub mod operation;
+pub mod outbound;
 pub mod pipeline;
 pub mod policy;
 pub mod record;
@@ -57,6 +64,7 @@ pub mod refusal;
 pub mod registry;
 pub mod server;
 pub mod session;
+pub mod signature;
 pub mod telemetry;
 pub mod token_service;
 pub mod workplace;

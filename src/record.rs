@@ -182,7 +182,10 @@ impl Recorder {
         let human = self.human(person.human());
         let mut body = more;
         let idp = self.issuer(&person.human().issuer);
-        let who = json!({ "sub_id": human, "idp": idp, "teams": person.human().teams, "client": person.client() });
+        let mut who = json!({ "sub_id": human, "idp": idp, "teams": person.human().teams, "client": person.client() });
+        if let (Some(members), Some(system)) = (who.as_object_mut(), person.vouched_by()) {
+            members.insert("vouched_by".to_owned(), Value::from(system));
+        }
         body.insert("human".to_owned(), with_sign_in(who, person.sign_in()));
         Draft::new(kind, body).of_human(human)
     }

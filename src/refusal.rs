@@ -56,6 +56,9 @@ codes! {
     UnsupportedGrant = "identity.unsupported_grant", "the token service knows no such grant", "use token exchange (RFC 8693) or client_credentials";
     NoResponsibleHuman = "identity.no_responsible_human", "no policy names a human who answers for what this agent does alone", "exchange a human's token, or let a policy with `@owner` permit `work_alone`";
     InvalidProof = "identity.invalid_proof", "the proof that the token is in the right hands is missing or not good", "send a fresh DPoP proof for this method, address and token (RFC 9449), or use the certificate that the token is bound to";
+    InvalidSignature = "identity.invalid_signature", "the message is not signed by the system that it is said to come from, or not now", "sign the bytes that are sent with the configured key, and the time of now";
+    Replayed = "identity.replayed", "this message has been taken before", "look at the request's state; what is still wanted needs a message of its own, with an id of its own";
+    NotSpokenFor = "identity.not_spoken_for", "this system may not speak for that human", "decide on the page, after signing in; the operator says for whom a system speaks";
     TokenRevoked = "identity.token_revoked", "the access token was taken back", "get a new token and repeat the call";
     IssuerUnreachable = "identity.issuer_unreachable", "the token's issuer could not be asked, so nobody can tell whether the token is good", "try again shortly; tell the operator if it lasts";
     AgentSuspended = "identity.agent_suspended", "this agent is suspended", "stop; only the agent's owner or an administrator can let it work again";

@@ -181,7 +181,10 @@ impl Desk {
         let counted = self.alike(&filed);
         let writes = [inserted, counted].into_iter().chain(self.herald.notices(Event::Requested, &filed)).collect();
         match self.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await {
-            Ok(_) => Ok(Ok(id)),
+            Ok(_) => {
+                self.herald.committed();
+                Ok(Ok(id))
+            }
             Err(CommitError::Conflict { write: 1 }) => Ok(Err(Refusal::new(Code::ApprovalTooAlike)
                 .detail(format!("{} in ten minutes are the most that may wait or be denied", self.settings.alike_max)))),
             Err(CommitError::Conflict { .. }) => match self.find(asking, electorate).await? {

@@ -46,6 +46,7 @@ impl Desk {
         match self.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await {
             Ok(_) => {
                 self.decisions.send_modify(|count| *count += 1);
+                self.herald.committed();
                 Ok(Some(View { state: to, filed, version: view.version + 1 }))
             }
             Err(CommitError::Conflict { .. }) => {

@@ -23,7 +23,7 @@ use crate::identity::{self, Algorithm, IssuerSettings, KeySource};
 use crate::ledger::{LOCK, private};
 use crate::mask::{ColumnRule, Mode};
 use crate::policy::PolicyFile;
-use crate::{approval, catalog, config, inbox, registry, server, telemetry, token_service};
+use crate::{approval, catalog, config, inbox, notice, registry, server, telemetry, token_service};
 
 /// Run a broker on embedded defaults: a seeded shop, a development issuer, tokens for an agent and an approver.
 #[derive(Debug, Args)]
@@ -193,6 +193,7 @@ fn settings(data: PathBuf, listen: SocketAddr, base: &str, issuer_url: &str, jwk
         }],
         approval: approval::Settings::new(format!("{base}/approvals")),
         registry: registry::Settings::default(),
+        notices: notice::Settings::default(),
         humans: inbox::Settings::default(),
         token_service: token_service::Settings::default(),
     }

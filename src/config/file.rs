@@ -1,5 +1,6 @@
 //! The shape of `countersign.toml`: what users write, with its defaults. Unknown keys are errors.
 
+mod channel;
 mod target;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+pub(super) use channel::{Channel, Spoken, System};
 pub(super) use target::{Each, Group, Login, Role, Service, Ssh, Target};
 
 #[derive(Debug, Deserialize)]
@@ -32,6 +34,10 @@ pub(super) struct File {
     pub(super) mask: Mask,
     #[serde(default)]
     pub(super) approval: Approval,
+    #[serde(default)]
+    pub(super) channel: Vec<Spanned<Channel>>,
+    #[serde(default)]
+    pub(super) approval_system: Vec<Spanned<System>>,
     #[serde(default)]
     pub(super) registry: Registry,
     pub(super) token_service: Option<TokenService>,

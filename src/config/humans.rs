@@ -49,7 +49,7 @@ pub(super) fn settings(reader: &mut Reader<'_>, session: Option<Spanned<file::Se
         }
         step_up.push(StepUp { action: known, acr, amr, max_age: max_age_s.map(|seconds| Duration::from_secs(u64::from(seconds))) });
     }
-    Settings { session, step_up }
+    Settings { session, step_up, ..Settings::default() }
 }
 
 /// Classes and methods of one demand.

@@ -126,7 +126,7 @@ fn read_file(path: &Path) -> Result<String, String> {
 
 /// Reads secrets.
 #[derive(Debug, Default)]
-pub(super) struct Secrets {
+pub struct Secrets {
     vault: Option<Vault>,
 }
 
@@ -135,12 +135,17 @@ fn unavailable(reference: &Reference, why: &str) -> Refusal {
 }
 
 impl Secrets {
-    pub(super) fn new(vault: Option<vault::Settings>) -> Self {
+    /// Where secrets are kept. With Vault it needs a runtime.
+    #[must_use]
+    pub fn new(vault: Option<vault::Settings>) -> Self {
         Self { vault: vault.map(Vault::start) }
     }
 
     /// One secret.
-    pub(super) async fn text(&self, reference: &Reference, login: Option<&str>) -> Result<SecretString, Refusal> {
+    ///
+    /// # Errors
+    /// `target.no_credential`: it could not be read; why is its private cause.
+    pub async fn text(&self, reference: &Reference, login: Option<&str>) -> Result<SecretString, Refusal> {
         let fail = |why: String| unavailable(reference, &why);
         match &reference.place {
             Place::Env => reference.read_here(login).map_err(fail),

@@ -4,12 +4,12 @@
 //! issuer's must therefore be public, both as it is written and as it resolves; redirects are not followed; bytes and time are bounded. Plain
 //! HTTP is for an issuer on loopback alone.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, RequestBuilder, Url};
 use secrecy::{ExposeSecret, SecretString};
+
+use crate::outbound::{Reach, ask};
 
 /// The largest document.
 const DOCUMENT_MAX_BYTES: usize = 256 * 1024;
@@ -56,9 +56,7 @@ impl Address {
         if url.scheme() != "https" && !is_same_origin {
             return refuse("is not https");
         }
-        let literal = host.trim_matches(['[', ']']).parse::<IpAddr>();
-        if !is_own && (host.ends_with('.') || host == "localhost" || host.ends_with(".localhost") || literal.is_ok_and(|ip| !is_public(ip)))
-        {
+        if !is_own && !Reach::Public.covers_host(&url) {
             return refuse("is not public, and not on the issuer's own host");
         }
         Ok(Self { url, is_own })
@@ -74,16 +72,7 @@ pub(super) struct Fetcher {
 
 impl Fetcher {
     pub(super) fn new() -> Result<Self, String> {
-        let builder = || {
-            Client::builder()
-                .redirect(reqwest::redirect::Policy::none())
-                .timeout(PATIENCE)
-                .connect_timeout(PATIENCE)
-                .no_proxy()
-                .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
-        };
-        let built = |builder: reqwest::ClientBuilder| builder.build().map_err(|error| format!("failed to build the HTTP client: {error}"));
-        Ok(Self { own: built(builder())?, foreign: built(builder().dns_resolver(PublicOnly))? })
+        Ok(Self { own: Reach::Anywhere.client(PATIENCE)?, foreign: Reach::Public.client(PATIENCE)? })
     }
 
     fn client(&self, address: &Address) -> &Client {
@@ -148,82 +137,8 @@ async fn document(request: RequestBuilder, url: &Url) -> Result<Vec<u8>, String>
 }
 
 async fn answer(request: RequestBuilder, url: &Url) -> Result<(u16, Vec<u8>), String> {
-    // The source's own words name the address once more, with whatever stands in its query.
-    let failed = |error: reqwest::Error| format!("failed to ask `{url}`: {}", root_cause(&error.without_url()));
-    let mut response = request.send().await.map_err(failed)?;
-    let status = response.status().as_u16();
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(failed)? {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() > DOCUMENT_MAX_BYTES {
-            return Err(format!("`{url}` answered more than {DOCUMENT_MAX_BYTES} bytes"));
-        }
-    }
-    Ok((status, bytes))
-}
-
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
-
-/// Resolves names to public addresses only; a name that resolves to anything else is not resolved at all.
-struct PublicOnly;
-
-impl Resolve for PublicOnly {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            match found.iter().find(|address| !is_public(address.ip())) {
-                Some(_) => Err("it resolves to an address that is not public".into()),
-                None => Ok(Box::new(found.into_iter()) as Addrs),
-            }
-        })
-    }
-}
-
-/// Whether an address is one that the whole Internet shares (IANA special-purpose registries); embedded IPv4 addresses are looked into.
-fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => is_public_v4(ip),
-        IpAddr::V6(ip) => is_public_v6(ip),
-    }
-}
-
-fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, c, _] = ip.octets();
-    let special = ip.is_private()
-        || ip.is_loopback()
-        || ip.is_link_local()
-        || ip.is_documentation()
-        || ip.is_multicast()
-        || a == 0
-        || a >= 240
-        || (a == 100 && (64..128).contains(&b))
-        || (a == 198 && (b == 18 || b == 19))
-        || (a, b, c) == (192, 0, 0)
-        || (a, b, c) == (192, 88, 99);
-    !special
-}
-
-fn is_public_v6(ip: Ipv6Addr) -> bool {
-    let embedded = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        is_public_v4(Ipv4Addr::new(a, b, c, d))
-    };
-    match ip.segments() {
-        // IPv4-mapped and -compatible, and NAT64 (RFC 6052, RFC 8215).
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
-        [0, 0, 0, 0, 0, 0, ..] | [0x64, 0xff9b, ..] => false,
-        [0x2002, high, low, ..] => embedded(high, low),
-        // Teredo, ORCHID, benchmarking, documentation.
-        [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
-        [0x3fff, second, ..] if second < 0x1000 => false,
-        [first, ..] => (first & 0xe000) == 0x2000,
-    }
+    let answer = ask(request, DOCUMENT_MAX_BYTES).await.map_err(|why| format!("failed to ask `{url}`: {why}"))?;
+    Ok((answer.status, answer.body))
 }
 
 #[cfg(test)]
@@ -276,10 +191,5 @@ mod tests {
         for bad in ["http://idp.example.com", "https://u@idp.example.com", "https://idp.example.com?x", "idp.example.com", "https://"] {
             assert!(issuer_url(bad).is_err(), "{bad}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_name_that_resolves_inside_is_not_resolved() {
-        assert!(PublicOnly.resolve("localhost".parse().unwrap()).await.is_err());
     }
 }

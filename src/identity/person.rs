@@ -1,5 +1,5 @@
 //! `Person`: a human at the human's door. Minted from a verified token of the inbox's own audience, without `act`, of a listed human client; or
-//! from the ID token of a sign-in with a browser, and again from what its session keeps.
+//! from the ID token of a sign-in with a browser, and again from what its session keeps; or by the word of a system that may speak for them.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,7 @@ pub struct Person {
     client: String,
     sign_in: SignIn,
     expires_at: Timestamp,
+    vouched_by: Option<String>,
 }
 
 /// What a session keeps.
@@ -47,6 +48,7 @@ impl Person {
             client: client.to_owned(),
             sign_in: claims.sign_in,
             expires_at: claims.expires_at,
+            vouched_by: None,
         })
     }
 
@@ -79,6 +81,7 @@ impl Person {
             client: stored.client,
             sign_in: SignIn { acr: stored.acr, amr: stored.amr, at },
             expires_at,
+            vouched_by: None,
         })
     }
 
@@ -102,7 +105,19 @@ impl Person {
             client,
             sign_in: claims.sign_in,
             expires_at: claims.expires_at,
+            vouched_by: None,
         })
+    }
+
+    /// By the word of a system: nothing is known of how they signed in there, so no demand on the sign-in is met.
+    pub(super) fn vouched(human: Human, by: &str, expires_at: Timestamp) -> Self {
+        Self { human, client: by.to_owned(), sign_in: SignIn::default(), expires_at, vouched_by: Some(by.to_owned()) }
+    }
+
+    /// The system by whose word they are known; none where they came with a token or a session of their own.
+    #[must_use]
+    pub fn vouched_by(&self) -> Option<&str> {
+        self.vouched_by.as_deref()
     }
 
     /// Who.

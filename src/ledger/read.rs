@@ -158,6 +158,52 @@ impl Ledger {
         .await
     }
 
+    /// Rows of a group in this state whose time has come, the one that has waited longest first; at most `limit`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn due(&self, kind: &str, group: &str, state: &str, now: Timestamp, limit: usize) -> Result<Vec<Row>, StoreError> {
+        let (kind, group, state) = (kind.to_owned(), group.to_owned(), state.to_owned());
+        self.read(move |connection| {
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            connection
+                .prepare_cached(&format!("{ROW} {DUE} AND expires_us <= ?4 ORDER BY expires_us LIMIT ?5"))?
+                .query_map(params![kind, group, state, now.timestamp_micros(), limit], row)?
+                .collect()
+        })
+        .await
+    }
+
+    /// When the next row of a group in this state will be due.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn next_due(&self, kind: &str, group: &str, state: &str) -> Result<Option<Timestamp>, StoreError> {
+        let (kind, group, state) = (kind.to_owned(), group.to_owned(), state.to_owned());
+        self.read(move |connection| {
+            connection
+                .prepare_cached(&format!("SELECT min(expires_us) FROM row {DUE}"))?
+                .query_row(params![kind, group, state], |row| row.get::<_, Option<i64>>(0))
+        })
+        .await
+        .map(|micros| micros.and_then(Timestamp::from_timestamp_micros))
+    }
+
+    /// How many rows of a kind each group has in each state.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn tally(&self, kind: &str) -> Result<Vec<(String, String, u64)>, StoreError> {
+        let kind = kind.to_owned();
+        self.read(move |connection| {
+            connection
+                .prepare_cached("SELECT grp, state, count(*) FROM row WHERE kind = ?1 AND grp <> '' GROUP BY grp, state")?
+                .query_map(params![kind], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .collect()
+        })
+        .await
+    }
+
     /// Leaves, newest first.
     ///
     /// # Errors
@@ -243,6 +289,8 @@ pub(super) fn sealed(connection: &Connection, commit: &str) -> rusqlite::Result<
 }
 
 const ROW: &str = "SELECT kind, id, state, key, grp, expires_us, version, body FROM row";
+/// As the index of rows that wait for their time has it.
+const DUE: &str = "WHERE kind = ?1 AND grp = ?2 AND grp <> '' AND state = ?3 AND expires_us IS NOT NULL";
 const ROW_SEQ: &str = "SELECT kind, id, state, key, grp, expires_us, version, body, seq FROM row";
 
 fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {

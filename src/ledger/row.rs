@@ -17,7 +17,7 @@ pub struct Row {
     pub key: String,
     /// A group whose live rows can be counted.
     pub group: String,
-    /// After this it no longer counts as live.
+    /// After this it no longer counts as live; of a row that waits for its time, that time.
     pub expires_at: Option<Timestamp>,
     /// Rises with every write.
     pub version: u64,

@@ -15,7 +15,7 @@ use crate::ledger::row::{Row, Write};
 pub(super) const FILE: &str = "log.db";
 
 /// Migrations in order; the position (from 1) is `user_version`.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/sqlite/0001_ledger.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("migrations/sqlite/0001_ledger.sql"), include_str!("migrations/sqlite/0002_due.sql")];
 
 /// Statements that are kept prepared.
 const STATEMENTS: usize = 64;

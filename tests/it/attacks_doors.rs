@@ -21,6 +21,8 @@ enum Demand {
     Person,
     /// An agent that proves itself to the token service.
     Client,
+    /// A system's signature: no token is one.
+    System,
     /// A browser, and nothing that a token could be.
     Browser,
 }
@@ -40,6 +42,11 @@ const ROUTES: &[(&str, &str, Demand)] = &[
     ("get", "/approvals", Demand::Person),
     ("get", "/approvals/{id}", Demand::Person),
     ("post", "/approvals/{id}/decision", Demand::Person),
+    ("post", "/approvals/{id}/decisions/{system}", Demand::System),
+    ("get", "/channels", Demand::Person),
+    ("get", "/channels/dead", Demand::Person),
+    ("post", "/channels/dead/{id}/retry", Demand::Person),
+    ("post", "/channels/slack/{channel}/interactions", Demand::System),
     ("get", "/agents", Demand::Person),
     ("post", "/agents", Demand::Person),
     ("post", "/agents/state", Demand::Person),
@@ -126,7 +133,7 @@ async fn each_route_demands_what_the_table_says_and_there_is_no_other() {
             Demand::Nothing => [true, true, true, true],
             Demand::Agent => [false, false, true, false],
             Demand::Person => [false, false, false, true],
-            Demand::Client => [false, false, false, false],
+            Demand::Client | Demand::System => [false, false, false, false],
             // No issuer here has a client for browsers, and no token is a session: nothing comes of it for anybody.
             Demand::Browser => {
                 assert!([nobody, forged, agents, humans].iter().all(|status| (400..500).contains(status)), "{method} {path}");

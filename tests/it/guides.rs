@@ -1,4 +1,4 @@
-//! The guides of docs/identity: each one's configuration loads, and the token that the vendor documents is read as the guide says.
+//! The guides: what docs/identity shows of each vendor is read as it says, and what docs/approvals.md shows of each channel is in order.
 
 use countersign::config::Config;
 use countersign::identity::Reading;
@@ -74,4 +74,51 @@ fn each_vendors_token_is_read_as_its_guide_says() {
         }
     }
     assert_eq!(read, 5);
+}
+
+/// Every channel of docs/approvals.md, after its own commands have made what it names; and the guide names every key that there is.
+#[test]
+fn each_channel_of_the_guide_is_in_order() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/approvals.md")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let commands = std::process::Command::new("bash")
+        .args(["-euo", "pipefail", "-c", block("approvals", &text, "sh")])
+        .current_dir(dir.path())
+        .status();
+    assert!(commands.unwrap().success());
+    for (name, address) in [
+        ("slack-url", "https://hooks.slack.com/services/T0/B0/x"),
+        ("teams-url", "https://prod-1.westeurope.logic.azure.com/workflows/x?sig=y"),
+    ] {
+        std::fs::write(dir.path().join("secrets").join(name), address).unwrap();
+    }
+    for name in ["slack-token", "slack-signing-secret", "smtp-password"] {
+        std::fs::write(dir.path().join("secrets").join(name), "a-secret").unwrap();
+    }
+    let channels: String = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let config = format!(
+        "[server]\n[store]\npath = \"data\"\n[ledger]\norigin = \"test.invalid/log\"\n[[issuer]]\nurl = \"https://idp.example.com\"\n\
+         jwks_url = \"https://idp.example.com/keys\"\nalgorithms = [\"EdDSA\"]\n[policy]\npath = {:?}\n{channels}",
+        root.join("policies/default.cedar")
+    );
+    let path = dir.path().join("countersign.toml");
+    std::fs::write(&path, config).unwrap();
+    let config = Config::read(&path, &countersign::clock::Clock::system()).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let kinds: Vec<&str> = config.settings.notices.channels.iter().map(|channel| channel.kind.as_str()).collect();
+    assert_eq!(kinds, ["webhook", "slack", "slack", "slack", "teams", "email", "command"]);
+    assert_eq!(config.settings.humans.systems.len(), 1);
+    let shape = std::fs::read_to_string(root.join("src/config/file/channel.rs")).unwrap();
+    let keys = shape.lines().filter_map(|line| line.trim().strip_prefix("pub(in crate::config) ")?.split_once(": ").map(|(key, _)| key));
+    let missing: Vec<&str> = keys
+        .filter(|key| {
+            ["{key} = ", "`{key}`", "[channel.{key}]", "[approval_system.{key}]"]
+                .iter()
+                .all(|form| !text.contains(&form.replace("{key}", key)))
+        })
+        .collect();
+    assert!(missing.is_empty(), "the guide says nothing of {missing:?}");
+    // What it says of how long is tried is so.
+    let pace = countersign::notice::Pace::default();
+    assert!(text.contains(&format!("{} times", pace.attempts_max)) && text.contains(&format!("After {} seconds", pace.first.as_secs())));
 }

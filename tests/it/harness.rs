@@ -12,6 +12,7 @@ pub mod openbao;
 pub mod process;
 pub mod provider;
 pub mod proxy;
+pub mod receiver;
 pub mod sshd;
 pub mod systemd;
 
@@ -163,6 +164,7 @@ impl World {
             approval: approvals,
             registry: wish.registry,
             humans: Default::default(),
+            notices: Default::default(),
             token_service: wish.token_service,
         };
         let mut settings = settings;

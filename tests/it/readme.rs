@@ -88,6 +88,7 @@ fn every_configuration_and_policy_block_is_in_order() {
         }
         std::fs::write(at("secrets/alice"), "a-secret").unwrap();
         std::fs::write(at("secrets/vault-token"), "a-token").unwrap();
+        std::fs::write(at("secrets/webhook.key"), crate::channels::SECRET).unwrap();
         let _pair = Authority::new().server().write(&at("tls"), "server");
         for (number, policy) in policies.iter().enumerate() {
             std::fs::write(at(&format!("policies/{number}.cedar")), policy).unwrap();

@@ -1,0 +1,71 @@
+//! Systems that may speak for humans, and for whom: `[[approval_system]]`, and the users of a Slack channel.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use toml::Spanned;
+
+use crate::config::channels::{Ground, shared_secret};
+use crate::config::{Reader, file};
+use crate::identity::{Human, Signing, Voucher};
+use crate::inbox::System;
+use crate::signature::is_key;
+
+/// Humans for whom one system may speak.
+const HUMANS_MAX: usize = 10_000;
+
+/// The humans that a system names, by its own names for them.
+pub(super) fn humans(
+    reader: &mut Reader<'_>,
+    span: &Range<usize>,
+    listed: BTreeMap<String, file::Spoken>,
+    ground: &Ground<'_>,
+) -> BTreeMap<String, Human> {
+    let mut problem = |message: String| reader.problem(span.clone(), message);
+    if listed.is_empty() || listed.len() > HUMANS_MAX {
+        problem(format!("it must say for which humans it speaks, 1 to {HUMANS_MAX}"));
+    }
+    let mut humans = BTreeMap::new();
+    for (named, human) in listed {
+        let file::Spoken { issuer, id, name, teams } = human;
+        let issuer = issuer.or_else(|| ground.issuers.first().cloned()).unwrap_or_default();
+        if named.is_empty() || id.is_empty() {
+            problem("a human it speaks for has no name".to_owned());
+        }
+        if !ground.issuers.contains(&issuer) {
+            problem(format!("there is no [[issuer]] with the url `{issuer}`"));
+        }
+        humans.insert(named, Human { issuer, subject: id, name, teams });
+    }
+    humans
+}
+
+pub(super) fn systems(reader: &mut Reader<'_>, listed: Vec<Spanned<file::System>>, ground: &Ground<'_>) -> Vec<System> {
+    let mut systems: Vec<System> = Vec::new();
+    for system in listed {
+        let span = system.span();
+        let file::System { name, secrets, humans: listed } = system.into_inner();
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)) {
+            reader.problem(span.clone(), format!("the system's name `{name}` must be letters, digits, `_` and `-`, at most 64"));
+        }
+        if systems.iter().any(|other| other.voucher.name == record_name(&name)) {
+            reader.problem(span.clone(), format!("another [[approval_system]] has the name `{name}`"));
+        }
+        if !(1..=2).contains(&secrets.len()) {
+            reader.problem(span.clone(), "an approval system needs `secrets`: a reference to its key, or two while it is being changed");
+        }
+        let secrets: Vec<_> = secrets.iter().filter_map(|text| shared_secret(reader, &span, text, ground.vault)).collect();
+        for secret in secrets.iter().filter(|secret| !secret.is_in_vault() && secret.read_here(None).is_ok_and(|key| !is_key(&key))) {
+            reader.problem(span.clone(), format!("the secret `{}` must be `whsec_` and 24 to 64 random bytes in Base64", secret.text()));
+        }
+        let humans = humans(reader, &span, listed, ground);
+        let voucher = Voucher { name: record_name(&name), signing: Signing::StandardWebhooks, humans };
+        systems.push(System { name, voucher, secrets });
+    }
+    systems
+}
+
+/// As records have it: no channel of a chat is taken for it.
+fn record_name(name: &str) -> String {
+    format!("system:{name}")
+}

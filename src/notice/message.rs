@@ -1,0 +1,251 @@
+//! What is told: made of the stored request when it is told, and inert in every part, whoever wrote it.
+//!
+//! What hides from the eye is written out and counted, what is long is cut and the rest counted; what makes HTML, Slack or Markdown obey, the channel
+//! that writes that format escapes. Rows of a preview are left out unless a channel is told to show them.
+
+use serde_json::{Map, Value, json};
+
+use crate::approval::{Event, State, View};
+use crate::clock::{Timestamp, rfc3339};
+use crate::inert::{Inert, inert};
+
+/// The longest line of a fact, in characters.
+const FACT_MAX: usize = 300;
+/// The longest text in a message's data, in characters.
+const TEXT_MAX: usize = 16_000;
+/// The largest data, in bytes of JSON; of a larger request, only what it is about is told.
+const DATA_MAX_BYTES: usize = 200_000;
+
+/// One message, before a channel gives it its form.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// The same at each attempt.
+    pub id: String,
+    /// What happened, such as `approval.requested`.
+    pub event: &'static str,
+    /// When it happened.
+    pub at: Timestamp,
+    /// When it is told.
+    pub now: Timestamp,
+    /// The request, where it waits to be decided.
+    pub waits: Option<String>,
+    /// The page on which a human decides.
+    pub url: String,
+    /// One line that says it all.
+    pub title: String,
+    /// What it is about, line by line.
+    pub facts: Vec<(&'static str, String)>,
+    /// The exact call, as far as there is one.
+    pub call: Inert,
+    data: Map<String, Value>,
+    preview: Value,
+}
+
+impl Message {
+    /// Of a request as it stands.
+    #[must_use]
+    pub fn of(id: String, event: Event, (at, now): (Timestamp, Timestamp), url: String, view: &View) -> Self {
+        let filed = &view.filed;
+        let target = filed.target.as_ref().map(|(name, ..)| format!(" on {}", inert(name))).unwrap_or_default();
+        let state = view.state_at(now);
+        let what = match (event, state) {
+            (Event::Requested, _) => "Approval wanted",
+            (Event::Expired, _) => "Expired",
+            (Event::Decided, State::Denied) => "Denied",
+            (Event::Decided, State::Granted) => "Granted",
+            (Event::Decided, _) => "Approved",
+            (Event::Escalated, _) => "Still waiting for approval",
+            (Event::Withdrawn, _) => "Withdrawn by the agent",
+            (Event::Revoked, _) => "Approval taken back",
+            (Event::GlassBroken, _) => "GLASS BROKEN: let through by one human, to be reviewed",
+        };
+        let risk = filed.subject().risk.as_str();
+        let mut shown = match view.for_person(&url, now) {
+            Value::Object(members) => members,
+            _ => Map::new(),
+        };
+        let preview = shown.remove("preview").unwrap_or_default();
+        let call = written(&filed.operation);
+        Self {
+            id,
+            event: event.as_str(),
+            at,
+            now,
+            title: short(&format!("{what}: {}{target} ({risk})", inert(&filed.tool)), FACT_MAX),
+            facts: facts(view, state, &preview, &call),
+            waits: event.asks().then(|| filed.id.clone()),
+            url,
+            call,
+            data: shown,
+            preview,
+        }
+    }
+
+    /// To see whether a channel works.
+    #[must_use]
+    pub fn test(id: String, channel: &str, now: Timestamp, url: String) -> Self {
+        Self {
+            id,
+            event: "channel.test",
+            waits: None,
+            at: now,
+            now,
+            title: format!("Test of the channel {channel}"),
+            facts: vec![("About", "Somebody tries whether this channel works. Nothing waits for you.".to_owned())],
+            data: Map::from_iter([("url".to_owned(), Value::from(url.as_str())), ("channel".to_owned(), Value::from(channel))]),
+            url,
+            call: Inert::default(),
+            preview: Value::Null,
+        }
+    }
+
+    /// As programs are told: event, time, and the request as an approver sees it; of the preview its numbers alone, unless all of it is wanted.
+    #[must_use]
+    pub fn payload(&self, include_preview: bool) -> Vec<u8> {
+        let preview = match &self.preview {
+            whole if include_preview => whole.clone(),
+            Value::Object(members) => {
+                Value::Object(members.iter().filter(|(_, value)| value.is_number() || value.is_boolean()).map(owned).collect())
+            }
+            _ => Value::Null,
+        };
+        let mut data = self.data.clone();
+        if self.data.contains_key("approval_id") {
+            data.insert("preview".to_owned(), preview);
+            data.insert("hidden_characters".to_owned(), Value::from(self.call.hidden));
+        }
+        data.insert("title".to_owned(), Value::from(self.title.as_str()));
+        let of = |data: Map<String, Value>| {
+            json!({ "type": self.event, "timestamp": rfc3339(self.at), "data": quiet(Value::Object(data)) }).to_string().into_bytes()
+        };
+        let whole = of(data.clone());
+        if whole.len() <= DATA_MAX_BYTES {
+            return whole;
+        }
+        let about = ["approval_id", "state", "url", "tool", "target", "risk", "asked_at", "expires_at", "title"];
+        let mut about: Map<String, Value> = data.into_iter().filter(|(name, _)| about.contains(&name.as_str())).collect();
+        about.insert("left_out_bytes".to_owned(), Value::from(whole.len()));
+        of(about)
+    }
+
+    /// The exact call, cut; empty where there is none.
+    #[must_use]
+    pub fn call(&self, longest: usize) -> String {
+        short_of(&self.call, longest)
+    }
+}
+
+fn owned((name, value): (&String, &Value)) -> (String, Value) {
+    (name.clone(), value.clone())
+}
+
+/// The exact operation as text: a statement as it is, everything else as JSON, whose quotes no value gets out of. What hides is counted in the values
+/// themselves: of them, JSON writes some out already.
+fn written(operation: &Value) -> Inert {
+    let text = match operation.get("statement").and_then(Value::as_str) {
+        Some(statement) => match operation.get("parameters").filter(|given| given.as_array().is_some_and(|given| !given.is_empty())) {
+            Some(parameters) => format!("{statement}\nparameters: {parameters}"),
+            None => statement.to_owned(),
+        },
+        None => serde_json::to_string_pretty(operation).unwrap_or_default(),
+    };
+    let (hidden, foreign) = counted(operation);
+    Inert { hidden, foreign, ..Inert::of(&text) }
+}
+
+/// Characters in all texts of a value that cannot be seen, and letters that are not ASCII.
+fn counted(value: &Value) -> (usize, usize) {
+    let of = |text: &str| {
+        let inert = Inert::of(text);
+        (inert.hidden, inert.foreign)
+    };
+    let sum = |(a, b): (usize, usize), (c, d): (usize, usize)| (a + c, b + d);
+    match value {
+        Value::String(text) => of(text),
+        Value::Array(items) => items.iter().map(counted).fold((0, 0), sum),
+        Value::Object(members) => members.iter().map(|(name, value)| sum(of(name), counted(value))).fold((0, 0), sum),
+        _ => (0, 0),
+    }
+}
+
+fn facts(view: &View, state: State, preview: &Value, call: &Inert) -> Vec<(&'static str, String)> {
+    let filed = &view.filed;
+    let who = |name: Option<&String>, id: &str| match name {
+        Some(name) => format!("{name} ({id})"),
+        None => id.to_owned(),
+    };
+    let mut facts = vec![("Human", who(filed.human.name.as_ref(), &filed.human.id)), ("Agent", filed.agent.id.clone())];
+    if let Some((name, engine, environment)) = &filed.target {
+        facts.push(("Target", format!("{name} ({engine}, {environment})")));
+    }
+    if !filed.touches.is_empty() {
+        facts.push(("Touches", filed.touches.join(", ")));
+    }
+    if let Some(rows) = preview.get("would_touch_rows").and_then(Value::as_u64) {
+        facts.push(("Rows it would touch", rows.to_string()));
+    }
+    if let Some(reason) = &filed.reason {
+        facts.push(("The agent's reason (unverified)", reason.clone()));
+    }
+    for vote in &filed.votes {
+        let reason = vote.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        facts
+            .push((if vote.approve { "Approved by" } else { "Denied by" }, format!("{}{reason}", who(vote.by.name.as_ref(), &vote.by.id))));
+    }
+    match state {
+        State::Pending => {
+            facts.push(("Approvals needed", filed.quorum.to_string()));
+            facts.push(("Decide before", rfc3339(filed.expires_at())));
+        }
+        State::Approved => facts.extend(filed.grant_until.map(|until| ("Can be used until", rfc3339(until)))),
+        _ => {}
+    }
+    if call.hidden > 0 {
+        facts.push(("Take care", format!("{} characters of the call cannot be seen, and are written out as \\u{{…}}", call.hidden)));
+    }
+    if call.foreign > 0 {
+        facts.push(("Letters that are not ASCII", call.foreign.to_string()));
+    }
+    facts.into_iter().map(|(label, text)| (label, short(&text, FACT_MAX))).collect()
+}
+
+/// One line, inert and cut.
+fn short(text: &str, longest: usize) -> String {
+    short_of(&Inert::line(text), longest)
+}
+
+/// Cut, with what was left out.
+pub(super) fn short_of(text: &Inert, longest: usize) -> String {
+    match text.first(longest) {
+        (whole, 0) => whole.to_owned(),
+        (first, more) => format!("{first} … ({more} characters more)"),
+    }
+}
+
+/// Every text in a value inert and cut.
+fn quiet(value: Value) -> Value {
+    let short = |text: &str| short_of(&Inert::of(text), TEXT_MAX);
+    match value {
+        Value::String(text) => Value::String(short(&text)),
+        Value::Array(items) => items.into_iter().map(quiet).collect(),
+        Value::Object(members) => members.into_iter().map(|(name, value)| (short(&name), quiet(value))).collect(),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_is_inert_and_cut_and_its_rest_counted() {
+        let long = "x".repeat(TEXT_MAX + 7);
+        let quieted = quiet(json!({"a\u{202e}": ["b\u{200b}c", 1, null], "long": long}));
+        assert_eq!(quieted["a\\u{202e}"], json!(["b\\u{200b}c", 1, null]));
+        assert!(quieted["long"].as_str().unwrap().ends_with("x … (7 characters more)"));
+        let call = written(&json!({"statement": "SELECT\n?1", "parameters": [1, "\u{1b}[2J\n\u{202e}"]}));
+        assert_eq!((call.text.as_str(), call.hidden), ("SELECT\n?1\nparameters: [1,\"\\u001b[2J\\n\\u{202e}\"]", 2));
+        assert_eq!(written(&json!({"statement": "a\u{1b}"})).hidden, 1);
+        assert_eq!(written(&json!({"statement": "SELECT 1", "parameters": []})).text, "SELECT 1");
+    }
+}
