@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::harness::process::{Process, free_port};
 use crate::harness::receiver::{Receiver, Reply, Seen};
-use crate::harness::{Agent, Human, World};
+use crate::harness::{Agent, Human, POLICY, Wish, World};
 
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OTHER_SECRET: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=";
@@ -59,7 +59,12 @@ pub async fn ask(agent: &Agent, order: u32) -> String {
 
 /// The leaves of this kind about a request, once there are so many.
 async fn leaves(reviewer: &Human, approval: &str, kind: &str, count: usize) -> Vec<Value> {
-    for _ in 0..400 {
+    leaves_within(reviewer, approval, kind, count, Duration::from_secs(10)).await
+}
+
+async fn leaves_within(reviewer: &Human, approval: &str, kind: &str, count: usize, longest: Duration) -> Vec<Value> {
+    let began = Instant::now();
+    while began.elapsed() < longest {
         let found = reviewer.trail(&format!("&approval={approval}&kind={kind}")).await;
         if found.len() >= count {
             assert_eq!(found.len(), count, "{found:#?}");
@@ -461,4 +466,38 @@ async fn the_command_line_lists_tries_and_tells_again() {
     assert!(status == 1 && text.contains("\"final\": true") && text.contains("it answered 404"), "{text}");
     let (status, text) = run(&["test", "none", "--config", &path]);
     assert!(status == 2 && text.contains("there is no channel `none`"), "{text}");
+}
+
+#[tokio::test]
+async fn the_next_team_is_told_when_nobody_decides_and_the_owners_when_the_glass_is_broken() {
+    let glass = "@id(\"glass\") permit (principal in Team::\"oncall\", action == Action::\"break_glass\", resource);";
+    let asks = POLICY.replace("@quorum(\"1\")", "@escalate_after(\"5m\") @escalate_to(\"oncall\")");
+    let mut world = World::with(Wish { policies: format!("{asks}\n{glass}"), ..Wish::default() }).await;
+    let receiver = Receiver::start().await;
+    let of = |name: &str, events: &[Event], team: Option<&str>| Channel {
+        events: events.to_vec(),
+        team: team.map(ToOwned::to_owned),
+        ..channel(name, webhook(world.dir.path(), &receiver.url(&format!("/{name}"))))
+    };
+    let channels = vec![
+        of("oncall", &[Event::Escalated], Some("oncall")),
+        of("others", &[Event::Escalated], Some("others")),
+        of("owners", &[Event::GlassBroken], None),
+    ];
+    tell(&mut world, channels).await;
+    let id = ask(&world.agent(), 1300).await;
+    world.clock.turn(chrono::TimeDelta::minutes(6));
+    // The desk looks at the time every fifteen seconds.
+    let escalated = leaves_within(&world.approver(), &id, "notice.sent", 1, Duration::from_secs(40)).await;
+    assert_eq!(escalated[0]["notice"]["channel"], "oncall", "{escalated:?}");
+    let reason = json!({"reason": "the shop is down"});
+    let (status, broken) = world.human("olga", &["oncall"]).post(&format!("/approvals/{id}/break-glass"), reason).await;
+    assert_eq!((status, &broken["state"]), (200, &json!("approved")), "{broken}");
+    let seen = receiver.wait(2).await;
+    let told: Vec<(&str, String)> = seen.iter().map(|seen| (seen.path.as_str(), kinds(std::slice::from_ref(seen)).remove(0))).collect();
+    assert_eq!(told, [("/oncall", "approval.escalated".to_owned()), ("/owners", "approval.glass_broken".to_owned())]);
+    assert!(seen[1].json()["data"]["title"].as_str().unwrap().starts_with("GLASS BROKEN"), "{}", seen[1].json());
+    // Once, however long it waits.
+    assert_eq!(world.approver().trail(&format!("&approval={id}&kind=approval.escalated")).await.len(), 1);
+    world.verify();
 }
