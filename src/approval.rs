@@ -14,6 +14,7 @@ mod hold;
 mod look;
 mod scope;
 mod sight;
+mod summary;
 mod terms;
 mod turn;
 mod view;

@@ -88,6 +88,7 @@ pub struct Inbox {
 pub fn router(inbox: Arc<Inbox>) -> Router {
     Router::new()
         .route("/approvals", get(approvals::list))
+        .route("/approvals/summary", get(grants::summary))
         .route("/approvals/{id}", get(approvals::show))
         .route("/approvals/{id}/decision", post(approvals::decide))
         .route("/approvals/{id}/revoke", post(grants::revoke))

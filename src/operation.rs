@@ -91,7 +91,12 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Target => Ok(()),
-            Self::Table(path) => f.write_str(&path.join(".")),
+            Self::Table(path) => {
+                // A dot within a name must not read as one between two.
+                let quoted =
+                    |part: &String| if part.contains(['.', '"']) { format!("\"{}\"", part.replace('"', "\"\"")) } else { part.clone() };
+                f.write_str(&path.iter().map(quoted).collect::<Vec<_>>().join("."))
+            }
             Self::Object(reach) => reach.fmt(f),
             Self::Program(name) | Self::Path(name) => f.write_str(name),
         }

@@ -290,7 +290,7 @@ fn earlier(delegation: &Delegation) -> Vec<Agent> {
 }
 
 fn unless(kind: &str, id: &str, state: &str) -> Write {
-    Write::Unless { kind: kind.to_owned(), id: id.to_owned(), states: vec![state.to_owned()] }
+    Write::Unless { kind: kind.to_owned(), id: id.to_owned(), states: vec![state.to_owned()], live: false }
 }
 
 impl Standing for Registry {

@@ -2,6 +2,8 @@
 //!
 //! A request for access goes the way of every request, and by it nothing has run: each call that uses the grant is judged by itself when it comes.
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 use serde_json::json;
 
@@ -35,6 +37,7 @@ impl Desk {
             tools: access.tools.iter().map(|tool| tool.name.clone()).collect(),
             target: access.target.clone(),
             on: access.on.iter().cloned().collect(),
+            verbs: BTreeSet::new(),
             risk: access.risk.as_str().to_owned(),
             minutes: access.minutes,
             calls: access.calls,
@@ -53,12 +56,10 @@ impl Desk {
             filed.target = Some((target.name.clone(), target.engine.to_owned(), target.environment.clone()));
             filed.risk = access.risk.level();
             filed.touches = access.on.clone();
-            // In the order of the scope's tools, which is by name.
-            let mut tools: Vec<_> = access.tools.iter().collect();
-            tools.sort_by(|a, b| a.name.cmp(&b.name));
-            tools.dedup_by(|a, b| a.name == b.name);
-            filed.scope_verbs = tools.iter().map(|tool| tool.verb.to_owned()).collect();
+            filed.scope_verbs = access.tools.iter().map(|tool| (tool.name.clone(), tool.verb.to_owned())).collect();
+            filed.schema_hashes = access.tools.iter().map(|tool| (tool.name.clone(), tool.schema_hash.clone())).collect();
             filed.operation = scope.show();
+            filed.offer = Some(scope.clone());
             filed.scope = Some(scope);
         })
         .await

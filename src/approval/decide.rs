@@ -12,7 +12,7 @@ use crate::approval::{Desk, Electorate, Event, Filed, Scope, State, View, terms}
 use crate::clock::rfc3339;
 use crate::id::ApprovalId;
 use crate::identity::{Human, Person};
-use crate::ledger::{Change, Draft, Row, Write};
+use crate::ledger::{Change, CommitError, Draft, Row, Write};
 use crate::record::Unavailable;
 use crate::refusal::{Code, Refusal};
 
@@ -36,12 +36,12 @@ pub struct Decided {
     pub view: View,
 }
 
-/// The longest reason, in bytes.
-const REASON_MAX_BYTES: usize = 2_000;
 /// Times that a vote is tried again when another was cast at the same moment.
 const VOTE_TRIES: usize = 8;
 /// Requests that one listing shows.
 const LIST_MAX: usize = 500;
+/// Requests that it looks through for them.
+const LOOK_MAX: usize = 20_000;
 /// Rows that say which teams a human was last seen in.
 const VOTER: &str = "voter";
 const SEEN: &str = "seen";
@@ -81,7 +81,7 @@ impl Desk {
             let (to, filed) = self.voted(person, standing, &decision);
             let leaf = self.decided_leaf(person, &filed, &decision, to, policies);
             let event = (to != State::Pending).then_some(Event::Decided);
-            let more = self.seen(person.human()).await?.into_iter().chain(self.recorder.subjects(person.human(), None)).collect();
+            let more = self.seen(person).await?.into_iter().chain(self.recorder.subjects(person.human(), None)).collect();
             // Where somebody voted first: look again, and find it decided or one vote short.
             if let Some(view) = self.turn(&view, Turn { to, filed, leaf, event, more }).await? {
                 return Ok(Ok(Decided { view }));
@@ -105,10 +105,20 @@ impl Desk {
     }
 
     async fn record(&self, person: &Person, kind: &'static str, body: Map<String, Value>) -> Result<(), Unavailable> {
-        let leaf = self.recorder.personal(kind, person, body);
-        let writes = self.seen(person.human()).await?.into_iter().chain(self.recorder.subjects(person.human(), None)).collect();
-        self.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await.inspect_err(|_| self.recorder.forget())?;
-        Ok(())
+        for _ in 0..VOTE_TRIES {
+            let leaf = self.recorder.personal(kind, person, body.clone());
+            let writes = self.seen(person).await?.into_iter().chain(self.recorder.subjects(person.human(), None)).collect();
+            match self.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await {
+                Ok(_) => return Ok(()),
+                // Another attempt of theirs was written down at the same moment.
+                Err(CommitError::Conflict { .. }) => self.recorder.forget(),
+                Err(error) => {
+                    self.recorder.forget();
+                    return Err(error.into());
+                }
+            }
+        }
+        Err(Unavailable::because("attempts of one human came too fast to be recorded"))
     }
 
     /// Requests that this human may decide, or that are asked in their name; newest last.
@@ -117,8 +127,12 @@ impl Desk {
     /// The store cannot be read.
     pub async fn list(&self, person: &Person, states: &[State], electorate: &dyn Electorate) -> Result<Vec<View>, Unavailable> {
         let names: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
-        let rows = self.ledger.list(Filed::KIND, &names, LIST_MAX).await?;
-        Ok(rows.iter().filter_map(View::from_row).filter(|view| is_shown(person, view, electorate)).collect())
+        let rows = self.ledger.list(Filed::KIND, &names, LOOK_MAX).await?;
+        // Of all, and not of the newest alone: what others ask must not push out of sight what waits for this human.
+        let mut views: Vec<View> =
+            rows.iter().rev().filter_map(View::from_row).filter(|view| is_shown(person, view, electorate)).take(LIST_MAX).collect();
+        views.reverse();
+        Ok(views)
     }
 
     /// One request, if this human may decide it or it is asked in their name.
@@ -156,7 +170,8 @@ impl Desk {
             return Err(Refusal::new(Code::ApprovalNotAllowed)
                 .detail("the call is made in your own name, and no policy allows self-approval for it"));
         }
-        if filed.votes.iter().any(|vote| vote.counts_for(person.human())) {
+        // Whoever has said yes may still say no.
+        if filed.votes.iter().any(|vote| vote.counts_for(person.human()) && (decision.approve || !vote.approve)) {
             return Err(Refusal::new(Code::ApprovalDecided).detail("you have voted already; another human must"));
         }
         if decision.mark.as_ref().is_some_and(|mark| *mark != view.mark()) {
@@ -164,9 +179,7 @@ impl Desk {
         }
         let malformed = |why: String| Refusal::new(Code::Malformed).detail(why);
         let reason = decision.reason.as_deref();
-        if reason.is_some_and(|reason| reason.len() > REASON_MAX_BYTES) {
-            return Err(Refusal::new(Code::TooLarge).detail(format!("a reason has at most {REASON_MAX_BYTES} bytes")));
-        }
+        terms::check_length(reason)?;
         if !decision.approve && terms::missing(reason, &[]).is_some() {
             return Err(malformed("a denial needs a `reason`".to_owned()));
         }
@@ -207,8 +220,12 @@ impl Desk {
         Ok(human)
     }
 
-    /// Writes down in which teams a human is, where that is new.
-    async fn seen(&self, human: &Human) -> Result<Option<Write>, Unavailable> {
+    /// Writes down in which teams a human is, where that is new and their issuer says it: what another system vouches for says nothing of it.
+    async fn seen(&self, person: &Person) -> Result<Option<Write>, Unavailable> {
+        if person.vouched_by().is_some() {
+            return Ok(None);
+        }
+        let human = person.human();
         let (id, body) = (self.recorder.human(human), json!(human.teams).to_string().into_bytes());
         Ok(match self.ledger.get(VOTER, &id).await? {
             Some(row) if row.body == body => None,
@@ -228,13 +245,15 @@ impl Desk {
     /// The request with this vote, and the state it comes to.
     fn voted(&self, person: &Person, mut filed: Filed, decision: &Decision) -> (State, Filed) {
         filed.votes.push(self.vote(person, decision.approve, decision.reason.as_deref()));
-        if let Some(scope) = &decision.scope {
-            filed.scope = Some(scope.clone());
+        let scope = decision.scope.as_ref().map(|scope| filed.fitted(scope));
+        if let Some(vote) = filed.votes.last_mut() {
+            vote.scope = scope;
         }
         let approvals = filed.votes.iter().filter(|vote| vote.approve && !vote.lapsed).count();
         let state = if !decision.approve {
             State::Denied
         } else if approvals >= usize::from(filed.quorum) {
+            filed.scope = filed.agreed();
             filed.grant_until = Some(self.grant_until(filed.scope.as_ref()));
             filed.given()
         } else {

@@ -86,6 +86,7 @@ impl Desk {
                 if !matches!(view.state_at(self.clock.now()), State::Approved | State::Granted) {
                     return Err(Refusal::new(Code::ApprovalDecided).detail(format!("it is {}", view.state_at(self.clock.now()).as_str())));
                 }
+                terms::check_length(reason)?;
                 match terms::missing(reason, &[]) {
                     Some(what) => Err(Refusal::new(Code::Malformed).detail(format!("taking back needs a `reason`: {what}"))),
                     None => Ok(()),

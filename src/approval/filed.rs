@@ -2,6 +2,8 @@
 //!
 //! The row's state (`pending`, `approved`, `denied`, `expired`, `spent`) is the store's column; everything else is this body.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -91,6 +93,9 @@ pub struct Vote {
     /// They might not decide it any more when it was counted: it counts for nothing.
     #[serde(default)]
     pub lapsed: bool,
+    /// How far they would have it reach; none = as it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
 }
 
 impl Vote {
@@ -159,9 +164,21 @@ pub struct Filed {
     /// What is granted, or would be if it is approved now; a request for access asks for it from the start.
     #[serde(default)]
     pub scope: Option<Scope>,
-    /// The tools of a scope that was asked for, with the verbs that they are judged by.
+    /// What an approver may grant at most; none where the call touches nothing that could be named, or no policy allows it.
     #[serde(default)]
-    pub scope_verbs: Vec<String>,
+    pub offer: Option<Scope>,
+    /// The tools of access that was asked for, with the verbs that they are judged by.
+    #[serde(default)]
+    pub scope_verbs: BTreeMap<String, String>,
+    /// The tools as they were defined.
+    #[serde(default)]
+    pub schema_hashes: BTreeMap<String, String>,
+    /// The agent's earlier actors.
+    #[serde(default)]
+    pub chain: Vec<String>,
+    /// Nobody was there when the agent asked.
+    #[serde(default)]
+    pub is_unattended: bool,
     /// Teams that are told later, soonest first; told ones are taken away.
     #[serde(default)]
     pub escalations: Vec<Escalation>,
@@ -266,13 +283,8 @@ impl Filed {
         let whole = self.subject();
         match &self.scope {
             Some(scope) if self.is_access() => {
-                let verbs = self.scope_verbs.iter();
-                scope
-                    .tools
-                    .iter()
-                    .zip(verbs)
-                    .map(|(tool, verb)| Subject { tool: tool.clone(), verb: verb.clone(), ..whole.clone() })
-                    .collect()
+                let verb = |tool: &String| self.scope_verbs.get(tool).cloned().unwrap_or_default();
+                scope.tools.iter().map(|tool| Subject { tool: tool.clone(), verb: verb(tool), ..whole.clone() }).collect()
             }
             _ => vec![whole],
         }
@@ -310,8 +322,12 @@ impl Filed {
             ticket_forms: terms.tickets.clone(),
             tickets: terms.tickets.iter().filter_map(named).collect(),
             grant_most: grant,
+            offer: grant.and_then(|most| Scope::of(call, most)),
             scope: None,
-            scope_verbs: Vec::new(),
+            scope_verbs: BTreeMap::new(),
+            schema_hashes: BTreeMap::from([(call.tool.name.clone(), call.tool.schema_hash.clone())]),
+            chain: agent.chain.clone(),
+            is_unattended: delegation.is_unattended(),
             escalations: terms.escalations.clone(),
             escalated_to: None,
             glass: None,

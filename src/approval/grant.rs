@@ -126,8 +126,23 @@ impl Desk {
             call: asking.call.facts.id.clone(),
             commit: filed.commit.clone(),
             bound: Some(Bound { rows: filed.max_rows, objects: filed.objects.clone() }),
-            spending: vec![(claim, Code::ApprovalSpent)],
+            // By the time of the commit, and not of this look.
+            spending: vec![(self.still(filed), Code::ApprovalExpired), (claim, Code::ApprovalSpent)],
         })
+    }
+
+    /// That what was given was not taken back, and has not run out.
+    fn still(&self, filed: &Filed) -> Write {
+        let ended = [State::Expired, State::Revoked, State::Withdrawn].map(|state| state.as_str().to_owned()).to_vec();
+        Write::Unless { kind: Filed::KIND.to_owned(), id: filed.id.clone(), states: ended, live: true }
+    }
+
+    /// Whether a grant was made for this very tool, as it is defined now, and for this way of coming: the same actors, with or without a human there.
+    fn is_of_its_kind(asking: Asking<'_>, filed: &Filed) -> bool {
+        let delegation = &asking.call.facts.delegation;
+        filed.schema_hashes.get(&asking.call.tool.name) == Some(&asking.call.tool.schema_hash)
+            && filed.chain == delegation.agent().chain
+            && filed.is_unattended == delegation.is_unattended()
     }
 
     /// The approval for a call that a grant reaches, if those who gave it might approve this very call now. A use is a row of its own, so that two at once
@@ -144,7 +159,11 @@ impl Desk {
         // What the policies allow now holds, if it is less than when the grant was made.
         let is_live = began.is_some_and(|began| self.clock.now() < began + TimeDelta::minutes(i64::from(most.minutes)));
         let calls = scope.calls.min(most.calls);
-        if view.state_at(self.clock.now()) != State::Granted || !is_live || !scope.reaches(asking.call) {
+        if view.state_at(self.clock.now()) != State::Granted
+            || !is_live
+            || !scope.reaches(asking.call)
+            || !Self::is_of_its_kind(asking, filed)
+        {
             return Ok(None);
         }
         let this = Filed::new(&filed.id, asking, Shown::default(), filed.asked_at, filed.expires_at());
@@ -158,16 +177,20 @@ impl Desk {
         if standing < usize::from(filed.quorum.max(asking.terms.quorum)) {
             return Ok(None);
         }
+        let uses = self.uses(filed).await?;
+        if uses >= u64::from(calls) {
+            return Ok(None);
+        }
+        // What was previewed binds the call that it was shown for.
+        let is_shown = uses == 0 && !filed.is_access() && self.mint(asking, view).is_ok();
         let row = Row::new(USE, asking.call.facts.id.as_str(), USED, "", None, Vec::new()).grouped(&filed.id);
-        let ended = [State::Expired, State::Revoked, State::Withdrawn].map(|state| state.as_str().to_owned()).to_vec();
-        let still = Write::Unless { kind: Filed::KIND.to_owned(), id: filed.id.clone(), states: ended };
         let counted = Write::InsertUnlessKey { row, states: Vec::new(), group_max: Some((vec![USED.to_owned()], u64::from(calls))) };
         Ok(Some(Approval {
             id,
             call: asking.call.facts.id.clone(),
             commit: filed.commit.clone(),
-            bound: None,
-            spending: vec![(still, Code::ApprovalRevoked), (counted, Code::ApprovalSpent)],
+            bound: is_shown.then(|| Bound { rows: filed.max_rows, objects: filed.objects.clone() }),
+            spending: vec![(self.still(filed), Code::ApprovalRevoked), (counted, Code::ApprovalSpent)],
         }))
     }
 

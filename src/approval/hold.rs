@@ -101,9 +101,7 @@ impl Desk {
         }
         for row in self.ledger.by_group(Filed::KIND, &self.group(asking.call), &[State::Granted.as_str()], GRANTS_MAX).await? {
             let Some(view) = View::from_row(&row) else { continue };
-            if let Some(approval) = self.by_grant(asking, &view, electorate).await?
-                && self.uses(&view.filed).await? < view.filed.scope.as_ref().map_or(0, |scope| u64::from(scope.calls))
-            {
+            if let Some(approval) = self.by_grant(asking, &view, electorate).await? {
                 return Ok(Found::Granted(Box::new(approval)));
             }
         }

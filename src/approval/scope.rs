@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::approval::{Filed, GrantMost};
 use crate::call::Call;
-use crate::operation::{Place, Risk};
+use crate::operation::{Place, Risk, Touch};
 
 /// Tools that one scope may name.
 const TOOLS_MAX: usize = 16;
@@ -28,6 +28,9 @@ pub struct Scope {
     /// Schemas, tables, objects, programs, files and folders, as requests show them; none = whatever is on the target.
     #[serde(default)]
     pub on: BTreeSet<String>,
+    /// What may be done there, by verb; none = whatever the risk allows.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub verbs: BTreeSet<String>,
     /// The highest risk, `read` to `admin`.
     pub risk: String,
     /// For so many minutes from the decision.
@@ -37,17 +40,20 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// The narrowest that reaches this very call; `None` where the call has no target.
+    /// The narrowest that reaches this very call with other values; `None` where nothing that it touches can be named so that the name says how far it goes:
+    /// a target as a whole, or programs, of which another argument is another deed.
     #[must_use]
     pub fn of(call: &Call, most: GrantMost) -> Option<Self> {
         let touches = call.operation.touches();
-        let highest = touches.iter().map(|touch| touch.risk).max();
-        // Where it does more than its touches say, or touches the whole target, no list of them would reach it.
-        let is_whole = highest.is_none_or(|highest| highest < call.risk()) || touches.iter().any(|touch| touch.on == Place::Target);
+        let is_named = |touch: &Touch| matches!(touch.on, Place::Table(_) | Place::Object(_) | Place::Path(_));
+        if !is_told_by_touches(call, &touches) || !touches.iter().all(is_named) {
+            return None;
+        }
         Some(Self {
             tools: BTreeSet::from([call.tool.name.clone()]),
             target: call.target.as_ref()?.name.clone(),
-            on: if is_whole { BTreeSet::new() } else { touches.iter().map(|touch| touch.on.to_string()).collect() },
+            on: touches.iter().map(|touch| touch.on.to_string()).collect(),
+            verbs: touches.iter().map(|touch| touch.verb.to_owned()).collect(),
             risk: call.risk().as_str().to_owned(),
             minutes: most.minutes,
             calls: most.calls,
@@ -84,12 +90,37 @@ impl Scope {
     #[must_use]
     pub fn is_within(&self, other: &Self) -> bool {
         let places = other.on.is_empty() || !self.on.is_empty() && self.on.iter().all(|on| other.on.iter().any(|of| names_below(on, of)));
+        let verbs = other.verbs.is_empty() || !self.verbs.is_empty() && self.verbs.is_subset(&other.verbs);
         self.tools.is_subset(&other.tools)
+            && verbs
             && self.target == other.target
             && places
             && self.risk().zip(other.risk()).is_some_and(|(mine, most)| mine <= most)
             && self.minutes <= other.minutes
             && self.calls <= other.calls
+    }
+
+    /// What both reach; `None` where that is nothing.
+    #[must_use]
+    pub fn meet(&self, other: &Self) -> Option<Self> {
+        let (minutes, calls) = (self.minutes.min(other.minutes), self.calls.min(other.calls));
+        let risk = self.risk()?.min(other.risk()?).as_str().to_owned();
+        let tools: BTreeSet<String> = self.tools.intersection(&other.tools).cloned().collect();
+        let below = |mine: &BTreeSet<String>, theirs: &BTreeSet<String>| -> Vec<String> {
+            mine.iter().filter(|on| theirs.is_empty() || theirs.iter().any(|of| names_below(on, of))).cloned().collect()
+        };
+        let on: BTreeSet<String> = below(&self.on, &other.on).into_iter().chain(below(&other.on, &self.on)).collect();
+        let verbs = match (self.verbs.is_empty(), other.verbs.is_empty()) {
+            (true, _) => other.verbs.clone(),
+            (_, true) => self.verbs.clone(),
+            _ => self.verbs.intersection(&other.verbs).cloned().collect(),
+        };
+        let is_nothing = |met: bool, one: bool, two: bool| met && !(one && two);
+        let is_empty = tools.is_empty()
+            || self.target != other.target
+            || is_nothing(on.is_empty(), self.on.is_empty(), other.on.is_empty())
+            || is_nothing(verbs.is_empty(), self.verbs.is_empty(), other.verbs.is_empty());
+        (!is_empty).then(|| Self { tools, target: self.target.clone(), on, verbs, risk, minutes, calls })
     }
 
     /// Whether it is no more than a policy allows.
@@ -102,22 +133,23 @@ impl Scope {
     #[must_use]
     pub fn reaches(&self, call: &Call) -> bool {
         let touches = call.operation.touches();
-        let highest = touches.iter().map(|touch| touch.risk).max();
-        let is_told_by_touches = highest.is_some_and(|highest| highest >= call.risk());
-        let places =
-            self.on.is_empty() || is_told_by_touches && touches.iter().all(|touch| self.on.iter().any(|on| lies_in(&touch.on, on)));
+        let places = self.on.is_empty()
+            || is_told_by_touches(call, &touches) && touches.iter().all(|touch| self.on.iter().any(|on| lies_in(&touch.on, on)));
+        let verbs = self.verbs.is_empty() || touches.iter().all(|touch| self.verbs.contains(touch.verb));
         self.tools.contains(&call.tool.name)
             && call.target.as_ref().is_some_and(|target| target.name == self.target)
             && self.risk().is_some_and(|risk| call.risk() <= risk)
             && places
+            && verbs
     }
 
     /// As people and agents are shown it.
     #[must_use]
     pub fn show(&self) -> Value {
         let on = if self.on.is_empty() { json!("anything on the target") } else { json!(self.on) };
+        let verbs = if self.verbs.is_empty() { json!("whatever the risk allows") } else { json!(self.verbs) };
         json!({
-            "tools": self.tools, "target": self.target, "on": on, "risk": format!("{} and below", self.risk),
+            "tools": self.tools, "target": self.target, "on": on, "verbs": verbs, "risk": format!("{} and below", self.risk),
             "minutes": self.minutes, "calls": self.calls,
         })
     }
@@ -134,35 +166,41 @@ impl Filed {
         if !wanted.is_within_most(most) {
             return Err(format!("the policy allows {} minutes and {} calls at most", most.minutes, most.calls));
         }
-        match &self.scope {
-            Some(asked) if !wanted.is_within(asked) => Err("the scope may only be narrower than what was asked for".to_owned()),
-            None if !wanted.is_within(&self.widest(most)) => {
-                Err("beyond this very call, a grant reaches only its tool, its target, its risk and what is below what it touches"
-                    .to_owned())
+        match &self.offer {
+            Some(offer) if self.fitted(wanted).is_within(offer) => Ok(()),
+            Some(_) if self.is_access() => Err("the scope may only be narrower than what was asked for".to_owned()),
+            Some(_) => {
+                Err("beyond this very call, a grant reaches only its tool, its target, its verbs, its risk and what it touches".to_owned())
             }
-            _ => Ok(()),
+            None => Err("what this call touches cannot be named, so no other call is like it: leave `scope` out".to_owned()),
         }
     }
 
-    /// What an approver may grant at most: what was asked for, or what is around the call; `None` where no policy allows that.
-    #[must_use]
-    pub fn offer(&self) -> Option<Scope> {
-        let most = self.grant_most?;
-        Some(self.scope.clone().unwrap_or_else(|| self.widest(most)))
+    /// A scope that says nothing of verbs means those of the call.
+    pub(super) fn fitted(&self, wanted: &Scope) -> Scope {
+        let verbs = self.offer.as_ref().filter(|_| wanted.verbs.is_empty()).map(|offer| offer.verbs.clone());
+        Scope { verbs: verbs.unwrap_or_else(|| wanted.verbs.clone()), ..wanted.clone() }
     }
 
-    /// What an approver of one call may grant at most.
-    fn widest(&self, most: GrantMost) -> Scope {
-        let on = self.touches.iter().filter_map(|touch| touch.split_once(' ').map(|(_, on)| on)).filter(|on| !on.is_empty());
-        Scope {
-            tools: BTreeSet::from([self.tool.clone()]),
-            target: self.target.as_ref().map(|(name, ..)| name.clone()).unwrap_or_default(),
-            on: on.map(ToOwned::to_owned).collect(),
-            risk: self.subject().risk.as_str().to_owned(),
-            minutes: most.minutes,
-            calls: most.calls,
+    /// What those who said yes agree on: the least that any of them would have. Of one call it is more than that call only if each of them said so.
+    pub(super) fn agreed(&self) -> Option<Scope> {
+        let yes = self.votes.iter().filter(|vote| vote.approve && !vote.lapsed);
+        let mut agreed = self.offer.clone();
+        for vote in yes {
+            agreed = match &vote.scope {
+                Some(scope) => agreed.and_then(|agreed| agreed.meet(scope)),
+                None if self.is_access() => agreed,
+                None => return None,
+            };
         }
+        agreed
     }
+}
+
+/// Whether all that a call does is said by what it touches: a tool that raises the risk raises it of each touch.
+fn is_told_by_touches(call: &Call, touches: &[Touch]) -> bool {
+    let floor = call.raised_risk.unwrap_or(Risk::Read);
+    touches.iter().map(|touch| touch.risk.max(floor)).max().is_some_and(|highest| highest >= call.risk())
 }
 
 /// Whether a place is what `on` names, or in it.
@@ -172,7 +210,8 @@ fn lies_in(place: &Place, on: &str) -> bool {
         // By its parts: a table whose own name has a dot in it is in no schema that the dot seems to make.
         Place::Table(path) => {
             let parts: Vec<&str> = on.split('.').collect();
-            path.join(".") == on || path.len() > parts.len() && path.iter().zip(&parts).all(|(mine, named)| mine == named)
+            place.to_string() == on
+                || !on.contains('"') && path.len() > parts.len() && path.iter().zip(&parts).all(|(mine, named)| mine == named)
         }
         Place::Path(path) => path == on || is_below(path, on),
         Place::Object(_) | Place::Program(_) => place.to_string() == on,
@@ -204,6 +243,7 @@ mod tests {
             tools: BTreeSet::from(["db_execute".to_owned()]),
             target: "shop".to_owned(),
             on: on.iter().map(|on| (*on).to_owned()).collect(),
+            verbs: BTreeSet::new(),
             risk: "write".to_owned(),
             minutes: 30,
             calls: 10,
@@ -239,6 +279,8 @@ mod tests {
         assert!(lies_in(&table(&["public", "orders"]), "public") && lies_in(&table(&["public", "orders"]), "public.orders"));
         for (place, on) in [
             (table(&["public.orders"]), "public"),
+            (table(&["public.orders"]), "public.orders"),
+            (table(&["public", "orders"]), "\"public.orders\""),
             (table(&["publicity", "orders"]), "public"),
             (table(&["orders"]), "public.orders"),
             (Place::Path("/tmp/build-prod".to_owned()), "/tmp/build"),

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::refusal::{Code, Refusal};
+
 /// Who must say why.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sides {
@@ -101,6 +103,20 @@ fn joined<T: Clone + Ord>(one: &[T], other: &[T]) -> Vec<T> {
     all.sort();
     all.dedup();
     all
+}
+
+/// The longest reason, in bytes.
+const REASON_MAX_BYTES: usize = 2_000;
+
+/// Whether what a human says is short enough to be kept and read.
+///
+/// # Errors
+/// `request.too_large`.
+pub(super) fn check_length(reason: Option<&str>) -> Result<(), Refusal> {
+    if reason.is_some_and(|reason| reason.len() > REASON_MAX_BYTES) {
+        return Err(Refusal::new(Code::TooLarge).detail(format!("a reason has at most {REASON_MAX_BYTES} bytes")));
+    }
+    Ok(())
 }
 
 /// What `reason` lacks of what somebody must say, in words; `None` where nothing is missing.

@@ -70,6 +70,7 @@ impl Desk {
             at: self.clock.now(),
             teams: human.teams.clone(),
             lapsed: false,
+            scope: None,
         }
     }
 

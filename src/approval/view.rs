@@ -96,7 +96,7 @@ impl View {
             "ticket_forms": filed.ticket_forms,
             "tickets": filed.tickets,
             "grant_most": filed.grant_most,
-            "may_grant": filed.offer(),
+            "may_grant": filed.offer,
             "scope": filed.scope.as_ref().map(Scope::show),
             "escalates": filed.escalations,
             "broken_glass": filed.glass,

@@ -112,10 +112,16 @@ impl Catalog {
         let tool = |name: &String| {
             let known = self.listings.iter().find(|listing| listing.name == *name);
             let fits = known.filter(|listing| listing.targets.iter().any(|of| of.name == target.facts.name));
-            fits.map(|listing| AccessTool { name: name.clone(), kind: listing.kind, verb: listing.verb }).ok_or_else(|| {
-                let shown: String = name.chars().filter(|c| !c.is_control()).take(80).collect();
-                (Refusal::new(Code::InvalidArguments).detail(format!("`{shown}` is no tool for this target")), Some(target.facts.clone()))
-            })
+            let hash = self.tools.get(name).map(|tool| tool.facts.schema_hash.clone()).unwrap_or_default();
+            fits.map(|listing| AccessTool { name: name.clone(), kind: listing.kind, verb: listing.verb, schema_hash: hash }).ok_or_else(
+                || {
+                    let shown: String = name.chars().filter(|c| !c.is_control()).take(80).collect();
+                    (
+                        Refusal::new(Code::InvalidArguments).detail(format!("`{shown}` is no tool for this target")),
+                        Some(target.facts.clone()),
+                    )
+                },
+            )
         };
         let risk = match wanted.risk {
             HighestRisk::Read => Risk::Read,

@@ -45,6 +45,11 @@ enum Action {
     Revoke(decide::Because),
     /// Let it go ahead at once, alone, where a policy trusts you with that; the owners are told, and somebody else reviews it.
     BreakGlass(decide::Because),
+    /// How humans decide: how many requests each decided, how fast, and which broken glass waits for a review.
+    Summary {
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Say whether it was right that somebody broke the glass.
     Review(decide::Review),
 }
@@ -59,6 +64,7 @@ impl Approvals {
             Action::Deny(because) => because.deny().await,
             Action::Revoke(because) => because.revoke().await,
             Action::BreakGlass(because) => because.break_glass().await,
+            Action::Summary { remote } => summary(&remote).await,
             Action::Review(review) => review.run().await,
         }
     }
@@ -76,6 +82,22 @@ async fn list(remote: &Remote, state: String) -> Result<(), Failure> {
         return Ok(());
     }
     table(&HEADING, &approvals.iter().map(row).collect::<Vec<_>>());
+    Ok(())
+}
+
+async fn summary(remote: &Remote) -> Result<(), Failure> {
+    let answer = Client::new(remote, Door::Inbox)?.get("/approvals/summary", &[]).await?;
+    if remote.json {
+        print_json(&answer);
+        return Ok(());
+    }
+    let columns = ["/id", "/issuer", "/approved", "/denied", "/median_s", "/under_10_s"];
+    let rows: Vec<Vec<String>> =
+        list_of(&answer, "/humans").iter().map(|human| columns.iter().map(|pointer| cell(human, pointer)).collect()).collect();
+    table(&["HUMAN", "ISSUER", "APPROVED", "DENIED", "MEDIAN (S)", "UNDER 10 S"], &rows);
+    for id in list_of(&answer, "/glass_to_review") {
+        say(&format!("to review: the glass was broken for {}", inert(id.as_str().unwrap_or_default())));
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{FromRequest, Path, Request, State};
+use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -11,7 +12,7 @@ use crate::approval::View;
 use crate::id::ApprovalId;
 use crate::identity::Person;
 use crate::inbox::approvals::approval_id;
-use crate::inbox::door::{Action, demand, person};
+use crate::inbox::door::{Action, demand, person, person_for};
 use crate::inbox::{Inbox, Problem};
 use crate::refusal::{Code, Refusal};
 
@@ -48,6 +49,16 @@ async fn read<T: serde::de::DeserializeOwned>(inbox: &Inbox, id: &str, request: 
 
 fn shown(inbox: &Inbox, id: &ApprovalId, view: &View) -> Json<Value> {
     Json(view.for_person(&inbox.desk.url(id), inbox.clock.now()))
+}
+
+/// How humans decide, for those who may read the trail of all.
+pub(super) async fn summary(State(inbox): State<Arc<Inbox>>, headers: HeaderMap) -> Result<Json<Value>, Problem> {
+    let person = person_for(&inbox, &headers, Action::Review).await?;
+    if !inbox.policy.may_review(person.human()) {
+        return Err(Problem::refused(Refusal::new(Code::NotFound)));
+    }
+    inbox.audit.read_approvals(&person, &["summary"]).await?;
+    Ok(Json(inbox.desk.summary().await?))
 }
 
 /// Takes back what was approved.

@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::approval::Decision;
 use crate::id::ApprovalId;
 use crate::identity::{Testimony, Voucher};
-use crate::inbox::words::{decide, in_vain, take};
+use crate::inbox::words::{answered, decide, in_vain, take};
 use crate::inbox::{Inbox, Problem};
 use crate::notice::{APPROVE, DENY, Interactions, Kind, Slack, Undelivered, escaped};
 use crate::refusal::{Code, Refusal};
@@ -70,6 +70,18 @@ pub(super) async fn clicked(
     // Whether there is such a channel, a stranger is not told.
     let (slack, known) = interactions(&inbox, &name).ok_or_else(|| Problem::Stranger(invalid("the signature is not good")))?;
     let word = take(&inbox, (&known.voucher, std::slice::from_ref(&known.signing_secret)), &headers, &body).await?;
+    let answer = acted(&inbox, (slack, known), &word, (&name, body)).await;
+    answered(&inbox, (&known.voucher, &word), answer).await
+}
+
+/// What comes of a click that is Slack's.
+async fn acted(
+    inbox: &Inbox,
+    (slack, known): (&Slack, &Interactions),
+    word: &Testimony<'_>,
+    (name, body): (&str, Bytes),
+) -> Result<StatusCode, Problem> {
+    let invalid = |why: &str| Refusal::new(Code::InvalidSignature).detail(why);
     let malformed = || Problem::refused(Refusal::new(Code::Malformed).detail("it is no click of Slack's"));
     let click = read(body).await.ok_or_else(malformed)?;
     if click.team.id != known.team || click.api_app_id != known.app {
@@ -86,7 +98,7 @@ pub(super) async fn clicked(
         return Err(malformed());
     }
     let id = act.value.as_deref().and_then(|value| ApprovalId::parse(value).ok()).ok_or_else(malformed)?;
-    let text = said(&inbox, (&known.voucher, &word), &click.user.id, &id, approve).await?;
+    let text = said(inbox, (&known.voucher, word), &click.user.id, &id, approve).await?;
     if let Some(url) = click.response_url {
         let answer = json!({ "response_type": "ephemeral", "replace_original": false, "text": escaped(&text) });
         let told = slack.answer(&inbox.courier, &url, answer.to_string().into_bytes());

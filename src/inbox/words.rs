@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -22,7 +22,7 @@ use crate::identity::{Person, Testimony, Voucher};
 use crate::inbox::approvals::approval_id;
 use crate::inbox::door::{Action, demand};
 use crate::inbox::{Inbox, Problem};
-use crate::ledger::{Change, CommitError, Draft, Row, Write};
+use crate::ledger::{Change, Draft, Row, Write};
 use crate::refusal::{Code, Refusal};
 
 /// A company's own approval system.
@@ -73,19 +73,32 @@ pub(super) async fn take<'a>(
         secrets.push(inbox.courier.secret(reference).await.map_err(|_| Problem::refused(Refusal::new(Code::CredentialUnavailable)))?);
     }
     let word = voucher.word(&secrets, headers, body, inbox.clock.now()).map_err(Problem::Stranger)?;
-    let row = Row::new(WORD, word.once(), TAKEN, "", Some(word.stale_at()), Vec::new()).grouped(&voucher.name);
-    let commit = |writes| inbox.ledger.commit(Change { leaves: Vec::new(), writes, payloads: Vec::new() });
-    match commit(vec![Write::Insert(row)]).await {
-        Ok(_) => {}
-        Err(CommitError::Conflict { .. }) => return Err(Problem::Stranger(Refusal::new(Code::Replayed))),
-        Err(error) => return Err(crate::audit::Unavailable::from(error).into()),
+    // Looked at first and written down last: a message whose decision could not be made may come again, and one human's vote counts once anyhow.
+    let known = inbox.ledger.get(WORD, word.once()).await.map_err(crate::audit::Unavailable::from)?;
+    if known.is_some() {
+        return Err(Problem::Stranger(Refusal::new(Code::Replayed)));
     }
+    Ok(word)
+}
+
+/// Writes down that a message was answered, unless it was not for want of a ledger: then it may come again.
+pub(super) async fn answered<T>(
+    inbox: &Inbox,
+    (voucher, word): (&Voucher, &Testimony<'_>),
+    answer: Result<T, Problem>,
+) -> Result<T, Problem> {
+    if answer.as_ref().is_err_and(|problem| problem.status() == StatusCode::SERVICE_UNAVAILABLE) {
+        return answer;
+    }
+    let commit = |writes| inbox.ledger.commit(Change { leaves: Vec::new(), writes, payloads: Vec::new() });
+    let row = Row::new(WORD, word.once(), TAKEN, "", Some(word.stale_at()), Vec::new()).grouped(&voucher.name);
+    commit(vec![Write::Ensure(row)]).await.map_err(crate::audit::Unavailable::from)?;
     let stale = inbox.ledger.due(WORD, &voucher.name, TAKEN, inbox.clock.now(), CLEARED_MAX).await.unwrap_or_default();
     for row in stale {
         // Removed by somebody else in this moment, or not at all: the next one will.
         drop(commit(vec![Write::Remove { kind: WORD.to_owned(), id: row.id, from: TAKEN.to_owned() }]).await);
     }
-    Ok(word)
+    answer
 }
 
 /// What a system said in vain without a human to hold it to: on record before it is said.
@@ -117,12 +130,18 @@ pub(super) async fn by_system(
     let unknown = || Problem::Stranger(Refusal::new(Code::InvalidSignature).detail("the signature is not good"));
     let system = inbox.systems.iter().find(|one| one.name == system).ok_or_else(unknown)?;
     let word = take(&inbox, (&system.voucher, &system.secrets), &headers, &body).await?;
-    let said = serde_json::from_slice::<Said>(&body).map_err(|error| {
+    let answer = told(&inbox, (&system.voucher, &word), &id, &body).await;
+    answered(&inbox, (&system.voucher, &word), answer).await.map(Json)
+}
+
+/// What came of a message that may speak.
+async fn told(inbox: &Inbox, (voucher, word): (&Voucher, &Testimony<'_>), id: &str, body: &[u8]) -> Result<Value, Problem> {
+    let said = serde_json::from_slice::<Said>(body).map_err(|error| {
         Refusal::new(Code::Malformed).detail(format!("the body must be {{\"approval_id\", \"human\", \"decision\", \"reason\"}}: {error}"))
     });
     let (said, person) = match said.and_then(|said| word.person(&said.human).map(|person| (said, person))) {
         Ok(found) => found,
-        Err(refusal) => return Err(Problem::refused(in_vain(&inbox, &system.voucher, refusal).await?)),
+        Err(refusal) => return Err(Problem::refused(in_vain(inbox, voucher, refusal).await?)),
     };
     if said.approval_id != id {
         let refusal = Refusal::new(Code::Malformed).detail("`approval_id`, which is signed, is another than the path's, which is not");
@@ -133,6 +152,6 @@ pub(super) async fn by_system(
         Err(refusal) => return Err(Problem::refused(inbox.desk.turned_away(&person, None, refusal).await?)),
     };
     let decision = Decision { approve: matches!(said.decision, Verdict::Approve), reason: said.reason, scope: None, mark: None };
-    let decided = decide(&inbox, &person, &id, decision).await?;
-    Ok(Json(decided.view.for_person(&inbox.desk.url(&id), inbox.clock.now())))
+    let decided = decide(inbox, &person, &id, decision).await?;
+    Ok(decided.view.for_person(&inbox.desk.url(&id), inbox.clock.now()))
 }

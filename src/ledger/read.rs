@@ -98,7 +98,7 @@ impl Ledger {
         .await
     }
 
-    /// Rows with this key, oldest first.
+    /// The newest rows with this key, oldest first; at most 256.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -106,7 +106,9 @@ impl Ledger {
         let (kind, key) = (kind.to_owned(), key.to_owned());
         self.read(move |connection| {
             connection
-                .prepare_cached(&format!("{ROW} WHERE kind = ?1 AND key = ?2 AND key <> '' ORDER BY seq"))?
+                .prepare_cached(&format!(
+                    "SELECT * FROM ({ROW_SEQ} WHERE kind = ?1 AND key = ?2 AND key <> '' ORDER BY seq DESC LIMIT {KEY_MAX}) ORDER BY seq"
+                ))?
                 .query_map(params![kind, key], row)?
                 .collect()
         })
@@ -288,6 +290,8 @@ pub(super) fn sealed(connection: &Connection, commit: &str) -> rusqlite::Result<
     Ok(Some((salt, wrapped, chunks)))
 }
 
+/// Rows with one key that are read at once.
+const KEY_MAX: usize = 256;
 const ROW: &str = "SELECT kind, id, state, key, grp, expires_us, version, body FROM row";
 /// As the index of rows that wait for their time has it.
 const DUE: &str = "WHERE kind = ?1 AND grp = ?2 AND grp <> '' AND state = ?3 AND expires_us IS NOT NULL";

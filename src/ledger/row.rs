@@ -74,6 +74,8 @@ pub enum Write {
         id: String,
         /// The states it must not be in.
         states: Vec<String>,
+        /// A row that has run out is a conflict too.
+        live: bool,
     },
     /// From one state to another, else conflict; a new body if given.
     Move {

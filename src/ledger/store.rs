@@ -111,12 +111,13 @@ pub(super) fn write(transaction: &Connection, write: &Write, now: Timestamp) -> 
             };
             if taken || full { 0 } else { insert(transaction, row, false)? }
         }
-        Write::Unless { kind, id, states } => {
-            let state: Option<String> = transaction
-                .prepare_cached("SELECT state FROM row WHERE kind = ?1 AND id = ?2")?
-                .query_row(params![kind, id], |row| row.get(0))
+        Write::Unless { kind, id, states, live } => {
+            let found: Option<(String, Option<i64>)> = transaction
+                .prepare_cached("SELECT state, expires_us FROM row WHERE kind = ?1 AND id = ?2")?
+                .query_row(params![kind, id], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
-            usize::from(state.is_none_or(|state| !states.contains(&state)))
+            let has_run_out = |until: Option<i64>| *live && until.is_some_and(|until| until <= now.timestamp_micros());
+            usize::from(found.is_none_or(|(state, until)| !states.contains(&state) && !has_run_out(until)))
         }
         Write::Move { kind, id, from, to, body } => transaction
             .prepare_cached("UPDATE row SET state = ?1, body = coalesce(?2, body), version = version + 1 WHERE kind = ?3 AND id = ?4 AND state = ?5")?

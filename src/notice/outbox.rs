@@ -82,8 +82,9 @@ impl Herald for Outbox {
     fn notices(&self, event: Event, filed: &Filed) -> Vec<Write> {
         let now = self.clock.now();
         let owe = |channel: &Channel| {
-            // Votes tell two decisions on one request apart, should there ever be two.
-            let what = format!("{}\n{}\n{}\n{}", filed.id, event.as_str(), channel.name, filed.votes.len());
+            // Votes tell two decisions on one request apart, should there ever be two; what is left to pass on, one team from the next.
+            let turn = (filed.votes.len(), filed.escalations.len());
+            let what = format!("{}\n{}\n{}\n{turn:?}", filed.id, event.as_str(), channel.name);
             let hash = hex::encode(digest(&SHA256, what.as_bytes()));
             let id = format!("ntc_{}", hash.get(..32).unwrap_or(&hash));
             let owed = Owed {

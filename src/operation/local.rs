@@ -65,6 +65,8 @@ pub struct AccessTool {
     pub kind: &'static str,
     /// The verb of its mildest call.
     pub verb: &'static str,
+    /// SHA-256 of its definition, hexadecimal.
+    pub schema_hash: String,
 }
 
 /// One tool's calls on several targets: each is a call of its own, which goes down the whole path.

@@ -30,12 +30,13 @@ use crate::fuzz::properties::Alone;
 use crate::harness::{next, setting, shop};
 
 /// Tables with terms of their own: one human; two; three; the asking one too; with grants.
-const TABLES: [(&str, u8, bool, bool); 5] = [
+const TABLES: [(&str, u8, bool, bool); 6] = [
     ("orders", 1, false, false),
     ("products", 2, false, false),
     ("notes", 3, false, false),
     ("order_items", 1, true, false),
     ("customers", 1, false, true),
+    ("payments", 2, false, true),
 ];
 const TTL: TimeDelta = TimeDelta::minutes(30);
 const GRANT_TTL: TimeDelta = TimeDelta::minutes(15);
@@ -198,6 +199,8 @@ struct Asked {
     until: Timestamp,
     ended_at: Timestamp,
     calls_left: Option<u32>,
+    /// Of those who said yes, so many granted more than the one call.
+    scoped: usize,
 }
 
 /// One agent's one call, over and over.
@@ -266,7 +269,7 @@ impl Model {
         if yes && human == 0 && !self_approval {
             return Err("approval.not_allowed");
         }
-        if asked.yes.contains(&human) {
+        if yes && asked.yes.contains(&human) {
             return Err("approval.already_decided");
         }
         if scope && !grants {
@@ -278,10 +281,10 @@ impl Model {
             return Ok(State::Denied);
         }
         asked.yes.insert(human);
-        if scope {
-            asked.calls_left = Some(GRANT_CALLS - 1);
-        }
+        asked.scoped += usize::from(scope);
         if asked.yes.len() >= quorum {
+            // It reaches further only if each of them said so.
+            asked.calls_left = (asked.scoped == asked.yes.len()).then_some(GRANT_CALLS - 1);
             asked.state = if asked.calls_left.is_some() { State::Granted } else { State::Approved };
             asked.until = now + if asked.calls_left.is_some() { TimeDelta::minutes(i64::from(GRANT_MINUTES)) } else { GRANT_TTL };
             self.given += 1;
@@ -295,6 +298,7 @@ fn decision(yes: bool, table: &str, scope: bool) -> Decision {
         tools: BTreeSet::from(["db_execute".to_owned()]),
         target: "shop".to_owned(),
         on: BTreeSet::from([table.to_owned()]),
+        verbs: BTreeSet::new(),
         risk: "write".to_owned(),
         minutes: GRANT_MINUTES,
         calls: GRANT_CALLS - 1,
@@ -320,7 +324,7 @@ impl Run<'_> {
 
     /// One sequence: the steps that it took, approvals that were given in it, and calls that ran.
     async fn sequence(&mut self, number: u64) -> [usize; 3] {
-        let (table, quorum, self_approval, grants) = TABLES[usize::try_from(self.below(5)).unwrap()];
+        let (table, quorum, self_approval, grants) = TABLES[usize::try_from(self.below(6)).unwrap()];
         let agent = Arc::clone(&self.cast.agents[usize::try_from(number % 3).unwrap()]);
         // An own call is one of alice: of zoe's, alice is anybody.
         let is_alices = number % 3 < 2;
@@ -380,7 +384,7 @@ impl Run<'_> {
     async fn newest(&self, now: Timestamp) -> Asked {
         let all = self.stage().desk.list(&self.cast.humans[1], &[State::Pending], &self.stage().policy).await.unwrap();
         let id = ApprovalId::parse(&all.last().unwrap().filed.id).unwrap();
-        Asked { id, state: State::Pending, yes: BTreeSet::new(), asked_at: now, until: now, ended_at: now, calls_left: None }
+        Asked { id, state: State::Pending, yes: BTreeSet::new(), asked_at: now, until: now, ended_at: now, calls_left: None, scoped: 0 }
     }
 
     async fn vote(&self, model: &mut Model, human: usize, yes: bool, scope: bool, table: &str, now: Timestamp) -> String {

@@ -252,6 +252,13 @@ async fn whoever_breaks_the_glass_answers_for_it() {
     // It stands out until somebody else has looked at it.
     let (_, shown) = bob.get(&format!("/approvals/{id}")).await;
     assert_eq!((&shown["broken_glass"]["reviewed"], &shown["state"]), (&Value::Null, &json!("spent")), "{shown}");
+    let (status, summary) = bob.get("/approvals/summary").await;
+    assert_eq!((status, &summary["glass_to_review"]), (200, &json!([id])), "{summary}");
+    assert_eq!(
+        (&summary["humans"][0]["id"], &summary["humans"][0]["approved"], &summary["humans"][0]["under_10_s"]),
+        (&json!("alice"), &json!(1), &json!(1))
+    );
+    assert_eq!(alice.get("/approvals/summary").await.0, 404);
     let review = format!("/approvals/{id}/review");
     assert_eq!(refused(&alice.post(&review, json!({"right": true, "reason": "mine"})).await), (404, "approval.unknown"));
     assert_eq!(
@@ -262,6 +269,7 @@ async fn whoever_breaks_the_glass_answers_for_it() {
     let (status, seen) = bob.post(&review, json!({"right": false, "reason": "it was not down"})).await;
     assert_eq!((status, &seen["broken_glass"]["reviewed"]["approve"]), (200, &json!(false)), "{seen}");
     assert_eq!(refused(&bob.post(&review, json!({"right": true, "reason": "after all"})).await).0, 409);
+    assert_eq!(bob.get("/approvals/summary").await.1["glass_to_review"], json!([]));
     for kind in ["approval.glass_broken", "approval.glass_reviewed"] {
         assert_eq!(bob.trail(&format!("&approval={id}&kind={kind}")).await.len(), 1, "{kind}");
     }
@@ -302,4 +310,47 @@ async fn what_is_not_wanted_any_more_is_withdrawn_and_what_is_too_much_alike_is_
     world.clock.turn(TimeDelta::minutes(11));
     pending(&world.agent(), &refund(1311)).await;
     world.verify();
+}
+
+/// What each of several approvers grants holds for all of them (nobody widens what another has said yes to), and a call that no name describes is like no other.
+#[tokio::test]
+async fn the_least_that_any_approver_grants_holds_and_nothing_is_like_what_cannot_be_named() {
+    let world = world(asks_with("@quorum(\"2\")\n@grant(\"30m, 5 calls\")")).await;
+    let (agent, bob, carol) = (world.agent(), world.approver(), world.human("carol", &["approvers"]));
+    let more = |calls: u32| json!({"decision": "approve", "scope": {"tools": ["db_execute"], "target": "shop", "on": ["orders"], "risk": "write", "minutes": 30, "calls": calls}});
+    let once = || json!({"decision": "approve"});
+    for (first, second, state, runs) in
+        [(once(), more(5), "approved", 1), (more(5), once(), "approved", 1), (more(2), more(5), "granted", 2)]
+    {
+        let id = pending(&agent, &refund(1300)).await;
+        assert_eq!(bob.decide(&id, first).await.1["state"], "pending");
+        assert_eq!(carol.decide(&id, second).await.1["state"], state);
+        for order in 1300..1303 {
+            let status = if order < 1300 + runs { "ok" } else { "approval_pending" };
+            assert_eq!(agent.execute("shop", &refund(order)).await["status"], status, "{state} {order}");
+        }
+        for order in 1301..1303 {
+            let open = agent.execute("shop", &refund(order)).await["approval"]["id"].as_str().map(ToOwned::to_owned);
+            if let Some(open) = open {
+                agent.call("approval_withdraw", json!({"approval_id": open})).await;
+            }
+        }
+    }
+    // Whoever has said yes may still say no, as long as it is open.
+    let id = pending(&agent, &refund(1310)).await;
+    bob.decide(&id, once()).await;
+    assert_eq!(bob.decide(&id, json!({"decision": "deny", "reason": "I misread it"})).await.1["state"], "denied");
+    // Another verb on the same table is another deed, and a name with a dot in it another table.
+    let deletes =
+        "@id(\"deletes_ask\") @grant(\"30m, 5 calls\") permit (principal, action == Action::\"request\", resource in Target::\"shop\");";
+    let wider = self::world(format!("{}\n{deletes}", asks_with("@grant(\"30m, 5 calls\")"))).await;
+    let (agent, bob) = (wider.agent_of("alice", "demo-agent", &["support"], "mcp:admin"), wider.approver());
+    let id = pending(&agent, "DELETE FROM order_items WHERE order_id = 1").await;
+    let scope = json!({"decision": "approve", "scope": {"tools": ["db_execute"], "target": "shop", "on": ["order_items"], "risk": "destructive", "minutes": 30, "calls": 5}});
+    assert_eq!(bob.decide(&id, scope).await.1["state"], "granted");
+    assert_eq!(agent.execute("shop", "DELETE FROM order_items WHERE order_id = 1").await["status"], "ok");
+    assert_eq!(agent.execute("shop", "DELETE FROM order_items WHERE order_id = 2").await["status"], "ok");
+    assert_eq!(agent.execute("shop", "DROP TABLE order_items").await["status"], "approval_pending");
+    world.verify();
+    wider.verify();
 }

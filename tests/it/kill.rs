@@ -58,7 +58,7 @@ impl Site {
         let config = format!(
             "[server]\nlisten = \"127.0.0.1:{port}\"\n[store]\npath = \"data\"\n[ledger]\norigin = \"kill.invalid/log\"\n\
              [[issuer]]\nurl = \"{base}/issuer\"\njwks_file = \"issuer/issuer.jwks.json\"\nalgorithms = [\"EdDSA\"]\nhuman_clients = [\"countersign-cli\"]\n\
-             [policy]\npath = \"policies\"\nteams = [\"support\", \"approvers\"]\n\
+             [approval]\ngrant_ttl_s = 86400\n[policy]\npath = \"policies\"\nteams = [\"support\", \"approvers\"]\n\
              [[target]]\nname = \"shop\"\nenvironment = \"demo\"\n{target}\n"
         );
         std::fs::write(dir.path().join("countersign.toml"), config).unwrap();
@@ -112,11 +112,21 @@ impl Site {
     }
 }
 
-/// Writes one number after the other, each approved by bob, until the broker dies; the numbers that were acknowledged.
-async fn write(agent: Agent, approver: Human, from: i64) -> Vec<i64> {
-    let mut acknowledged = Vec::new();
+/// What was acknowledged before the broker died.
+#[derive(Default)]
+struct Acknowledged {
+    /// Numbers that were written.
+    numbers: Vec<i64>,
+    /// Requests that bob was told are approved.
+    decisions: Vec<String>,
+}
+
+/// Writes one number after the other, each approved by bob, until the broker dies.
+async fn write(agent: Agent, approver: Human, from: i64) -> Acknowledged {
+    let mut acknowledged = Acknowledged::default();
     for entry in from.. {
         let sql = format!("INSERT INTO journal (entry) VALUES ({entry})");
+        let decisions = &mut acknowledged.decisions;
         let approve = async {
             loop {
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -124,10 +134,13 @@ async fn write(agent: Agent, approver: Human, from: i64) -> Vec<i64> {
                 let Ok(pending) = approver.http.get(&url).bearer_auth(&approver.token).send().await else { return };
                 let Ok(pending) = pending.json::<Value>().await else { return };
                 for approval in pending["approvals"].as_array().into_iter().flatten() {
-                    let decision = format!("{url}/{}/decision", approval["approval_id"].as_str().unwrap());
+                    let id = approval["approval_id"].as_str().unwrap();
+                    let decision = format!("{url}/{id}/decision");
                     let sent = approver.http.post(decision).bearer_auth(&approver.token).json(&json!({"decision": "approve"})).send().await;
-                    if sent.is_err() {
-                        return;
+                    let Ok(sent) = sent else { return };
+                    let is_told = sent.status() == 200;
+                    if sent.json::<Value>().await.is_ok_and(|told| is_told && told["state"] == "approved") {
+                        decisions.push(id.to_owned());
                     }
                 }
             }
@@ -137,7 +150,7 @@ async fn write(agent: Agent, approver: Human, from: i64) -> Vec<i64> {
             () = approve => None,
         };
         match answer {
-            Some(answer) if answer["status"] == "ok" => acknowledged.push(entry),
+            Some(answer) if answer["status"] == "ok" => acknowledged.numbers.push(entry),
             _ => break,
         }
     }
@@ -164,7 +177,7 @@ async fn rounds(cluster: Option<Cluster>) {
     println!("COUNTERSIGN_SEED={seed} COUNTERSIGN_ROUNDS={count} target={engine}");
     let site = Site::new(cluster).await;
     let mut state = seed;
-    let mut acknowledged = Vec::new();
+    let mut acknowledged = Acknowledged::default();
     for round in 0..count {
         let process = site.start();
         let kill_after = Duration::from_millis(50 + next(&mut state) % 950);
@@ -176,9 +189,11 @@ async fn rounds(cluster: Option<Cluster>) {
         let writes = tokio::spawn(write(site.agent(), site.approver(), i64::try_from(round).unwrap() * 10_000));
         tokio::time::sleep(kill_after).await;
         process.kill();
-        acknowledged.extend(writes.await.unwrap());
+        let more = writes.await.unwrap();
+        acknowledged.numbers.extend(more.numbers);
+        acknowledged.decisions.extend(more.decisions);
         reads.await.unwrap();
-        println!("round {round}: killed after {kill_after:?}, {} writes acknowledged so far", acknowledged.len());
+        println!("round {round}: killed after {kill_after:?}, {} writes acknowledged so far", acknowledged.numbers.len());
     }
     left_open(&site).await;
     judge(&site, engine, seed, &acknowledged).await;
@@ -195,7 +210,7 @@ async fn left_open(site: &Site) {
     assert_eq!(call.await.unwrap(), None);
 }
 
-async fn judge(site: &Site, engine: &str, seed: u64, acknowledged: &[i64]) {
+async fn judge(site: &Site, engine: &str, seed: u64, acknowledged: &Acknowledged) {
     let last = site.start();
     let approver = site.approver();
     let unresolved = trail(&approver, "&kind=exec.unresolved").await;
@@ -215,21 +230,33 @@ async fn judge(site: &Site, engine: &str, seed: u64, acknowledged: &[i64]) {
         let asked = call["payloads"]["request"].to_string();
         intents.insert(asked.split("VALUES (").nth(1).and_then(|rest| rest.split(')').next()).unwrap().parse::<i64>().unwrap());
     }
+    // Every decision that was acknowledged is on record, and its approval is there or was used: none is lost.
+    let decided: BTreeSet<String> = trail(&approver, "&kind=approval.decided")
+        .await
+        .iter()
+        .map(|entry| entry["leaf"]["appr"]["id"].as_str().unwrap().to_owned())
+        .collect();
+    for id in &acknowledged.decisions {
+        assert!(decided.contains(id), "{id} was acknowledged and is not in the ledger");
+        let (_, request) = approver.get(&format!("/approvals/{id}")).await;
+        assert!(["approved", "spent"].contains(&request["state"].as_str().unwrap()), "{request}");
+    }
     last.kill();
     let stored = site.journal().await;
     let once: BTreeSet<i64> = stored.iter().copied().collect();
     assert_eq!(once.len(), stored.len(), "a number stands twice");
     assert!(once.is_subset(&intents), "done without an intent: {:?}", once.difference(&intents));
-    let lost: Vec<&i64> = acknowledged.iter().filter(|entry| !once.contains(entry)).collect();
+    let lost: Vec<&i64> = acknowledged.numbers.iter().filter(|entry| !once.contains(entry)).collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
     let report = countersign::ledger::verify::verify(&site.data(), &Default::default()).unwrap();
     assert!(report.ok, "{report:#?}");
     assert_eq!(report.open_calls, 0, "what was open is closed at the next start");
     println!(
-        "| kill -9 | {engine} | {seed} | {} | {} | {} | {} | {} |",
+        "| kill -9 | {engine} | {seed} | {} | {} | {} | {} | {} | {} |",
         intents.len(),
         stored.len(),
-        acknowledged.len(),
+        acknowledged.numbers.len(),
+        acknowledged.decisions.len(),
         unresolved.len(),
         report.size
     );

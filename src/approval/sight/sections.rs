@@ -153,6 +153,9 @@ fn bound(filed: &Filed) -> Section {
             writer.block("reaches", text);
         }
     }
+    if filed.scope.is_some() && !filed.is_access() {
+        writer.fact("of this call", "what is shown of its effect binds it the first time; the others touch other things".to_owned());
+    }
     if let Some(rows) = filed.max_rows {
         writer.fact("rows", format!("if it would touch more than {rows}, all of it is rolled back"));
     }
@@ -187,6 +190,8 @@ fn terms(filed: &Filed) -> Section {
             (false, _) => "denied",
         };
         let reason = vote.reason.as_ref().map(|reason| format!(": {}", writer.line(reason))).unwrap_or_default();
+        let reach = vote.scope.as_ref().map(|scope| format!("; for {} minutes and {} calls", scope.minutes, scope.calls));
+        let reason = format!("{}{reason}", reach.unwrap_or_default());
         writer.fact(verb, format!("by {by} at {}{reason}", rfc3339(vote.at)));
     }
     writer.fact("reason", if filed.justification { "whoever approves must say why" } else { "only a denial needs one" }.to_owned());
@@ -197,7 +202,7 @@ fn terms(filed: &Filed) -> Section {
     if !filed.tickets.is_empty() {
         writer.put("the agent names", &filed.tickets.join(", "));
     }
-    if let Some(most) = filed.grant_most {
+    if let (Some(most), Some(_)) = (filed.grant_most, &filed.offer) {
         writer.fact("may be granted", format!("calls like it for up to {} minutes and {} calls", most.minutes, most.calls));
     }
     for next in &filed.escalations {

@@ -125,7 +125,7 @@ async fn chosen(inbox: &Inbox, session: &Session, id: &ApprovalId, filled: &Fill
     let (Ok(minutes), Ok(calls)) = (minutes.parse(), calls.parse()) else {
         return Ok(Err(malformed("a grant needs whole numbers of minutes and of calls, or neither")));
     };
-    let offer = inbox.desk.show(&session.person, id, &*inbox.policy).await?.and_then(|view| view.filed.offer());
+    let offer = inbox.desk.show(&session.person, id, &*inbox.policy).await?.and_then(|view| view.filed.offer);
     Ok(offer
         .map(|offer| Some(Scope { minutes, calls, ..offer }))
         .ok_or_else(|| malformed("no policy allows a grant beyond this very call")))
@@ -205,7 +205,7 @@ fn deciding(session: &Session, view: &View, state: State, stance: &Stance, again
                         (again.reason)
                     }
                     p.hint id="reason-hint" { "It goes on record. The agent is told why a call was denied." }
-                    @if let (true, Some(offer)) = (approve, filed.offer()) { (more(filed.is_access(), &offer)) }
+                    @if let (true, Some(offer)) = (approve, &filed.offer) { (more(filed.is_access(), offer)) }
                     div.buttons {
                         @if approve { button.approve type="submit" name="decision" value="approve" { (approves(filed)) } }
                         @if deny { button.deny type="submit" name="decision" value="deny" { "Deny" } }
@@ -219,6 +219,8 @@ fn deciding(session: &Session, view: &View, state: State, stance: &Stance, again
 /// How long and how often, for approvers who grant more than the one call or less than what was asked for.
 fn more(is_access: bool, offer: &Scope) -> Markup {
     let (minutes, calls) = (offer.minutes.to_string(), offer.calls.to_string());
+    let reach =
+        format!("{} on {}", Vec::from_iter(offer.verbs.iter().cloned()).join(", "), Vec::from_iter(offer.on.iter().cloned()).join(", "));
     let hint = if is_access { "Blank: as it was asked." } else { "Blank: this call only, once." };
     html! {
         fieldset {
@@ -227,7 +229,10 @@ fn more(is_access: bool, offer: &Scope) -> Markup {
             input id="minutes" name="minutes" type="number" min="1" max=(minutes) inputmode="numeric" aria-describedby="more-hint";
             label for="calls" { "Calls, at most " (calls) }
             input id="calls" name="calls" type="number" min="1" max=(calls) inputmode="numeric" aria-describedby="more-hint";
-            p.hint id="more-hint" { (hint) @if !is_access { " More calls reach the same tool, target, risk and what this call touches, with other values." } }
+            p.hint id="more-hint" { (hint) @if !is_access {
+                    " More calls reach the same tool and target with other values: " (inert(&reach)) "."
+                    " If several must approve, each must grant more, and the least of it holds."
+                } }
         }
     }
 }
