@@ -146,7 +146,7 @@ fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
     let urls: Vec<String> = issuers.iter().map(|issuer| issuer.url.clone()).collect();
     let ground = channels::Ground { environments: &environments, issuers: &urls, vault: credentials.vault.is_some() };
     let notices = channels::settings(reader, file.channel, &ground);
-    let systems = vouchers::systems(reader, file.approval_system, &ground);
+    let systems = vouchers::systems(reader, file.approval_system, &ground, &notices);
     let policies = policies(reader, &file.policy);
     let tools = match &file.tools.path {
         None => Vec::new(),

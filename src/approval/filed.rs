@@ -237,7 +237,8 @@ impl Filed {
     }
 
     /// What it is once humans have said yes.
-    pub(super) const fn given(&self) -> State {
+    #[must_use]
+    pub const fn given(&self) -> State {
         if self.scope.is_some() { State::Granted } else { State::Approved }
     }
 

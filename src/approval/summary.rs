@@ -35,7 +35,9 @@ impl Desk {
         let views: Vec<View> = rows.iter().filter_map(View::from_row).collect();
         let mut deciders: BTreeMap<(String, String), Decider> = BTreeMap::new();
         for view in &views {
-            for vote in &view.filed.votes {
+            // What took an approval back is no decision of the request.
+            let decisions = view.filed.votes.len().saturating_sub(usize::from(view.state == State::Revoked));
+            for vote in view.filed.votes.iter().take(decisions) {
                 count(deciders.entry((vote.by.issuer.clone(), vote.by.id.clone())).or_default(), vote, &view.filed);
             }
         }

@@ -7,8 +7,10 @@ use toml::Spanned;
 
 use crate::config::channels::{Ground, shared_secret};
 use crate::config::{Reader, file};
+use crate::credential::secret::Reference;
 use crate::identity::{Human, Signing, Voucher};
 use crate::inbox::System;
+use crate::notice::{self, Kind};
 use crate::signature::is_key;
 
 /// Humans for whom one system may speak.
@@ -40,7 +42,17 @@ pub(super) fn humans(
     humans
 }
 
-pub(super) fn systems(reader: &mut Reader<'_>, listed: Vec<Spanned<file::System>>, ground: &Ground<'_>) -> Vec<System> {
+pub(super) fn systems(
+    reader: &mut Reader<'_>,
+    listed: Vec<Spanned<file::System>>,
+    ground: &Ground<'_>,
+    notices: &notice::Settings,
+) -> Vec<System> {
+    let told = notices.channels.iter().filter_map(|channel| match &channel.kind {
+        Kind::Webhook(webhook) => Some(&webhook.secrets),
+        _ => None,
+    });
+    let told: Vec<&Reference> = told.flatten().collect();
     let mut systems: Vec<System> = Vec::new();
     for system in listed {
         let span = system.span();
@@ -57,6 +69,10 @@ pub(super) fn systems(reader: &mut Reader<'_>, listed: Vec<Spanned<file::System>
         let secrets: Vec<_> = secrets.iter().filter_map(|text| shared_secret(reader, &span, text, ground.vault)).collect();
         for secret in secrets.iter().filter(|secret| !secret.is_in_vault() && secret.read_here(None).is_ok_and(|key| !is_key(&key))) {
             reader.problem(span.clone(), format!("the secret `{}` must be `whsec_` and 24 to 64 random bytes in Base64", secret.text()));
+        }
+        // A channel's receivers have its key: they would decide what they are told of.
+        for secret in secrets.iter().filter(|secret| told.contains(secret)) {
+            reader.problem(span.clone(), format!("the secret `{}` is a channel's: whoever is told by it could decide", secret.text()));
         }
         let humans = humans(reader, &span, listed, ground);
         let voucher = Voucher { name: record_name(&name), signing: Signing::StandardWebhooks, humans };

@@ -158,7 +158,7 @@ fn sign_in(inbox: &Inbox, back: &str) -> Response {
             None,
             &html! {
                 h1 { "Nobody signs in here with a browser" }
-                p { "This broker has no issuer for browsers. On the command line: " span.mono { "countersign approvals list" } "." }
+                p { "This broker has no issuer for browsers: the operator sets [issuer.browser]. On the command line: " span.mono { "countersign approvals list" } "." }
             },
         ),
         several => page(

@@ -65,6 +65,12 @@ impl Message {
             _ => Map::new(),
         };
         let preview = shown.remove("preview").unwrap_or_default();
+        if event == Event::Decided {
+            // The state goes on: an agent that waits may have used it by now.
+            let is_denied = filed.votes.last().is_some_and(|vote| !vote.approve) && state == State::Denied;
+            let decision = if is_denied { State::Denied } else { filed.given() };
+            shown.insert("decision".to_owned(), Value::from(decision.as_str()));
+        }
         let call = written(&filed.operation);
         Self {
             id,

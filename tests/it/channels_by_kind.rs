@@ -313,7 +313,7 @@ const MAIL: &str = "name = \"a\"\nkind = \"email\"\nhost = \"mail.example.com\"\
 const BUTTONS: &str =
     "name = \"a\"\nkind = \"slack\"\nurl = \"file:hook\"\nsigning_secret = \"file:key\"\nteam_id = \"T1\"\napp_id = \"A1\"\n";
 const USERS: &str = "[channel.users]\nU1 = { id = \"bob\", teams = [\"a\"] }\n";
-const SYSTEM: &str = "[[approval_system]]\nname = \"itsm\"\nsecrets = [\"file:key\"]\n[approval_system.humans]\nbob = { id = \"bob\" }\n";
+const SYSTEM: &str = "[[approval_system]]\nname = \"itsm\"\nsecrets = [\"file:other\"]\n[approval_system.humans]\nbob = { id = \"bob\" }\n";
 
 /// Everything that can be wrong in a `[[channel]]`, each with its line; and no secret is repeated.
 #[test]
@@ -322,6 +322,7 @@ fn channels_are_read_with_everything_wrong_named() {
     let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
     write("a.cedar", "@id(\"a\")\npermit (principal, action == Action::\"invoke\", resource is Broker);\n");
     write("key", SECRET);
+    write("other", SECRET);
     write("bad", "whsec_c2hvcnQ=");
     write("hook", "https://hooks.example.com/services/planted");
     write("inside", "https://10.1.2.3/services/planted");
@@ -404,9 +405,10 @@ fn channels_are_read_with_everything_wrong_named() {
         (format!("{BUTTONS}{USERS}").replace("teams =", "team ="), "unknown field `team`"),
         (format!("{WEBHOOK}{USERS}"), "`users` belongs to a channel of the kind slack"),
         (format!("{WEBHOOK}{SYSTEM}").replace("itsm", "it sm"), "the system's name"),
+        (format!("{WEBHOOK}{}", SYSTEM.replace("file:other", "file:key")), "the secret `file:key` is a channel's"),
         (format!("{WEBHOOK}{SYSTEM}{SYSTEM}"), "another [[approval_system]] has the name `itsm`"),
-        (format!("{WEBHOOK}{}", SYSTEM.replace("[\"file:key\"]", "[]")), "an approval system needs `secrets`"),
-        (format!("{WEBHOOK}{}", SYSTEM.replace("file:key", "file:bad")), "24 to 64 random bytes"),
+        (format!("{WEBHOOK}{}", SYSTEM.replace("[\"file:other\"]", "[]")), "an approval system needs `secrets`"),
+        (format!("{WEBHOOK}{}", SYSTEM.replace("file:other", "file:bad")), "24 to 64 random bytes"),
         (format!("{WEBHOOK}{}", SYSTEM.replace("bob = { id = \"bob\" }\n", "")), "it must say for which humans it speaks"),
         (format!("{WEBHOOK}[[channel]]\n{WEBHOOK}"), "another [[channel]] has the name `a`"),
     ] {
