@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use countersign::approval::Scope;
 use countersign::catalog::{Bounds, Catalog, DeclaredFile};
 use countersign::clock::{Clock, Timestamp};
 use countersign::id::DelegationId;
@@ -27,7 +28,7 @@ use secrecy::SecretString;
 pub type Property = (&'static str, fn(&[u8]), &'static [&'static str]);
 
 /// Every property.
-pub const ALL: [Property; 10] = [
+pub const ALL: [Property; 12] = [
     ("sql", sql, SQL),
     ("text", text, TEXT),
     ("token", token, TOKEN),
@@ -38,6 +39,8 @@ pub const ALL: [Property; 10] = [
     ("manifest", manifest, MANIFEST),
     ("cluster", cluster, CLUSTER),
     ("command", command, COMMAND),
+    ("signature", signature, SIGNATURE),
+    ("scope", scope, SCOPE),
 ];
 
 const SQL: &[&str] = &[
@@ -66,6 +69,14 @@ const JSON: &[&str] = &["{\"b\":[1,-2.5e3,null,true,\"\\u0000\\ud83d\\ude00\"],\
 const POLICY: &[&str] = &[
     "@id(\"a\")\n@quorum(\"2\")\n@ttl(\"30m\")\npermit (principal in Team::\"support\", action == Action::\"request\", resource in Target::\"shop\") when { context.risk == 2 };",
     "@id(\"b\") forbid (principal, action, resource == Table::\"shop/main/t\") unless { context.own };",
+];
+const SIGNATURE: &[&str] = &[
+    "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4= v1,AAAA\n1614265330\n{\"test\": 2432232314}",
+    "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503\n1531420618\ntoken=x&team_id=T1DC2JH3J",
+];
+const SCOPE: &[&str] = &[
+    r#"[{"tools":["a","b"],"target":"t","on":["public.orders","/srv/app"],"risk":"write","minutes":30,"calls":10},{"tools":["a"],"target":"t","on":["public"],"verbs":["update"],"risk":"read","minutes":5,"calls":99}]"#,
+    r#"[{"tools":["a"],"target":"t","on":[],"risk":"admin","minutes":1,"calls":1},{"tools":["a"],"target":"t","on":["~/x/../y","/"],"verbs":[],"risk":"destructive","minutes":9,"calls":9}]"#,
 ];
 const TOOL: &[&str] = &[
     "name = \"orders\"\ndescription = \"d\"\ntarget = \"shop\"\nstatement = \"SELECT id FROM orders WHERE c = ?1\"\nrow_limit = 5\n[[parameter]]\nname = \"c\"\ntype = \"integer\"\ndescription = \"x\"\nmin = 1\n",
@@ -247,6 +258,33 @@ pub fn note(bytes: &[u8]) {
     let key = KEY.get_or_init(|| NOTE.get(1).and_then(|text| VerifierKey::parse(text)));
     if let Some(key) = key {
         assert!(key.open(&text).is_none(), "{text:?}");
+    }
+}
+
+/// No message is taken for one that a key signed which nobody here has; and what is signed is found signed, whatever it is.
+pub fn signature(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines = text.splitn(3, '\n');
+    let (given, timestamp, body) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let secret = SecretString::from("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+    let secrets = std::slice::from_ref(&secret);
+    assert!(!countersign::signature::is_signed(secrets, "id", timestamp, body.as_bytes(), given), "{text:?}");
+    assert!(!countersign::signature::is_slacks(&secret, timestamp, body.as_bytes(), given), "{text:?}");
+    let signed = countersign::signature::sign(secrets, given, 7, body.as_bytes());
+    assert!(signed.is_some_and(|signed| countersign::signature::is_signed(secrets, given, "7", body.as_bytes(), &signed)), "{text:?}");
+}
+
+/// What two scopes both reach, neither reaches beyond; the order does not matter, and a scope is within itself.
+pub fn scope(bytes: &[u8]) {
+    let Ok([one, two]) = serde_json::from_slice::<[Scope; 2]>(bytes) else { return };
+    if one.check().is_err() || two.check().is_err() {
+        return;
+    }
+    assert!(one.is_within(&one), "{one:?}");
+    let met = one.meet(&two);
+    assert_eq!(met, two.meet(&one));
+    if let Some(met) = met {
+        assert!(met.is_within(&one) && met.is_within(&two), "{one:?} {two:?} {met:?}");
     }
 }
 
