@@ -253,6 +253,7 @@ impl Desk {
         let state = if !decision.approve {
             State::Denied
         } else if approvals >= usize::from(filed.quorum) {
+            // Of access, what was asked for is replaced by what is granted; nothing at all was refused before it came to this.
             filed.scope = filed.agreed();
             filed.grant_until = Some(self.grant_until(filed.scope.as_ref()));
             filed.given()

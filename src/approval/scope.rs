@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::approval::{Filed, GrantMost};
-use crate::call::Call;
+use crate::call::{Call, SSH};
 use crate::operation::{Place, Risk, Touch};
 
 /// Tools that one scope may name.
@@ -166,8 +166,17 @@ impl Filed {
         if !wanted.is_within_most(most) {
             return Err(format!("the policy allows {} minutes and {} calls at most", most.minutes, most.calls));
         }
+        // A program's name may have a dot in it, and is below no other: what was not asked for by name is not asked for.
+        let is_host = self.target.as_ref().is_some_and(|(_, engine, _)| engine == SSH);
+        let is_asked = |on: &String, offer: &Scope| !is_host || on.starts_with(['/', '~']) || offer.on.is_empty() || offer.on.contains(on);
+        let fitted = self.fitted(wanted);
         match &self.offer {
-            Some(offer) if self.fitted(wanted).is_within(offer) => Ok(()),
+            Some(offer) if fitted.is_within(offer) && fitted.on.iter().all(|on| is_asked(on, offer)) => {
+                // Several who narrow it must leave something that all of them grant.
+                let mut others = self.votes.iter().filter(|vote| vote.approve && !vote.lapsed).filter_map(|vote| vote.scope.as_ref());
+                let left = others.try_fold(fitted, |left, other| left.meet(other));
+                left.map(drop).ok_or_else(|| "nothing is left that those who approved before you grant as well".to_owned())
+            }
             Some(_) if self.is_access() => Err("the scope may only be narrower than what was asked for".to_owned()),
             Some(_) => {
                 Err("beyond this very call, a grant reaches only its tool, its target, its verbs, its risk and what it touches".to_owned())

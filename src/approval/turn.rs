@@ -87,7 +87,7 @@ pub(super) fn appr(filed: &Filed) -> Map<String, Value> {
     let mut about = json!({ "id": filed.id, "commit": filed.commit });
     if let (Some(members), Some(scope)) = (about.as_object_mut(), &filed.scope) {
         let bounds = json!({
-            "tools": scope.tools, "target": scope.target, "risk": scope.risk, "minutes": scope.minutes, "calls": scope.calls,
+            "tools": scope.tools, "target": scope.target, "verbs": scope.verbs, "risk": scope.risk, "minutes": scope.minutes, "calls": scope.calls,
             "on_commit": on_commit(&filed.salt, &scope.on),
         });
         members.insert("scope".to_owned(), bounds);

@@ -336,6 +336,15 @@ async fn the_least_that_any_approver_grants_holds_and_nothing_is_like_what_canno
             }
         }
     }
+    // Of access too; and what would leave nothing of it is refused, not approved as something else.
+    let wanted = json!({"target": "shop", "tools": ["db_execute"], "on": ["orders", "products"], "risk": "write", "minutes": 30, "calls": 5, "reason": "x"});
+    let id = asked(&agent, wanted).await;
+    let narrowed = |on: &str| json!({"decision": "approve", "scope": {"tools": ["db_execute"], "target": "shop", "on": [on], "risk": "write", "minutes": 30, "calls": 5}});
+    assert_eq!(bob.decide(&id, narrowed("orders")).await.1["state"], "pending");
+    assert_eq!(refused(&carol.decide(&id, narrowed("products")).await), (400, "request.malformed"));
+    let (_, granted) = carol.decide(&id, once()).await;
+    assert_eq!((&granted["state"], &granted["scope"]["on"]), (&json!("granted"), &json!(["orders"])), "{granted}");
+    assert_eq!(bob.post(&format!("/approvals/{id}/revoke"), json!({"reason": "seen"})).await.0, 200);
     // Whoever has said yes may still say no, as long as it is open.
     let id = pending(&agent, &refund(1310)).await;
     bob.decide(&id, once()).await;
