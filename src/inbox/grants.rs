@@ -55,7 +55,9 @@ fn shown(inbox: &Inbox, id: &ApprovalId, view: &View) -> Json<Value> {
 pub(super) async fn summary(State(inbox): State<Arc<Inbox>>, headers: HeaderMap) -> Result<Json<Value>, Problem> {
     let person = person_for(&inbox, &headers, Action::Review).await?;
     if !inbox.policy.may_review(person.human()) {
-        return Err(Problem::refused(Refusal::new(Code::NotFound)));
+        let refusal = Refusal::new(Code::NotFound).detail("how humans decide is for those whom a policy lets `review`");
+        inbox.audit.refuse_person(&person, "approvals summary", &refusal).await?;
+        return Err(Problem::refused(refusal));
     }
     inbox.audit.read_approvals(&person, &["summary"]).await?;
     Ok(Json(inbox.desk.summary().await?))

@@ -259,6 +259,7 @@ async fn whoever_breaks_the_glass_answers_for_it() {
         (&json!("alice"), &json!(1), &json!(1))
     );
     assert_eq!(alice.get("/approvals/summary").await.0, 404);
+    assert_eq!(bob.trail("&kind=auth.refused").await[0]["leaf"]["res"]["wanted"], "approvals summary");
     let review = format!("/approvals/{id}/review");
     assert_eq!(refused(&alice.post(&review, json!({"right": true, "reason": "mine"})).await), (404, "approval.unknown"));
     assert_eq!(
