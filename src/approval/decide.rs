@@ -156,41 +156,34 @@ impl Desk {
         }
     }
 
-    pub(super) fn check(
+    fn check(&self, person: &Person, view: &View, decision: &Decision, electorate: &dyn Electorate) -> Result<Vec<String>, Refusal> {
+        let policies = self.may_vote(person, view, decision.approve, electorate)?;
+        if decision.mark.as_ref().is_some_and(|mark| *mark != view.mark()) {
+            return Err(Refusal::new(Code::ApprovalMoved));
+        }
+        is_complete(decision, &view.filed).map(|()| policies)
+    }
+
+    /// The policies by which this human may say so now, whatever the reason.
+    pub(super) fn may_vote(
         &self,
         person: &Person,
         view: &View,
-        decision: &Decision,
+        approve: bool,
         electorate: &dyn Electorate,
     ) -> Result<Vec<String>, Refusal> {
         let filed = &view.filed;
         let policies = may_decide(person.human(), filed, electorate)?;
         self.is_open(person, view)?;
-        if decision.approve && filed.is_by(person.human()) && !filed.self_approval {
+        if approve && filed.is_by(person.human()) && !filed.self_approval {
             return Err(Refusal::new(Code::ApprovalNotAllowed)
                 .detail("the call is made in your own name, and no policy allows self-approval for it"));
         }
         // Whoever has said yes may still say no.
-        if filed.votes.iter().any(|vote| vote.counts_for(person.human()) && (decision.approve || !vote.approve)) {
+        if filed.votes.iter().any(|vote| vote.counts_for(person.human()) && (approve || !vote.approve)) {
             return Err(Refusal::new(Code::ApprovalDecided).detail("you have voted already; another human must"));
         }
-        if decision.mark.as_ref().is_some_and(|mark| *mark != view.mark()) {
-            return Err(Refusal::new(Code::ApprovalMoved));
-        }
-        let malformed = |why: String| Refusal::new(Code::Malformed).detail(why);
-        let reason = decision.reason.as_deref();
-        terms::check_length(reason)?;
-        if !decision.approve && terms::missing(reason, &[]).is_some() {
-            return Err(malformed("a denial needs a `reason`".to_owned()));
-        }
-        if let Some(what) = terms::missing(reason, &filed.ticket_forms).filter(|_| decision.approve && filed.justification) {
-            return Err(malformed(format!("the policy wants a justification, give a `reason`: {what}")));
-        }
-        match &decision.scope {
-            Some(_) if !decision.approve => Err(malformed("a denial grants nothing: leave `scope` out".to_owned())),
-            Some(scope) => filed.may_grant(scope).map(|()| policies).map_err(malformed),
-            None => Ok(policies),
-        }
+        Ok(policies)
     }
 
     /// The request with those votes that still count; the rest has lapsed.
@@ -284,6 +277,24 @@ impl Desk {
             json!({ "status": "refused", "code": refusal.code().as_str(), "wanted": if decision.approve { "approved" } else { "denied" } }),
         );
         self.record(person, "approval.refused", body).await
+    }
+}
+
+/// Whether a decision says all that it must, and grants no more than it may.
+fn is_complete(decision: &Decision, filed: &Filed) -> Result<(), Refusal> {
+    let malformed = |why: String| Refusal::new(Code::Malformed).detail(why);
+    let reason = decision.reason.as_deref();
+    terms::check_length(reason)?;
+    if !decision.approve && terms::missing(reason, &[]).is_some() {
+        return Err(malformed("a denial needs a `reason`".to_owned()));
+    }
+    if let Some(what) = terms::missing(reason, &filed.ticket_forms).filter(|_| decision.approve && filed.justification) {
+        return Err(malformed(format!("the policy wants a justification, give a `reason`: {what}")));
+    }
+    match &decision.scope {
+        Some(_) if !decision.approve => Err(malformed("a denial grants nothing: leave `scope` out".to_owned())),
+        Some(scope) => filed.may_grant(scope).map_err(malformed),
+        None => Ok(()),
     }
 }
 

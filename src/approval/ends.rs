@@ -78,25 +78,12 @@ impl Desk {
     ) -> Result<Result<View, Refusal>, Unavailable> {
         // A use of a grant is no change of its row, but a claim is: look again, a few times at most.
         for _ in 0..3 {
-            let view = self.view(id).await?.filter(|view| is_shown(person, view, electorate));
-            let checked = view.as_ref().ok_or_else(|| Refusal::new(Code::ApprovalUnknown)).and_then(|view| {
-                if !person.is_live(self.clock.now()) {
-                    return Err(Refusal::new(Code::TokenExpired));
-                }
-                if !matches!(view.state_at(self.clock.now()), State::Approved | State::Granted) {
-                    return Err(Refusal::new(Code::ApprovalDecided).detail(format!("it is {}", view.state_at(self.clock.now()).as_str())));
-                }
-                terms::check_length(reason)?;
-                match terms::missing(reason, &[]) {
-                    Some(what) => Err(Refusal::new(Code::Malformed).detail(format!("taking back needs a `reason`: {what}"))),
-                    None => Ok(()),
-                }
-            });
-            let view = match (view, checked) {
-                (Some(view), Ok(())) => view,
-                (_, Err(refusal)) => return Ok(Err(self.turned_away(person, Some(id), refusal).await?)),
-                (None, Ok(())) => return Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalUnknown)).await?)),
+            let Some(view) = self.view(id).await?.filter(|view| is_shown(person, view, electorate)) else {
+                return Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalUnknown)).await?));
             };
+            if let Err(refusal) = self.is_revocable(person, &view, reason) {
+                return Ok(Err(self.turned_away(person, Some(id), refusal).await?));
+            }
             let mut filed = view.filed.clone();
             filed.votes.push(self.vote(person, false, reason));
             let mut body = appr(&filed);
@@ -110,6 +97,21 @@ impl Desk {
             }
         }
         Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalSpent)).await?))
+    }
+
+    fn is_revocable(&self, person: &Person, view: &View, reason: Option<&str>) -> Result<(), Refusal> {
+        let now = self.clock.now();
+        if !person.is_live(now) {
+            return Err(Refusal::new(Code::TokenExpired));
+        }
+        if !matches!(view.state_at(now), State::Approved | State::Granted) {
+            return Err(Refusal::new(Code::ApprovalDecided).detail(format!("it is {}", view.state_at(now).as_str())));
+        }
+        terms::check_length(reason)?;
+        match terms::missing(reason, &[]) {
+            Some(what) => Err(Refusal::new(Code::Malformed).detail(format!("taking back needs a `reason`: {what}"))),
+            None => Ok(()),
+        }
     }
 }
 

@@ -76,12 +76,12 @@ impl Desk {
         electorate: &dyn Electorate,
     ) -> Result<Result<View, Refusal>, Unavailable> {
         // To somebody who may not, it is not there.
-        let view = self.view(id).await?.filter(|_| electorate.may_review(person.human()));
-        let checked = view.as_ref().ok_or_else(|| Refusal::new(Code::ApprovalUnknown)).and_then(|view| reviewable(person, view, reason));
-        let (view, glass) = match (&view, checked) {
-            (Some(view), Ok(glass)) => (view, glass),
-            (_, Err(refusal)) => return Ok(Err(self.turned_away(person, Some(id), refusal).await?)),
-            (None, Ok(_)) => return Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalUnknown)).await?)),
+        let Some(view) = self.view(id).await?.filter(|_| electorate.may_review(person.human())) else {
+            return Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalUnknown)).await?));
+        };
+        let glass = match reviewable(person, &view, reason) {
+            Ok(glass) => glass,
+            Err(refusal) => return Ok(Err(self.turned_away(person, Some(id), refusal).await?)),
         };
         let reviewed = Some(self.vote(person, is_right, reason));
         let filed = Filed { glass: Some(Glass { reviewed, ..glass }), ..view.filed.clone() };
@@ -89,7 +89,7 @@ impl Desk {
         body.insert("res".to_owned(), json!({ "status": if is_right { "right" } else { "wrong" } }));
         let leaf = self.recorder.personal("approval.glass_reviewed", person, body);
         let more = self.recorder.subjects(person.human(), None);
-        match self.turn(view, Turn { to: view.state, filed, leaf, event: None, more }).await? {
+        match self.turn(&view, Turn { to: view.state, filed, leaf, event: None, more }).await? {
             Some(view) => Ok(Ok(view)),
             None => Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalDecided)).await?)),
         }

@@ -3,7 +3,7 @@
 //! Nothing here decides or promises: what is answered may be otherwise a moment later, and [`Desk::decide`] judges again.
 
 use crate::approval::sight::Sight;
-use crate::approval::{Decision, Desk, Electorate, Filed, View};
+use crate::approval::{Desk, Electorate, Filed, View};
 use crate::identity::Person;
 use crate::record::Unavailable;
 use crate::refusal::Refusal;
@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 /// Earlier requests that are shown.
 const EARLIER_MAX: usize = 16;
 
-/// What would be said to a decision with a reason, now.
+/// What would be said to a decision now, whatever its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stance {
     /// To a yes.
@@ -47,10 +47,7 @@ impl Desk {
     /// What this human would be told if they decided now.
     #[must_use]
     pub fn stance(&self, person: &Person, view: &View, electorate: &dyn Electorate) -> Stance {
-        let would = |approve| {
-            let decision = Decision { approve, reason: Some("a reason".to_owned()), scope: None, mark: None };
-            self.check(person, view, &decision, electorate).map(|_| ())
-        };
+        let would = |approve| self.may_vote(person, view, approve, electorate).map(|_| ());
         Stance { approve: would(true), deny: would(false) }
     }
 }

@@ -487,3 +487,18 @@ async fn more_calls_or_less_access_are_granted_by_the_form_as_far_as_a_policy_al
     }
     world.verify();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_an_approver_must_name_a_ticket_the_form_takes_one() {
+    let tickets = POLICY.replace("@quorum(\"1\")", "@justification(\"approver\")\n@ticket(\"OPS-[0-9]+\")");
+    let (company, world) = company(&tickets, |_| {}).await;
+    let id = pending(&company, &world, "alice", 1300).await;
+    let bob = signed_in(&world, "bob").await;
+    let page = open(&bob, &format!("/approvals/{id}")).await.text;
+    assert!(page.contains("value=\"approve\"") && page.contains("OPS-[0-9]+"), "{page}");
+    let (status, _, text) = decide(&bob, &id, "approve", "looks fine").await;
+    assert!(status == 400 && text.contains("it must name a ticket of the form"), "{status} {text}");
+    assert_eq!(decide(&bob, &id, "approve", "as OPS-7 says").await.0, 303);
+    assert_eq!(state(&bob, &id).await, "approved");
+    world.verify();
+}
