@@ -80,8 +80,10 @@ pub struct Progress {
 /// The caller's end of the line: how it learns of progress, and how the call learns that the caller has gone.
 #[derive(Debug, Clone)]
 pub struct Line {
-    /// Fires when the caller hangs up or cancels.
+    /// Fires when the caller hangs up, or cancels.
     pub gone: CancellationToken,
+    /// Fires, with `gone`, when the caller cancels in so many words: what waits for a human is not wanted any more.
+    pub cancelled: CancellationToken,
     /// Fires when the broker drains: whoever only waits should answer now.
     pub draining: CancellationToken,
     /// Where progress goes, if the caller asked for it. Full = the message is dropped.

@@ -4,6 +4,7 @@
 //! every call, also of a tool that does not exist, goes to the pipeline and leaves its record there.
 
 mod admission;
+mod cancels;
 mod elicit;
 mod handler;
 mod late_sse;
@@ -52,9 +53,10 @@ pub fn router(door: Door) -> Router {
         .enforce_origin_validation()
         .with_max_request_body_bytes(door.body_max)
         .with_cancellation_token(door.closing.clone());
-    let handler = handler::Handler::new(&door);
+    let cancels = cancels::Cancels::default();
+    let handler = handler::Handler::new(&door, cancels.clone());
     let service = StreamableHttpService::new(move || Ok(handler.clone()), Arc::new(NeverSessionManager::default()), config);
-    let admission = Arc::new(admission::Admission::new(&door));
+    let admission = Arc::new(admission::Admission::new(&door, cancels));
     Router::new()
         .route_service("/mcp", service)
         .layer(middleware::from_fn(late_sse::late_sse))

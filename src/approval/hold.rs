@@ -246,6 +246,12 @@ impl Desk {
             },
             State::Withdrawn => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalUnknown).detail("it was withdrawn"))),
             State::Revoked => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalRevoked))),
+            State::Pending if line.cancelled.is_cancelled() => {
+                let withdrawn = self.withdraw(id, &asking.call.facts).await?;
+                let refusal =
+                    withdrawn.err().unwrap_or_else(|| Refusal::new(Code::ApprovalUnknown).detail("it was withdrawn with the call"));
+                Outcome::Stop(Answer::Refused(refusal))
+            }
             State::Pending => Outcome::Stop(Answer::Waiting(self.waiting(id, &view, asks_the_caller))),
             State::Denied => {
                 let reason = view.filed.votes.iter().find(|vote| !vote.approve).and_then(|vote| vote.reason.as_deref());

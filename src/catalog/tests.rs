@@ -79,7 +79,8 @@ fn catalog(declared: &[(&str, String)]) -> Result<Catalog, Vec<Problem>> {
 fn parse(tool: &str, arguments: Value) -> Result<crate::call::Call, Box<Stop>> {
     let catalog = catalog(&[("tools/a.toml", TOOL.to_owned())]).unwrap_or_else(|problems| panic!("{problems:?}"));
     let Value::Object(arguments) = arguments else { panic!("arguments") };
-    let line = Line { gone: Default::default(), draining: Default::default(), progress: None, shows_pages: false };
+    let line =
+        Line { gone: Default::default(), cancelled: Default::default(), draining: Default::default(), progress: None, shows_pages: false };
     catalog.parse(Request::new(delegation(), tool.to_owned(), arguments, Origin::default(), line))
 }
 

@@ -22,6 +22,7 @@ use crate::audit::Audit;
 use crate::identity::{Agent, Asker, Challenge, ClientCertificate, Delegation, Identity, Presented};
 use crate::limit::Limiter;
 use crate::mcp::Door;
+use crate::mcp::cancels::Cancels;
 use crate::mcp::late_sse::is_stream;
 use crate::mcp::unread::{self, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Unread};
 use crate::operation::Risk;
@@ -47,16 +48,18 @@ pub(super) struct Admission {
     pace: Option<Limiter<[String; 4]>>,
     body_max: usize,
     draining: tokio_util::sync::CancellationToken,
+    cancels: Cancels,
 }
 
 impl Admission {
-    pub(super) fn new(door: &Door) -> Self {
+    pub(super) fn new(door: &Door, cancels: Cancels) -> Self {
         Self {
             identity: Arc::clone(&door.identity),
             audit: door.pipeline.audit.clone(),
             pace: Limiter::per_minute(door.requests_per_minute),
             body_max: door.body_max,
             draining: door.draining.clone(),
+            cancels,
         }
     }
 
@@ -125,7 +128,7 @@ async fn admitted(admission: &Admission, delegation: Arc<Delegation>, mut reques
     request.extensions_mut().insert(Arc::clone(&delegation));
     request.extensions_mut().insert(step_up.clone());
     let is_post = request.method() == Method::POST;
-    let request = match readable(request, admission.body_max).await {
+    let request = match readable(admission, &delegation, request).await {
         Ok(request) => request,
         Err(unread) => return unread.answer(&admission.audit, &delegation).await,
     };
@@ -150,7 +153,8 @@ async fn admitted(admission: &Admission, delegation: Arc<Delegation>, mut reques
 }
 
 /// A POST whose body is one JSON-RPC object; anything else of a POST is answered here.
-async fn readable(request: Request, body_max: usize) -> Result<Request, Box<Unread>> {
+async fn readable(admission: &Admission, delegation: &Delegation, request: Request) -> Result<Request, Box<Unread>> {
+    let body_max = admission.body_max;
     if request.method() != Method::POST {
         return Ok(request);
     }
@@ -175,6 +179,7 @@ async fn readable(request: Request, body_max: usize) -> Result<Request, Box<Unre
             if is_call && let Some(why) = no_call(message.get("params")) {
                 return Err(Unread::malformed(INVALID_PARAMS, why).to(message.get("id")));
             }
+            admission.cancels.heard(delegation, &message);
             parts.extensions.insert(IsCall(is_call));
             Ok(Request::from_parts(parts, Body::from(bytes)))
         }

@@ -18,6 +18,7 @@ use crate::audit::Reply;
 use crate::call::{Client, Line, Origin, Progress, Request};
 use crate::identity::Delegation;
 use crate::mcp::admission::StepUp;
+use crate::mcp::cancels::Cancels;
 use crate::mcp::{Door, elicit, listing};
 use crate::pipeline::Pipeline;
 use crate::refusal::Code;
@@ -45,16 +46,17 @@ pub(super) struct Handler {
 struct Inner {
     pipeline: Arc<Pipeline>,
     draining: CancellationToken,
+    cancels: Cancels,
     config: ServerConfig,
 }
 
 impl Handler {
-    pub(super) fn new(door: &Door) -> Self {
+    pub(super) fn new(door: &Door, cancels: Cancels) -> Self {
         let capabilities = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build();
         let config = ServerConfig::new(capabilities)
             .with_server_info(Implementation::new("countersign", env!("CARGO_PKG_VERSION")).with_title("Countersign"))
             .with_instructions(INSTRUCTIONS);
-        Self { inner: Arc::new(Inner { pipeline: Arc::clone(&door.pipeline), draining: door.draining.clone(), config }) }
+        Self { inner: Arc::new(Inner { pipeline: Arc::clone(&door.pipeline), draining: door.draining.clone(), cancels, config }) }
     }
 }
 
@@ -134,7 +136,9 @@ impl ServerHandler for Handler {
         let progress_token = context.meta.get_progress_token();
         let (progress, mut told) = mpsc::channel::<Progress>(PROGRESS_MAX);
         let progress = progress_token.is_some().then_some(progress);
-        let line = Line { gone: gone.clone(), draining: self.inner.draining.clone(), progress, shows_pages };
+        let under_way = self.inner.cancels.begin(&delegation, context.id.to_string());
+        let cancelled = under_way.cancelled.clone();
+        let line = Line { gone: gone.clone(), cancelled: cancelled.clone(), draining: self.inner.draining.clone(), progress, shows_pages };
         let call = Request::new(delegation, name.clone(), arguments, origin(&context), line);
         let _set_once = step_up.taken.set(());
         let running = self.inner.pipeline.run(call);
@@ -144,6 +148,7 @@ impl ServerHandler for Handler {
             tokio::select! {
                 outcome = &mut running => break outcome,
                 () = context.ct.cancelled(), if !gone.is_cancelled() => gone.cancel(),
+                () = cancelled.cancelled(), if !gone.is_cancelled() => gone.cancel(),
                 Some(progress) = told.recv(), if progress_token.is_some() => {
                     if let Some(token) = &progress_token {
                         // Progress must rise, also when two messages fall into one second.

@@ -155,7 +155,13 @@ impl Stage {
 
     /// One call, as the pipeline makes it; nothing waits.
     async fn call(&self, agent: &Arc<Delegation>, sql: &str) -> Came {
-        let line = Line { gone: CancellationToken::new(), draining: CancellationToken::new(), progress: None, shows_pages: false };
+        let line = Line {
+            gone: CancellationToken::new(),
+            cancelled: CancellationToken::new(),
+            draining: CancellationToken::new(),
+            progress: None,
+            shows_pages: false,
+        };
         let arguments = json!({"target": "shop", "sql": sql}).as_object().unwrap().clone();
         let request = Request::new(Arc::clone(agent), "db_execute".to_owned(), arguments, Origin::default(), line);
         let call = self.catalog.parse(request).unwrap_or_else(|stop| panic!("{stop:?}"));
@@ -461,7 +467,13 @@ impl Run<'_> {
             };
             (revoked, expected)
         } else {
-            let line = Line { gone: CancellationToken::new(), draining: CancellationToken::new(), progress: None, shows_pages: false };
+            let line = Line {
+                gone: CancellationToken::new(),
+                cancelled: CancellationToken::new(),
+                draining: CancellationToken::new(),
+                progress: None,
+                shows_pages: false,
+            };
             let request = Request::new(Arc::clone(agent), "approval_withdraw".to_owned(), Default::default(), Origin::default(), line);
             let withdrawn = self.stage().desk.withdraw(&newest.id, request.facts()).await.unwrap();
             let expected = match newest.state {

@@ -90,3 +90,72 @@ async fn nobody_is_asked_who_may_not_approve_or_cannot_be_shown_a_page() {
     own.verify();
     second.verify();
 }
+
+/// A call that waits, under this id of its client's.
+fn waiting(agent: &Agent, id: Value, order: u32) -> tokio::task::JoinHandle<Value> {
+    let agent = agent.clone();
+    tokio::spawn(async move {
+        let sql = SQL.replace("1300", &order.to_string());
+        let mut body = modern("tools/call", json!({"name": "db_execute", "arguments": {"target": "shop", "sql": sql}}));
+        body["id"] = id;
+        answer(agent.request("tools/call", Some("db_execute")).json(&body).send().await.unwrap()).await["result"]["structuredContent"]
+            .clone()
+    })
+}
+
+async fn cancel(agent: &Agent, id: Value) {
+    let mut body = modern("notifications/cancelled", json!({"requestId": id, "reason": "the user pressed stop"}));
+    body.as_object_mut().unwrap().remove("id");
+    let status = agent.request("notifications/cancelled", None).json(&body).send().await.unwrap().status();
+    assert_eq!(status, 202);
+}
+
+async fn pending(world: &World, count: usize) -> Vec<Value> {
+    for _ in 0..200 {
+        let found = world.approver().pending().await;
+        if found.len() == count {
+            return found;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("{count} do not wait: {:?}", world.approver().pending().await);
+}
+
+#[tokio::test]
+async fn cancelling_a_call_withdraws_its_request_and_hanging_up_does_not() {
+    let world = World::with(Wish { hold: std::time::Duration::from_secs(30), ..Wish::default() }).await;
+    let agent = world.agent();
+    let held = waiting(&agent, json!("call-7"), 1300);
+    let id = pending(&world, 1).await[0]["approval_id"].as_str().unwrap().to_owned();
+    // By nobody else, and by no other id.
+    for stranger in
+        [world.agent_of("alice", "other-agent", &["support"], "mcp:write"), world.agent_of("zoe", "demo-agent", &["support"], "mcp:write")]
+    {
+        cancel(&stranger, json!("call-7")).await;
+    }
+    cancel(&agent, json!(7)).await;
+    pending(&world, 1).await;
+    cancel(&agent, json!("call-7")).await;
+    let told = held.await.unwrap();
+    assert_eq!(code(&told), "approval.unknown", "{told}");
+    assert_eq!(world.approver().get(&format!("/approvals/{id}")).await.1["state"], "withdrawn");
+    assert_eq!(world.approver().trail(&format!("&approval={id}&kind=approval.withdrawn")).await.len(), 1);
+
+    // Whoever only hangs up may come back.
+    let held = waiting(&agent, json!(8), 1301);
+    let id = pending(&world, 1).await[0]["approval_id"].as_str().unwrap().to_owned();
+    held.abort();
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(world.approver().get(&format!("/approvals/{id}")).await.1["state"], "pending");
+
+    // Two under one id: it is not plain which is meant, so none is.
+    let two = [waiting(&agent, json!(9), 1302), waiting(&agent, json!(9), 1303)];
+    pending(&world, 3).await;
+    cancel(&agent, json!(9)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    pending(&world, 3).await;
+    for call in two {
+        call.abort();
+    }
+    world.verify();
+}
