@@ -115,7 +115,9 @@ impl Shop {
 
     /// The same on a terminal of its own.
     fn on_a_terminal(&self, arguments: &[&str]) -> Command {
-        let line = [&[env!("CARGO_BIN_EXE_countersign").to_owned()], self.of_bob(arguments).as_slice()].concat().join(" ");
+        // `exec`: a shell that stayed in between would die of the Ctrl-C itself, and its status would hide ours.
+        let line =
+            [&["exec".to_owned(), env!("CARGO_BIN_EXE_countersign").to_owned()], self.of_bob(arguments).as_slice()].concat().join(" ");
         let mut command = Command::new("script");
         command.args(["--quiet", "--flush", "--return", "--echo", "never", "--command", &line, "/dev/null"]);
         command
