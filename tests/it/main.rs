@@ -46,6 +46,7 @@ mod kube;
 mod kube_changes;
 mod kubectl;
 mod login;
+mod many_pending;
 mod masking;
 mod masking_kube;
 mod masking_mysql;
