@@ -143,8 +143,7 @@ fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
     let ground = targets::Ground { default_issuer: &default_issuer, vault: credentials.vault.is_some(), authority };
     let targets: Vec<_> = file.target.into_iter().filter_map(|target| targets::target(reader, target, &ground)).collect();
     let environments = targets.iter().map(|target| target.environment.clone()).collect();
-    let urls: Vec<String> = issuers.iter().map(|issuer| issuer.url.clone()).collect();
-    let ground = channels::Ground { environments: &environments, issuers: &urls, vault: credentials.vault.is_some() };
+    let ground = channels::Ground { environments: &environments, issuers: &issuers, vault: credentials.vault.is_some() };
     let notices = channels::settings(reader, file.channel, &ground);
     let systems = vouchers::systems(reader, file.approval_system, &ground, &notices);
     let policies = policies(reader, &file.policy);

@@ -186,7 +186,7 @@ impl Policy {
         let refuse = |cause: String| Refusal::new(Code::PolicyFailed).cause(cause);
         let broken = || refuse("failed to build the approver's request".to_owned());
         let same_issuer = human.issuer == subject.human.issuer;
-        let own = same_issuer && human.subject == subject.human.subject;
+        let own = human.is(&subject.human);
         let resource = self.names.approval(&subject.id).ok_or_else(broken)?;
         let mut known = self.names.human_entities(human).ok_or_else(broken)?;
         known.extend(self.names.approval_entities(&resource, subject).ok_or_else(broken)?);

@@ -204,8 +204,7 @@ impl Desk {
 
     /// Who voted, in the teams that were last seen of them.
     pub(super) async fn voter(&self, vote: &Vote) -> Result<Human, Unavailable> {
-        let mut human =
-            Human { issuer: vote.by.issuer.clone(), subject: vote.by.id.clone(), name: vote.by.name.clone(), teams: vote.teams.clone() };
+        let mut human = vote.by.human(vote.teams.clone());
         if let Some(row) = self.ledger.get(VOTER, &self.recorder.human(&human)).await? {
             // A row that cannot be read says that nothing is known of them.
             human.teams = serde_json::from_slice(&row.body).unwrap_or_default();

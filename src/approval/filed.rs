@@ -73,6 +73,21 @@ pub struct Who {
     /// A display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Of a human, what all their accounts have in common, where the issuer tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
+}
+
+impl Who {
+    /// A human.
+    pub(super) fn of(human: &Human) -> Self {
+        Self { issuer: human.issuer.clone(), id: human.subject.clone(), name: human.name.clone(), person: human.person.clone() }
+    }
+
+    /// The human again, in these teams.
+    pub(super) fn human(&self, teams: Vec<String>) -> Human {
+        Human { issuer: self.issuer.clone(), subject: self.id.clone(), name: self.name.clone(), teams, person: self.person.clone() }
+    }
 }
 
 /// One human's vote.
@@ -102,7 +117,7 @@ impl Vote {
     /// Whether it is this human's, and counts.
     #[must_use]
     pub fn counts_for(&self, human: &Human) -> bool {
-        !self.lapsed && self.by.issuer == human.issuer && self.by.id == human.subject
+        !self.lapsed && self.by.human(Vec::new()).is(human)
     }
 }
 
@@ -227,7 +242,9 @@ impl Filed {
     /// Whether this human and agent are the ones that asked.
     #[must_use]
     pub fn is_of(&self, human: &Human, agent: &Agent) -> bool {
-        self.is_by(human) && self.agent.issuer == agent.issuer && self.agent.id == agent.id
+        // By the very account: another of the same human has calls of its own.
+        let is_theirs = self.human.issuer == human.issuer && self.human.id == human.subject;
+        is_theirs && self.agent.issuer == agent.issuer && self.agent.id == agent.id
     }
 
     /// Whether it asks for access within a scope, and not for one call.
@@ -250,7 +267,7 @@ impl Filed {
     /// Whether it is asked in this human's name.
     #[must_use]
     pub fn is_by(&self, human: &Human) -> bool {
-        self.human.issuer == human.issuer && self.human.id == human.subject
+        self.human.human(Vec::new()).is(human)
     }
 
     /// What the electorate judges.
@@ -258,12 +275,7 @@ impl Filed {
     pub fn subject(&self) -> Subject {
         Subject {
             id: self.id.clone(),
-            human: Human {
-                issuer: self.human.issuer.clone(),
-                subject: self.human.id.clone(),
-                name: self.human.name.clone(),
-                teams: Vec::new(),
-            },
+            human: self.human.human(Vec::new()),
             agent: Agent { issuer: self.agent.issuer.clone(), id: self.agent.id.clone(), chain: Vec::new() },
             target: self.target.as_ref().map(|(name, engine, environment)| TargetFacts {
                 name: name.clone(),
@@ -302,8 +314,8 @@ impl Filed {
             v: 1,
             id: id.to_owned(),
             call: call.facts.id.to_string(),
-            human: Who { issuer: human.issuer.clone(), id: human.subject.clone(), name: human.name.clone() },
-            agent: Who { issuer: agent.issuer.clone(), id: agent.id.clone(), name: None },
+            human: Who::of(human),
+            agent: Who { issuer: agent.issuer.clone(), id: agent.id.clone(), name: None, person: None },
             tool: call.tool.name.clone(),
             target: call.target.as_ref().map(|target| (target.name.clone(), target.engine.to_owned(), target.environment.clone())),
             verb: call.operation.verb().to_owned(),

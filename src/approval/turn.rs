@@ -64,7 +64,7 @@ impl Desk {
     pub(super) fn vote(&self, person: &Person, approve: bool, reason: Option<&str>) -> Vote {
         let human = person.human();
         Vote {
-            by: Who { issuer: human.issuer.clone(), id: human.subject.clone(), name: human.name.clone() },
+            by: Who::of(human),
             approve,
             reason: reason.map(str::trim).filter(|reason| !reason.is_empty()).map(ToOwned::to_owned),
             at: self.clock.now(),

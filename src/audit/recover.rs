@@ -51,8 +51,13 @@ impl Audit {
     async fn close_unresolved(&self, row: &Row) -> Result<(), Unavailable> {
         let body: Value = serde_json::from_slice(&row.body).map_err(Unavailable::because)?;
         let text = |path: &str| body.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let human =
-            self.recorder.human(&Human { issuer: text("/human/issuer"), subject: text("/human/subject"), name: None, teams: Vec::new() });
+        let human = self.recorder.human(&Human {
+            issuer: text("/human/issuer"),
+            subject: text("/human/subject"),
+            name: None,
+            teams: Vec::new(),
+            person: None,
+        });
         let agent = self.recorder.agent(&Agent { issuer: text("/agent/issuer"), id: text("/agent/id"), chain: Vec::new() });
         let mut leaf = Map::from_iter([
             ("call".to_owned(), Value::from(row.id.as_str())),

@@ -12,7 +12,7 @@ use crate::config::credentials::reference;
 use crate::config::vouchers::humans;
 use crate::config::{Reader, file};
 use crate::credential::secret::Reference;
-use crate::identity::{Signing, Voucher};
+use crate::identity::{IssuerSettings, Signing, Voucher};
 use crate::notice::{Address, CHANNELS_MAX, Channel, Command, Email, Interactions, Kind, Place, Settings, Slack, Teams, Tls, Way, Webhook};
 use crate::operation::Risk;
 use crate::signature::is_key;
@@ -29,7 +29,7 @@ const SLACK_ANSWERS: &str = "hooks.slack.com";
 /// What channels lean on.
 pub(super) struct Ground<'a> {
     pub(super) environments: &'a BTreeSet<String>,
-    pub(super) issuers: &'a [String],
+    pub(super) issuers: &'a [IssuerSettings],
     pub(super) vault: bool,
 }
 

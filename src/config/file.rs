@@ -219,6 +219,7 @@ pub(super) struct Claims {
     pub(super) human: Option<String>,
     pub(super) name: Option<String>,
     pub(super) teams: Option<String>,
+    pub(super) person: Option<String>,
     pub(super) agent: Option<String>,
 }
 

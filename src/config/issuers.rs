@@ -63,6 +63,7 @@ pub(super) fn issuer(reader: &mut Reader<'_>, issuer: Spanned<file::Issuer>) -> 
             *to = ClaimPath::parse(&told);
         }
     }
+    mapping.person = issuer.claims.person.as_deref().map(ClaimPath::parse);
     mapping.agent = issuer.claims.agent.as_deref().map(ClaimPath::parse).or(mapping.agent);
     mapping.plain_jwt = issuer.plain_jwt.unwrap_or(mapping.plain_jwt);
     mapping.demands = issuer.require.iter().map(|(claim, wanted)| (ClaimPath::parse(claim), wanted.clone())).collect();

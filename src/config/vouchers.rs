@@ -29,15 +29,20 @@ pub(super) fn humans(
     }
     let mut humans = BTreeMap::new();
     for (named, human) in listed {
-        let file::Spoken { issuer, id, name, teams } = human;
-        let issuer = issuer.or_else(|| ground.issuers.first().cloned()).unwrap_or_default();
+        let file::Spoken { issuer, id, name, person, teams } = human;
+        let issuer = issuer.or_else(|| ground.issuers.first().map(|first| first.url.clone())).unwrap_or_default();
         if named.is_empty() || id.is_empty() {
             problem("a human it speaks for has no name".to_owned());
         }
-        if !ground.issuers.contains(&issuer) {
-            problem(format!("there is no [[issuer]] with the url `{issuer}`"));
+        match ground.issuers.iter().find(|known| known.url == issuer) {
+            None => problem(format!("there is no [[issuer]] with the url `{issuer}`")),
+            // Without it their vote would pass for another human's than their own account's.
+            Some(known) if known.mapping.person.is_some() && person.is_none() => {
+                problem(format!("`{issuer}` tells which accounts are one human's, so `{id}` needs `person`, as its tokens have it"));
+            }
+            Some(_) => {}
         }
-        humans.insert(named, Human { issuer, subject: id, name, teams });
+        humans.insert(named, Human { issuer, subject: id, name, teams, person });
     }
     humans
 }

@@ -180,7 +180,7 @@ mod tests {
 
     fn human(subject: &str, teams: &[&str]) -> Human {
         let teams = teams.iter().map(|team| (*team).to_owned()).collect();
-        Human { issuer: "one".to_owned(), subject: subject.to_owned(), name: None, teams }
+        Human { issuer: "one".to_owned(), subject: subject.to_owned(), name: None, teams, person: None }
     }
 
     #[test]

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     fn human(issuer: &str, subject: &str) -> Human {
-        Human { issuer: issuer.to_owned(), subject: subject.to_owned(), name: None, teams: Vec::new() }
+        Human { issuer: issuer.to_owned(), subject: subject.to_owned(), name: None, teams: Vec::new(), person: None }
     }
 
     #[test]

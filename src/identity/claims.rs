@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::identity::issuer::IssuerSettings;
-use crate::identity::mapping::Provider;
+use crate::identity::mapping::{Mapping, Provider};
 use crate::identity::possession::Bound;
 use crate::refusal::{Code, Refusal};
 
@@ -50,6 +50,8 @@ pub(super) struct Claims {
     /// Whether it says anything of scopes at all: an ID token does not.
     pub(super) has_scopes: bool,
     pub(super) teams: Vec<String>,
+    /// What all accounts of the human have in common.
+    pub(super) person: Option<String>,
     pub(super) name: Option<String>,
     pub(super) token_id: Option<String>,
     pub(super) sign_in: SignIn,
@@ -180,6 +182,7 @@ pub(super) fn judge(raw: &Map<String, Value>, bench: &Bench<'_>) -> Result<Claim
         actors,
         scopes,
         teams: teams(raw, bench.issuer)?,
+        person: person(raw, mapping)?,
         // A display name is never judged, so a strange one is left out and not refused.
         name: mapping
             .name
@@ -194,6 +197,14 @@ pub(super) fn judge(raw: &Map<String, Value>, bench: &Bench<'_>) -> Result<Claim
         bound: Bound::of(raw.get("cnf"))?,
         expires_at,
     })
+}
+
+/// What all accounts of the human have in common: where the operator says which claim has it, a token without it would pass for another human's.
+fn person(raw: &Map<String, Value>, mapping: &Mapping) -> Result<Option<String>, Refusal> {
+    let Some(path) = &mapping.person else { return Ok(None) };
+    let found = text(path.as_str(), path.find(raw))?;
+    // The broker's own tokens have it if the human's issuer told.
+    if mapping.provider == Provider::Own { Ok(found) } else { required(path.as_str(), found).map(Some) }
 }
 
 fn client(raw: &Map<String, Value>, issuer: &IssuerSettings) -> Result<Option<String>, Refusal> {

@@ -24,6 +24,17 @@ pub struct Human {
     pub name: Option<String>,
     /// Teams from the mapped claim, valid within the issuer.
     pub teams: Vec<String>,
+    /// What all accounts of one human have in common, where the issuer tells.
+    pub person: Option<String>,
+}
+
+impl Human {
+    /// Whether both are one human: the same account, or two of which the issuers tell that they are one human's.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        let is_told = self.person.is_some() && self.person == other.person;
+        is_told || self.issuer == other.issuer && self.subject == other.subject
+    }
 }
 
 /// An agent, as (issuer, id).
@@ -82,6 +93,7 @@ impl Delegation {
                 subject: claims.subject,
                 name: claims.name,
                 teams: claims.teams,
+                person: claims.person,
             },
             is_unattended: claims.is_unattended,
             bound: claims.bound,

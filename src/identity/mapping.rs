@@ -140,6 +140,8 @@ pub struct Mapping {
     pub name: ClaimPath,
     /// Teams: a list of texts.
     pub teams: ClaimPath,
+    /// What all accounts of one human have in common, such as an employee's number; `None` = the issuer does not tell.
+    pub person: Option<ClaimPath>,
     /// The agent, where there is no `act`: the client. `None` = `client_id`, else `azp` (RFC 9068, OpenID Connect).
     pub agent: Option<ClaimPath>,
     /// Whether access tokens come with `typ: JWT` or none, instead of `at+jwt` (RFC 9068).
@@ -166,6 +168,7 @@ impl Mapping {
             human: ClaimPath::parse(human),
             name: ClaimPath::parse(name),
             teams: ClaimPath::parse(teams),
+            person: (provider == Provider::Own).then(|| ClaimPath::parse("person")),
             agent: agent.map(ClaimPath::parse),
             plain_jwt,
             demands: Vec::new(),

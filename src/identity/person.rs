@@ -27,6 +27,8 @@ struct Stored {
     subject: String,
     name: Option<String>,
     teams: Vec<String>,
+    #[serde(default)]
+    person: Option<String>,
     client: String,
     acr: Option<String>,
     amr: Vec<String>,
@@ -44,7 +46,7 @@ impl Person {
             return Err(no("its subject is a client"));
         }
         Ok(Self {
-            human: Human { issuer, subject: claims.subject, name: claims.name, teams: claims.teams },
+            human: Human { issuer, subject: claims.subject, name: claims.name, teams: claims.teams, person: claims.person },
             client: client.to_owned(),
             sign_in: claims.sign_in,
             expires_at: claims.expires_at,
@@ -61,6 +63,7 @@ impl Person {
             subject: self.human.subject.clone(),
             name: self.human.name.clone(),
             teams: self.human.teams.clone(),
+            person: self.human.person.clone(),
             client: self.client.clone(),
             acr: self.sign_in.acr.clone(),
             amr: self.sign_in.amr.clone(),
@@ -77,7 +80,7 @@ impl Person {
             None => None,
         };
         Some(Self {
-            human: Human { issuer: stored.issuer, subject: stored.subject, name: stored.name, teams: stored.teams },
+            human: Human { issuer: stored.issuer, subject: stored.subject, name: stored.name, teams: stored.teams, person: stored.person },
             client: stored.client,
             sign_in: SignIn { acr: stored.acr, amr: stored.amr, at },
             expires_at,
@@ -101,7 +104,13 @@ impl Person {
             return Err(no("its subject is a client"));
         }
         Ok(Self {
-            human: Human { issuer: issuer.url.clone(), subject: claims.subject, name: claims.name, teams: claims.teams },
+            human: Human {
+                issuer: issuer.url.clone(),
+                subject: claims.subject,
+                name: claims.name,
+                teams: claims.teams,
+                person: claims.person,
+            },
             client,
             sign_in: claims.sign_in,
             expires_at: claims.expires_at,

@@ -205,6 +205,7 @@ impl Identity {
                 subject: claims.subject,
                 name: claims.name,
                 teams: claims.teams,
+                person: claims.person,
             },
             chain: claims.actors.into_iter().chain(holder).collect(),
             issuer,
@@ -381,6 +382,7 @@ impl Service {
             "scope": grant.scopes.join(" "), "groups": human.teams,
         });
         if let Some(members) = claims.as_object_mut() {
+            members.extend(human.person.as_ref().map(|person| ("person".to_owned(), Value::from(person.as_str()))));
             members.extend(human.name.as_ref().map(|name| ("name".to_owned(), Value::from(name.as_str()))));
             members.extend(grant.delegation.map(|id| ("dlg".to_owned(), Value::from(id.as_str()))));
             members.extend(grant.bound_to.map(|jkt| ("cnf".to_owned(), json!({ "jkt": jkt }))));

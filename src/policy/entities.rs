@@ -94,7 +94,7 @@ impl Names {
         let mut of = self.namespaces.iter().filter(|(_, known)| known.as_str() == namespace).map(|(issuer, _)| issuer);
         let (issuer, None) = (of.next()?, of.next()) else { return None };
         let subject = subject.replace("%2F", "/").replace("%25", "%");
-        Some(Human { issuer: issuer.clone(), subject, name: None, teams: Vec::new() })
+        Some(Human { issuer: issuer.clone(), subject, name: None, teams: Vec::new(), person: None })
     }
 
     pub(super) fn human(&self, human: &Human) -> Option<EntityUid> {

@@ -157,8 +157,13 @@ impl Registry {
     }
 
     fn delegation_leaf(&self, kind: &'static str, person: &Person, agent: &Agent, lent: &Lent, policies: &[String]) -> Draft {
-        let lender =
-            crate::identity::Human { issuer: lent.human.issuer.clone(), subject: lent.human.id.clone(), name: None, teams: Vec::new() };
+        let lender = crate::identity::Human {
+            issuer: lent.human.issuer.clone(),
+            subject: lent.human.id.clone(),
+            name: None,
+            teams: Vec::new(),
+            person: None,
+        };
         let body = Map::from_iter([
             ("agent".to_owned(), json!({ "id": self.agent_id(agent) })),
             (

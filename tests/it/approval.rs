@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use countersign::identity::KeySource;
 use countersign::identity::development::{DevelopmentIssuer, TokenRequest};
+use countersign::identity::{ClaimPath, KeySource};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -310,5 +310,52 @@ async fn a_second_identity_of_another_issuer_decides_only_where_the_policy_says_
     let (status, decided) = of_partner(&world, "carol").decide(&id, yes()).await;
     assert_eq!((status, decided["state"].as_str()), (200, Some("approved")), "{decided}");
     assert_eq!(world.agent().execute("shop", SQL).await["status"], "ok");
+    world.verify();
+}
+
+/// Two accounts of one human are one human, where the issuer tells (attacks 93, 102).
+#[tokio::test]
+async fn a_second_account_of_one_human_neither_approves_an_own_call_nor_votes_twice() {
+    let mut world = World::with(Wish { policies: POLICY.replace("@quorum(\"1\")", "@quorum(\"2\")"), ..Wish::default() }).await;
+    // The development issuer's tokens have one free text; here it is the employee's number.
+    world.restart_with(|settings| settings.identity.issuers[0].mapping.person = Some(ClaimPath::parse("name"))).await;
+    let issuer = DevelopmentIssuer::open(&world.dir.path().join("issuer"), &format!("{}/issuer", world.base), world.clock.clone()).unwrap();
+    let token = |subject: &str, number: Option<&str>, team: &str, door: &str, actor: Option<&str>| {
+        let request = TokenRequest {
+            subject: subject.to_owned(),
+            name: number.map(ToOwned::to_owned),
+            teams: vec![team.to_owned()],
+            audience: format!("{}/{door}", world.base),
+            client: "countersign-cli".to_owned(),
+            actor: actor.map(ToOwned::to_owned),
+            scope: "mcp:read mcp:write".to_owned(),
+            lifetime: TimeDelta::hours(1),
+        };
+        issuer.mint(&request).expose_secret().to_owned()
+    };
+    let mut agent = world.agent();
+    agent.token = token("alice", Some("E1"), "support", "mcp", Some("demo-agent"));
+    let answer = agent.execute("shop", SQL).await;
+    let id = answer["approval"]["id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+    let human = |subject: &str, number: &str| {
+        let mut human = world.human(subject, &["approvers"]);
+        human.token = token(subject, Some(number), "approvers", "inbox", None);
+        human
+    };
+    let (status, refused) = human("alice.admin", "E1").decide(&id, yes()).await;
+    assert_eq!((status, refused["error"]["code"].as_str()), (403, Some("approval.not_allowed")), "{refused}");
+    assert_eq!(human("bob", "E2").decide(&id, yes()).await.1["state"], "pending");
+    let (status, refused) = human("bob.admin", "E2").decide(&id, yes()).await;
+    assert_eq!((status, refused["error"]["code"].as_str()), (409, Some("approval.already_decided")), "{refused}");
+    // Her other account sees the request, and its agent does not have it.
+    let mut other = agent.clone();
+    other.token = token("alice.admin", Some("E1"), "support", "mcp", Some("demo-agent"));
+    assert_eq!(code(&other.call("approval_status", json!({"approval_id": id})).await), "approval.unknown");
+    assert_eq!(human("carol", "E3").decide(&id, yes()).await.1["state"], "approved");
+    // Whoever is of no known human is refused: they could be anybody's second account.
+    let mut nobody = world.human("dave", &["approvers"]);
+    nobody.token = token("dave", None, "approvers", "inbox", None);
+    let (status, refused) = nobody.decide(&id, yes()).await;
+    assert_eq!((status, refused["error"]["code"].as_str()), (401, Some("identity.invalid_token")), "{refused}");
     world.verify();
 }

@@ -314,6 +314,7 @@ const BUTTONS: &str =
     "name = \"a\"\nkind = \"slack\"\nurl = \"file:hook\"\nsigning_secret = \"file:key\"\nteam_id = \"T1\"\napp_id = \"A1\"\n";
 const USERS: &str = "[channel.users]\nU1 = { id = \"bob\", teams = [\"a\"] }\n";
 const SYSTEM: &str = "[[approval_system]]\nname = \"itsm\"\nsecrets = [\"file:other\"]\n[approval_system.humans]\nbob = { id = \"bob\" }\n";
+const PERSONS: &str = "[issuer.claims]\nperson = \"employee_number\"\n";
 
 /// Everything that can be wrong in a `[[channel]]`, each with its line; and no secret is repeated.
 #[test]
@@ -347,6 +348,7 @@ fn channels_are_read_with_everything_wrong_named() {
         "name = \"a\"\nkind = \"teams\"\nurl = \"file:hook\"".to_owned(),
         format!("{BUTTONS}{USERS}"),
         format!("{WEBHOOK}{SYSTEM}"),
+        format!("{WEBHOOK}{}{PERSONS}", SYSTEM.replace("\"bob\" }", "\"bob\", person = \"E1\" }")),
         MAIL.to_owned(),
         format!("{MAIL}tls = \"implicit\"\nport = 1465\nuser = \"u\"\npassword = \"file:key\"\nca = \"{}\"", cert.display()),
         MAIL.replace("mail.example.com", "127.0.0.1") + "tls = \"none\"",
@@ -410,6 +412,7 @@ fn channels_are_read_with_everything_wrong_named() {
         (format!("{WEBHOOK}{}", SYSTEM.replace("[\"file:other\"]", "[]")), "an approval system needs `secrets`"),
         (format!("{WEBHOOK}{}", SYSTEM.replace("file:other", "file:bad")), "24 to 64 random bytes"),
         (format!("{WEBHOOK}{}", SYSTEM.replace("bob = { id = \"bob\" }\n", "")), "it must say for which humans it speaks"),
+        (format!("{WEBHOOK}{SYSTEM}{PERSONS}"), "so `bob` needs `person`"),
         (format!("{WEBHOOK}[[channel]]\n{WEBHOOK}"), "another [[channel]] has the name `a`"),
     ] {
         let (fits, text) = check(&wrong);

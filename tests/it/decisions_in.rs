@@ -16,7 +16,7 @@ use crate::harness::{POLICY, Wish, World};
 
 fn human(world: &World, id: &str, teams: &[&str]) -> Human {
     let teams = teams.iter().map(|team| (*team).to_owned()).collect();
-    Human { issuer: format!("{}/issuer", world.base), subject: id.to_owned(), name: None, teams }
+    Human { issuer: format!("{}/issuer", world.base), subject: id.to_owned(), name: None, teams, person: None }
 }
 
 /// A broker with an approval system that speaks for bob, carol, alice and eve, each by another name.

@@ -70,6 +70,7 @@ pub(in crate::config) struct Spoken {
     pub(in crate::config) issuer: Option<String>,
     pub(in crate::config) id: String,
     pub(in crate::config) name: Option<String>,
+    pub(in crate::config) person: Option<String>,
     #[serde(default)]
     pub(in crate::config) teams: Vec<String>,
 }
