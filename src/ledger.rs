@@ -29,7 +29,7 @@ use crate::id::LeafId;
 pub use canonical::{NotCanonical, canonical};
 pub use keys::{KeyIds, Keys};
 pub use payload::{PayloadWriter, SealedPayload};
-pub use read::{Entries, Stored};
+pub use read::{Entries, Place, Stored};
 pub use row::{Row, Write};
 
 /// Where a ledger lives and what it is called.

@@ -41,7 +41,9 @@ const VOTE_TRIES: usize = 8;
 /// Requests that one listing shows.
 const LIST_MAX: usize = 500;
 /// Requests that it looks through for them.
-const LOOK_MAX: usize = 20_000;
+pub(super) const LOOK_MAX: usize = 20_000;
+/// How many of them at a time: others are served in between, and memory does not grow with what waits.
+pub(super) const LOOK_AT_ONCE: usize = 256;
 /// Rows that say which teams a human was last seen in.
 const VOTER: &str = "voter";
 const SEEN: &str = "seen";
@@ -127,10 +129,17 @@ impl Desk {
     /// The store cannot be read.
     pub async fn list(&self, person: &Person, states: &[State], electorate: &dyn Electorate) -> Result<Vec<View>, Unavailable> {
         let names: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
-        let rows = self.ledger.list(Filed::KIND, &names, LOOK_MAX).await?;
+        let places = self.ledger.places(Filed::KIND, &names, LOOK_MAX).await?;
+        let mut views: Vec<View> = Vec::new();
         // Of all, and not of the newest alone: what others ask must not push out of sight what waits for this human.
-        let mut views: Vec<View> =
-            rows.iter().rev().filter_map(View::from_row).filter(|view| is_shown(person, view, electorate)).take(LIST_MAX).collect();
+        for some in places.chunks(LOOK_AT_ONCE) {
+            let rows = self.ledger.at(some).await?;
+            let found = rows.iter().filter_map(View::from_row).filter(|view| states.contains(&view.state));
+            views.extend(found.filter(|view| is_shown(person, view, electorate)).take(LIST_MAX - views.len()));
+            if views.len() >= LIST_MAX {
+                break;
+            }
+        }
         views.reverse();
         Ok(views)
     }

@@ -4,7 +4,7 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
-use crate::approval::decide::{is_shown, may_decide};
+use crate::approval::decide::{LOOK_AT_ONCE, LOOK_MAX, is_shown, may_decide};
 use crate::approval::turn::{Turn, appr};
 use crate::approval::{Desk, Electorate, Event, Filed, State, View, terms};
 use crate::call::Facts;
@@ -13,9 +13,6 @@ use crate::identity::Person;
 use crate::ledger::Draft;
 use crate::record::Unavailable;
 use crate::refusal::{Code, Refusal};
-
-/// Requests that one sweep looks at.
-const SWEEP_MAX: usize = 20_000;
 
 impl Desk {
     /// Marks what has run out as expired, with a record, and has the next team told where it is time. Called at intervals; expiry itself is judged by the
@@ -26,12 +23,13 @@ impl Desk {
     pub async fn sweep(&self) -> Result<usize, Unavailable> {
         let now = self.clock.now();
         let mut swept = 0;
-        for state in [State::Pending, State::Approved, State::Granted] {
-            for row in self.ledger.list(Filed::KIND, &[state.as_str()], SWEEP_MAX).await? {
-                let Some(view) = View::from_row(&row) else { continue };
+        let open = [State::Pending, State::Approved, State::Granted];
+        let places = self.ledger.places(Filed::KIND, &open.map(State::as_str), LOOK_MAX).await?;
+        for some in places.chunks(LOOK_AT_ONCE) {
+            for view in self.ledger.at(some).await?.iter().filter_map(View::from_row).filter(|view| open.contains(&view.state)) {
                 let turn = if view.state_at(now) == State::Expired {
                     let mut body = appr(&view.filed);
-                    body.insert("res".to_owned(), json!({ "status": "expired", "was": state.as_str() }));
+                    body.insert("res".to_owned(), json!({ "status": "expired", "was": view.state.as_str() }));
                     let leaf = Draft::new("approval.expired", body);
                     Turn { to: State::Expired, filed: view.filed.clone(), leaf, event: Some(Event::Expired), more: Vec::new() }
                 } else if let Some(turn) = escalated(&view, now) {

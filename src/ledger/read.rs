@@ -57,6 +57,10 @@ pub struct Entries {
 /// Leaves that one page holds at most.
 const PAGE_MAX: usize = 1_000;
 
+/// Where a row is, for as long as it is there.
+#[derive(Debug, Clone, Copy)]
+pub struct Place(i64);
+
 /// Idle read connections of this process, by database.
 static IDLE: Mutex<Vec<(std::path::PathBuf, Connection)>> = Mutex::new(Vec::new());
 
@@ -158,6 +162,33 @@ impl Ledger {
             connection.prepare_cached(&sql)?.query_map(params_from_iter(values), row)?.collect()
         })
         .await
+    }
+
+    /// Where the newest rows of a kind in these states are, newest first; at most `limit`. A place is a few bytes, so that many rows can be gone through
+    /// [a part at a time](Self::at) while others come and go.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn places(&self, kind: &str, states: &[&str], limit: usize) -> Result<Vec<Place>, StoreError> {
+        let mut values = vec![Sql::from(kind.to_owned())];
+        values.extend(states.iter().map(|state| Sql::from((*state).to_owned())));
+        values.push(Sql::from(i64::try_from(limit).unwrap_or(i64::MAX)));
+        let marks = vec!["?"; states.len()].join(", ");
+        let sql = format!("SELECT seq FROM row WHERE kind = ? AND state IN ({marks}) ORDER BY seq DESC LIMIT ?");
+        self.read(move |connection| {
+            connection.prepare_cached(&sql)?.query_map(params_from_iter(values), |row| row.get(0).map(Place))?.collect()
+        })
+        .await
+    }
+
+    /// The rows at these places as they are now, newest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn at(&self, places: &[Place]) -> Result<Vec<Row>, StoreError> {
+        let values: Vec<i64> = places.iter().map(|Place(seq)| *seq).collect();
+        let sql = format!("{ROW} WHERE seq IN ({}) ORDER BY seq DESC", vec!["?"; values.len()].join(", "));
+        self.read(move |connection| connection.prepare_cached(&sql)?.query_map(params_from_iter(values), row)?.collect()).await
     }
 
     /// Rows of a group in this state whose time has come, the one that has waited longest first; at most `limit`.
