@@ -30,7 +30,7 @@ pub use email::{Email, Tls};
 pub use message::Message;
 pub use outbox::Outbox;
 pub use place::{Address, Place};
-pub use slack::{APPROVE, DENY, Interactions, Slack, Way, escaped};
+pub use slack::{APPROVE, DENY, Interactions, REASON, Slack, Way, escaped};
 pub use teams::Teams;
 pub use webhook::Webhook;
 

@@ -100,7 +100,7 @@ codes! {
     ApprovalRevoked = "approval.revoked", "a human took this approval back", "do not repeat or rephrase it; tell the human who delegated you";
     ApprovalUnjustified = "approval.unjustified", "the policy wants the agent to say why, in `reason`", "repeat the call with a `reason` that says what the message names";
     ApprovalTooAlike = "approval.too_alike", "too many requests like this one were made in a short time", "wait, or ask for access with request_access; do not vary the call";
-    ApprovalUnknown = "approval.unknown", "there is no such approval for this caller", "check the approval id; only the human and agent that asked may see it";
+    ApprovalUnknown = "approval.unknown", "there is no such approval for this caller", "check the approval id; only the human and agent that asked may see it, and who may decide it";
     ApprovalNotAllowed = "approval.not_allowed", "you may not decide this request", "another human must decide; the policy says who";
     ApprovalDecided = "approval.already_decided", "this request has been decided already", "look at its state; a decision is final";
     ApprovalChanged = "approval.changed_since_preview", "the effect would be other than what the approver was shown, so it was not made or was rolled back", "make the call again, so that a human sees the effect as it is now";

@@ -170,7 +170,10 @@ fn print(entries: &[Value]) {
                 cell(entry, "/human"),
                 cell(entry, "/agent"),
                 cell(entry, "/leaf/tool/name"),
-                cell(entry, "/leaf/target/id"),
+                match cell(entry, "/leaf/notice/channel").as_str() {
+                    "-" => cell(entry, "/leaf/target/id"),
+                    channel => format!("channel {channel}"),
+                },
                 outcome,
                 cell(entry, "/leaf/call"),
             ]

@@ -64,6 +64,7 @@ impl Channels {
                     ("DUE", "/due"),
                     ("SENT", "/sent"),
                     ("DEAD", "/dead"),
+                    ("TROUBLE", "/last_error"),
                 ];
                 list(&remote, "/channels", "/channels", &columns, "no channel is configured: nobody is told of requests").await
             }

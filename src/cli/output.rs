@@ -35,12 +35,19 @@ pub(super) fn json(value: &Value) {
 pub(super) fn cell(value: &Value, pointer: &str) -> String {
     match value.pointer(pointer) {
         None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => to_the_second(text).unwrap_or_else(|| text.clone()),
         Some(Value::Array(items)) => {
             items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), ToOwned::to_owned)).collect::<Vec<_>>().join(", ")
         }
         Some(other) => other.to_string(),
     }
+}
+
+/// A moment as records have it, without its microseconds: people need none, and `--json` has them.
+fn to_the_second(text: &str) -> Option<String> {
+    let (second, fraction) = text.split_at_checked("2026-11-28T07:57:14".len())?;
+    let is_moment = fraction.len() == ".445735Z".len() && fraction.ends_with('Z') && chrono::DateTime::parse_from_rfc3339(text).is_ok();
+    is_moment.then(|| format!("{second}Z"))
 }
 
 /// A table with a heading line; columns as wide as their widest cell.

@@ -1,8 +1,8 @@
 //! Slack's buttons: `POST /channels/slack/{channel}/interactions`.
 //!
 //! A click is the word of Slack for one of its users, of the configured workspace and app; the configuration says which human that is. Whoever is not on
-//! its list, and whatever cannot be decided by a click (a denial needs a reason, a policy a justification, a step-up a better sign-in), is led to the
-//! page. What came of it, Slack shows only when it is posted to the click's own `response_url`, which leads to Slack's host or is not used.
+//! its list, and whatever cannot be decided by a click (a step-up wants a better sign-in), is led to the page. A reason is what stands in the message's
+//! field. What came of it, Slack shows only when it is posted to the click's own `response_url`, which leads to Slack's host or is not used.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Form, FromRequest, Path, Request, State};
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::approval::Decision;
 use crate::id::ApprovalId;
 use crate::identity::{Testimony, Voucher};
 use crate::inbox::words::{answered, decide, in_vain, take};
 use crate::inbox::{Inbox, Problem};
-use crate::notice::{APPROVE, DENY, Interactions, Kind, Slack, Undelivered, escaped};
+use crate::notice::{APPROVE, DENY, Interactions, Kind, REASON, Slack, Undelivered, escaped};
 use crate::refusal::{Code, Refusal};
 
 /// What Slack posts, a form with JSON in it; what is of no use here is left alone.
@@ -37,6 +37,18 @@ struct Click {
     #[serde(default)]
     actions: Vec<Act>,
     response_url: Option<String>,
+    /// What stands in the message's fields.
+    #[serde(default)]
+    state: Value,
+}
+
+impl Click {
+    /// The reason, where one was written.
+    fn reason(&self) -> Option<&str> {
+        let (block, element) = REASON;
+        let written = self.state.get("values")?.get(block)?.get(element)?.get("value")?.as_str()?.trim();
+        (!written.is_empty()).then_some(written)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -98,7 +110,8 @@ async fn acted(
         return Err(malformed());
     }
     let id = act.value.as_deref().and_then(|value| ApprovalId::parse(value).ok()).ok_or_else(malformed)?;
-    let text = said(inbox, (&known.voucher, word), &click.user.id, &id, approve).await?;
+    let decision = Decision { approve, reason: click.reason().map(ToOwned::to_owned), scope: None, mark: None };
+    let text = said(inbox, (&known.voucher, word), &click.user.id, &id, decision).await?;
     if let Some(url) = click.response_url {
         let answer = json!({ "response_type": "ephemeral", "replace_original": false, "text": escaped(&text) });
         let told = slack.answer(&inbox.courier, &url, answer.to_string().into_bytes());
@@ -124,7 +137,7 @@ async fn said(
     (voucher, word): (&Voucher, &Testimony<'_>),
     user: &str,
     id: &ApprovalId,
-    approve: bool,
+    decision: Decision,
 ) -> Result<String, Problem> {
     let page = inbox.desk.url(id);
     let person = match word.person(user) {
@@ -134,11 +147,14 @@ async fn said(
             return Ok(format!("Nothing was decided: nobody has said who you are to the broker. Sign in and decide here: {page}"));
         }
     };
-    if !approve {
-        return Ok(format!("Nothing was decided yet: a denial needs a reason. Give it here: {page}"));
+    if !decision.approve && decision.reason.is_none() {
+        return Ok(format!(
+            "Nothing was decided yet: a denial needs a reason. Write one above the buttons and click again, or decide here: {page}"
+        ));
     }
-    match decide(inbox, &person, id, Decision { approve, reason: None, scope: None, mark: None }).await {
-        Ok(decided) => Ok(format!("Your approval is recorded; the request is {}. {page}", decided.view.state.as_str())),
+    let what = if decision.approve { "approval" } else { "denial" };
+    match decide(inbox, &person, id, decision).await {
+        Ok(decided) => Ok(format!("Your {what} is recorded; the request is {}. {page}", decided.view.state.as_str())),
         Err(Problem::Refused(StatusCode::SERVICE_UNAVAILABLE, refusal)) => Err(Problem::refused(*refusal)),
         Err(problem) => Ok(format!("Nothing was decided: {}. See {page}", problem.refusal().message())),
     }

@@ -22,6 +22,8 @@ use crate::refusal::{Code, Refusal};
 pub(super) const NOTICE: &str = "notice";
 /// It is to be told, now or later.
 pub(super) const DUE: &str = "due";
+/// Notices of a channel that are looked at for what its trouble is.
+const TRIED_MAX: usize = 32;
 /// It was told.
 pub(super) const SENT: &str = "sent";
 /// It had become pointless.
@@ -122,7 +124,7 @@ impl Outbox {
         self.channels.iter().find(|channel| channel.name == name)
     }
 
-    /// The channels, with how many notices of each are due, sent and given up.
+    /// The channels, with how many notices of each are due, sent and given up, and why what is due was not taken when it was last tried.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -130,8 +132,12 @@ impl Outbox {
         let tally = self.ledger.tally(NOTICE).await?;
         let count =
             |name: &str, state: &str| tally.iter().find(|(group, of, _)| group == name && of == state).map_or(0, |(_, _, count)| *count);
-        let shown = |channel: &Channel| {
-            json!({
+        let mut shown = Vec::new();
+        for channel in self.channels.iter() {
+            // The newest may not have been tried yet; whatever was tried says the same as its neighbours.
+            let due = self.ledger.by_group(NOTICE, &channel.name, &[DUE], TRIED_MAX).await?;
+            let last_error = due.iter().filter_map(Owed::from_row).find_map(|owed| owed.last_error);
+            shown.push(json!({
                 "name": channel.name,
                 "kind": channel.kind.as_str(),
                 "events": channel.events.iter().map(|event| event.as_str()).collect::<Vec<_>>(),
@@ -140,9 +146,10 @@ impl Outbox {
                 "due": count(&channel.name, DUE),
                 "sent": count(&channel.name, SENT),
                 "dead": count(&channel.name, DEAD),
-            })
-        };
-        Ok(Value::from(self.channels.iter().map(shown).collect::<Vec<_>>()))
+                "last_error": last_error,
+            }));
+        }
+        Ok(Value::from(shown))
     }
 
     /// What was given up, newest last.

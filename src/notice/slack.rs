@@ -46,6 +46,11 @@ pub const APPROVE: &str = "countersign.approve";
 /// The same for a no.
 pub const DENY: &str = "countersign.deny";
 
+/// The block and the element that a reason is written into: a click comes with what stands there, `/state/values/{block}/{element}/value`.
+pub const REASON: (&str, &str) = ("countersign.reason", "reason");
+/// Its longest, in characters; the desk judges bytes.
+const REASON_MAX: u16 = 2_000;
+
 /// How messages get to Slack.
 #[derive(Debug, Clone)]
 pub enum Way {
@@ -145,6 +150,14 @@ fn blocks(message: &Message, has_buttons: bool) -> Value {
     let decide = |action: &str, label: &str, style: &str, id: &str| json!({ "type": "button", "action_id": action, "text": plain(label, 75), "style": style, "value": id });
     let mut elements = Vec::new();
     if let Some(id) = message.waits.as_ref().filter(|_| has_buttons) {
+        let (block, element) = REASON;
+        blocks.push(json!({
+            "type": "input",
+            "block_id": block,
+            "optional": true,
+            "label": plain("Reason (a denial needs one; some approvals do)", 200),
+            "element": { "type": "plain_text_input", "action_id": element, "max_length": REASON_MAX },
+        }));
         elements.extend([decide(APPROVE, "Approve", "primary", id), decide(DENY, "Deny", "danger", id)]);
     }
     elements.push(open);

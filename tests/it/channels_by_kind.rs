@@ -237,6 +237,8 @@ async fn mail_goes_out_by_tls_to_a_server_that_is_known_and_is_not_sent_without(
         .map(|channel| format!("{} {} {} {}", channel["name"].as_str().unwrap(), channel["sent"], channel["due"], channel["dead"]))
         .collect();
     assert_eq!(counted, ["starttls 1 0 0", "implicit 1 0 0", "stranger 0 1 0", "plain 0 1 0", "refusing 0 0 1", "inside 0 1 0"]);
+    let trouble: Vec<bool> = listed["channels"].as_array().unwrap().iter().map(|channel| channel["last_error"].is_string()).collect();
+    assert_eq!(trouble, [false, false, true, true, false, true], "{listed}");
     let (_, dead) = world.approver().get("/channels/dead").await;
     assert_eq!((&dead["dead"][0]["approval_id"], &dead["dead"][0]["last_error"]), (&json!(id), &json!("the server answered 550")));
     world.verify();

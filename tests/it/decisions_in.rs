@@ -194,6 +194,8 @@ struct Click<'a> {
     action: &'a str,
     value: &'a str,
     answer: String,
+    /// What stands in the message's field.
+    reason: Value,
     at: i64,
     secret: &'a str,
     channel: &'a str,
@@ -208,6 +210,7 @@ impl Click<'_> {
             "api_app_id": self.app,
             "trigger_id": "1.2.3",
             "response_url": self.answer,
+            "state": {"values": {"countersign.reason": {"reason": {"type": "plain_text_input", "value": self.reason}}}},
             "actions": [{"type": "button", "action_id": self.action, "block_id": "x", "value": self.value, "action_ts": "1.2"}],
         });
         let mut form = reqwest::Url::parse("http://x").unwrap();
@@ -274,6 +277,8 @@ async fn a_click_of_a_known_user_approves_and_everybody_else_is_led_to_the_page(
     let actions: Vec<&str> = buttons.as_array().unwrap().iter().map(|button| button["action_id"].as_str().unwrap()).collect();
     assert_eq!(actions, ["countersign.approve", "countersign.deny", "open"]);
     assert_eq!(buttons[0]["value"], id.as_str());
+    let field = blocks.as_array().unwrap().iter().find(|block| block["type"] == "input").unwrap();
+    assert_eq!((&field["block_id"], &field["element"]["action_id"]), (&json!("countersign.reason"), &json!("reason")));
 
     let now = world.clock.now().timestamp();
     let of = |user, answer: &str| Click {
@@ -283,6 +288,7 @@ async fn a_click_of_a_known_user_approves_and_everybody_else_is_led_to_the_page(
         action: "countersign.approve",
         value: &id,
         answer: receiver.url(answer),
+        reason: Value::Null,
         at: now,
         secret: SLACK_SECRET,
         channel: "on-call",
@@ -308,6 +314,10 @@ async fn a_click_of_a_known_user_approves_and_everybody_else_is_led_to_the_page(
         (of("U9", "/unmapped"), "nobody has said who you are"),
         (of("U2", "/eve"), "Nothing was decided"),
         (Click { action: "countersign.deny", ..of("U1", "/deny") }, "a denial needs a reason"),
+        (Click { action: "countersign.deny", reason: json!(" \n"), ..of("U1", "/blank") }, "a denial needs a reason"),
+        (Click { action: "countersign.deny", reason: json!({"x": 1}), ..of("U1", "/object") }, "a denial needs a reason"),
+        (Click { action: "countersign.deny", reason: json!("x".repeat(2_001)), ..of("U1", "/long") }, "at most 2000 bytes"),
+        (Click { action: "countersign.deny", reason: json!("no"), ..of("U2", "/eve-denies") }, "Nothing was decided"),
     ] {
         assert_eq!(click.send(&world).await, 200);
         let seen = receiver.wait_for(click.answer.trim_start_matches(&receiver.url(""))).await.json();
@@ -333,6 +343,51 @@ async fn a_click_of_a_known_user_approves_and_everybody_else_is_led_to_the_page(
     world.verify();
 }
 
+#[tokio::test]
+async fn a_click_comes_with_the_reason_that_stands_in_the_message() {
+    let (mut world, receiver) = with_slack().await;
+    world
+        .restart_with(|settings| {
+            settings.policies[0].text = POLICY.replace("@quorum(\"1\")", "@quorum(\"1\") @justification(\"required\")")
+        })
+        .await;
+    let click = |action, id: &str, reason: Value, answer: &str| {
+        let (id, answer) = (id.to_owned(), receiver.url(answer));
+        let (at, world) = (world.clock.now().timestamp(), &world);
+        async move {
+            let click = Click {
+                user: "U1",
+                team: "T1",
+                app: "A1",
+                action,
+                value: &id,
+                answer,
+                reason,
+                at,
+                secret: SLACK_SECRET,
+                channel: "on-call",
+            };
+            assert_eq!(click.send(world).await, 200);
+        }
+    };
+    let said = async |answer: &str| receiver.wait_for(answer).await.json()["text"].as_str().unwrap().to_owned();
+    let denied = ask(&world.agent(), 1300).await;
+    click("countersign.deny", &denied, json!(" <!channel> wrong order\u{202e} "), "/no").await;
+    assert!(said("/no").await.starts_with("Your denial is recorded; the request is denied."));
+    let (_, shown) = world.approver().get(&format!("/approvals/{denied}")).await;
+    assert_eq!(
+        (&shown["state"], &shown["votes"][0]["reason"]),
+        (&json!("denied"), &json!("<!channel> wrong order\u{202e}")),
+        "as it was written"
+    );
+    let justified = ask(&world.agent(), 1301).await;
+    click("countersign.approve", &justified, Value::Null, "/bare").await;
+    assert!(said("/bare").await.starts_with("Nothing was decided"));
+    click("countersign.approve", &justified, json!("the customer called"), "/why").await;
+    assert!(said("/why").await.starts_with("Your approval is recorded; the request is approved."));
+    world.verify();
+}
+
 /// A `response_url` that leads elsewhere is not followed, and the decision stands.
 #[tokio::test]
 async fn what_came_of_a_click_is_told_to_slack_alone() {
@@ -347,6 +402,7 @@ async fn what_came_of_a_click_is_told_to_slack_alone() {
         action: "countersign.approve",
         value: &id,
         answer,
+        reason: Value::Null,
         at: world.clock.now().timestamp(),
         secret: SLACK_SECRET,
         channel: "on-call",
