@@ -18,7 +18,9 @@ mod summary;
 mod terms;
 mod turn;
 mod view;
+mod voter;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,9 +39,9 @@ pub use filed::{Filed, State};
 pub use glass::Glass;
 pub use grant::Approval;
 pub use hold::{Found, Outcome, Shown};
-pub use look::Stance;
+pub use look::{Stance, earlier};
 pub use scope::Scope;
-pub use sight::{Part, Section, Sight};
+pub use sight::{Part, Section, Sight, reached};
 pub use terms::{Escalation, GrantMost, Sides, Terms};
 pub use view::View;
 
@@ -180,6 +182,8 @@ pub struct Settings {
     pub open_max: u64,
     /// Requests that differ in nothing but their values, which one agent may make for one human in ten minutes without any of them being approved.
     pub alike_max: u64,
+    /// For whom each system may speak that may: a vote by its word counts for as long as it may.
+    pub spoken_for: BTreeMap<String, Vec<Human>>,
 }
 
 impl Settings {
@@ -195,6 +199,7 @@ impl Settings {
             denied_memory: Duration::from_secs(300),
             open_max: 20,
             alike_max: 10,
+            spoken_for: BTreeMap::new(),
         }
     }
 }

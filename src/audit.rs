@@ -19,7 +19,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::call::{Facts, KUBERNETES, SSH, TargetFacts};
-use crate::ledger::{Ledger, LedgerError, SealedPayload};
+use crate::ledger::{Ledger, SealedPayload};
 use crate::mask::Masks;
 use crate::record::Recorder;
 
@@ -76,12 +76,7 @@ impl Audit {
     }
 
     fn payload(&self, role: &'static str, class: &'static str, bytes: &[u8]) -> Result<SealedPayload, Unavailable> {
-        let sealed = (|| -> Result<SealedPayload, LedgerError> {
-            let mut writer = self.ledger.payload(role, class)?;
-            writer.push(bytes)?;
-            writer.finish()
-        })();
-        sealed.map_err(Unavailable::because)
+        self.ledger.sealed(role, class, bytes).map_err(Unavailable::because)
     }
 }
 

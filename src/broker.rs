@@ -18,7 +18,7 @@ use crate::catalog::{self, Catalog, DeclaredFile, TargetOf};
 use crate::clock::{Clock, Timestamp};
 use crate::connector::{Connectors, Endpoint, HostBounds, Locals, TargetSettings};
 use crate::credential;
-use crate::identity::{self, Algorithm, Identity, IssuerSettings, KeySource, Mapping, Provider, SigningKeys};
+use crate::identity::{self, Algorithm, Human, Identity, IssuerSettings, KeySource, Mapping, Provider, SigningKeys};
 use crate::inbox::{self, Inbox};
 use crate::ledger::{self, Ledger};
 use crate::limit::Limiter;
@@ -227,6 +227,16 @@ fn agents_door(
 }
 
 /// Browsers' sessions.
+/// For whom each system may speak: approval systems, and chats for their users.
+fn spoken_for(settings: &Settings) -> BTreeMap<String, Vec<Human>> {
+    let systems = settings.humans.systems.iter().map(|system| &system.voucher);
+    let chats = settings.notices.channels.iter().filter_map(|channel| match &channel.kind {
+        notice::Kind::Slack(slack) => slack.interactions.as_ref().map(|known| &known.voucher),
+        _ => None,
+    });
+    systems.chain(chats).map(|voucher| (voucher.name.clone(), voucher.humans.values().cloned().collect())).collect()
+}
+
 fn sessions(settings: &Settings, ledger: &Ledger, recorder: &Arc<Recorder>, identity: &Arc<Identity>, clock: &Clock) -> Sessions {
     let (identity, lasting) = (Arc::clone(identity), settings.humans.session.clone());
     Sessions::new(ledger.clone(), Arc::clone(recorder), identity, clock.clone(), lasting, &settings.identity.public_url)
@@ -285,8 +295,9 @@ impl Broker {
         let sessions = sessions(&settings, &ledger, &recorder, &identity, &clock);
         let workplaces = Workplaces::new(ledger.clone(), clock.clone());
         let courier = Arc::new(Courier::new(settings.credentials.vault.clone()).map_err(|why| StartError(vec![why]))?);
+        let approval = approval::Settings { spoken_for: spoken_for(&settings), ..settings.approval.clone() };
         let outbox = Outbox::new(ledger.clone(), Arc::clone(&recorder), clock.clone(), settings.notices, &settings.approval.url);
-        let desk = Desk::new(ledger.clone(), recorder, clock.clone(), settings.approval.clone(), Arc::new(outbox.clone()));
+        let desk = Desk::new(ledger.clone(), recorder, clock.clone(), approval, Arc::new(outbox.clone()));
         let locals = locals(&settings.targets, &policy, &desk, &clock);
         let connectors =
             Connectors::new(settings.targets.into_iter().map(|target| target.settings).collect(), &ruled, settings.credentials, locals);

@@ -266,6 +266,16 @@ impl Ledger {
     pub fn payload(&self, role: &'static str, class: &'static str) -> Result<PayloadWriter, StoreError> {
         PayloadWriter::new(&self.shared.keys, role, class)
     }
+
+    /// A payload that is there as a whole.
+    ///
+    /// # Errors
+    /// As with [`Self::payload`], and where it is too large.
+    pub fn sealed(&self, role: &'static str, class: &'static str, bytes: &[u8]) -> Result<SealedPayload, StoreError> {
+        let mut writer = self.payload(role, class)?;
+        writer.push(bytes)?;
+        writer.finish()
+    }
 }
 
 /// 32 random bytes, for a commitment.

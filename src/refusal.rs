@@ -98,6 +98,7 @@ codes! {
     ApprovalExpired = "approval.expired", "nobody decided in time, or the grant was not used in time", "make the call again to ask anew";
     ApprovalSpent = "approval.spent", "this approval has been used already", "make the call again to ask for a new one";
     ApprovalRevoked = "approval.revoked", "a human took this approval back", "do not repeat or rephrase it; tell the human who delegated you";
+    ApprovalWithdrawn = "approval.withdrawn", "this request was withdrawn: its call was cancelled, its human declined it, or its agent took it back", "make the call again only if it is still wanted";
     ApprovalUnjustified = "approval.unjustified", "the policy wants the agent to say why, in `reason`", "repeat the call with a `reason` that says what the message names";
     ApprovalTooAlike = "approval.too_alike", "too many requests like this one were made in a short time", "wait, or ask for access with request_access; do not vary the call";
     ApprovalUnknown = "approval.unknown", "there is no such approval for this caller", "check the approval id; only the human and agent that asked may see it, and who may decide it";

@@ -6,13 +6,12 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::approval::filed::Vote;
 use crate::approval::turn::{Turn, appr};
 use crate::approval::{Desk, Electorate, Event, Filed, Scope, State, View, terms};
 use crate::clock::rfc3339;
 use crate::id::ApprovalId;
 use crate::identity::{Human, Person};
-use crate::ledger::{Change, CommitError, Draft, Row, Write};
+use crate::ledger::{Change, CommitError, Draft, SealedPayload};
 use crate::record::Unavailable;
 use crate::refusal::{Code, Refusal};
 
@@ -44,9 +43,6 @@ const LIST_MAX: usize = 500;
 pub(super) const LOOK_MAX: usize = 20_000;
 /// How many of them at a time: others are served in between, and memory does not grow with what waits.
 pub(super) const LOOK_AT_ONCE: usize = 256;
-/// Rows that say which teams a human was last seen in.
-const VOTER: &str = "voter";
-const SEEN: &str = "seen";
 
 impl Desk {
     /// Decides a request.
@@ -81,11 +77,11 @@ impl Desk {
                 }
             };
             let (to, filed) = self.voted(person, standing, &decision);
-            let leaf = self.decided_leaf(person, &filed, &decision, to, policies);
+            let (leaf, words) = self.decided_leaf(person, &filed, &decision, to, policies)?;
             let event = (to != State::Pending).then_some(Event::Decided);
             let more = self.seen(person).await?.into_iter().chain(self.recorder.subjects(person.human(), None)).collect();
             // Where somebody voted first: look again, and find it decided or one vote short.
-            if let Some(view) = self.turn(&view, Turn { to, filed, leaf, event, more }).await? {
+            if let Some(view) = self.turn(&view, Turn { to, filed, leaf, event, more, words }).await? {
                 return Ok(Ok(Decided { view }));
             }
         }
@@ -141,7 +137,11 @@ impl Desk {
             }
         }
         views.reverse();
-        Ok(views)
+        let mut counted = Vec::with_capacity(views.len());
+        for view in views {
+            counted.push(self.counted(view).await?);
+        }
+        Ok(counted)
     }
 
     /// One request, if this human may decide it or it is asked in their name.
@@ -199,7 +199,10 @@ impl Desk {
     async fn recounted(&self, mut filed: Filed, electorate: &dyn Electorate) -> Result<Result<Filed, Refusal>, Unavailable> {
         let subjects = filed.subjects();
         for vote in filed.votes.iter_mut().filter(|vote| vote.approve && !vote.lapsed) {
-            let human = self.voter(vote).await?;
+            let Some(human) = self.voter(vote).await? else {
+                vote.lapsed = true;
+                continue;
+            };
             for subject in &subjects {
                 match electorate.may_decide(&human, subject) {
                     Ok(_) => {}
@@ -209,38 +212,6 @@ impl Desk {
             }
         }
         Ok(Ok(filed))
-    }
-
-    /// Who voted, in the teams that were last seen of them.
-    pub(super) async fn voter(&self, vote: &Vote) -> Result<Human, Unavailable> {
-        let mut human = vote.by.human(vote.teams.clone());
-        if let Some(row) = self.ledger.get(VOTER, &self.recorder.human(&human)).await? {
-            // A row that cannot be read says that nothing is known of them.
-            human.teams = serde_json::from_slice(&row.body).unwrap_or_default();
-        }
-        Ok(human)
-    }
-
-    /// Writes down in which teams a human is, where that is new and their issuer says it: what another system vouches for says nothing of it.
-    async fn seen(&self, person: &Person) -> Result<Option<Write>, Unavailable> {
-        if person.vouched_by().is_some() {
-            return Ok(None);
-        }
-        let human = person.human();
-        let (id, body) = (self.recorder.human(human), json!(human.teams).to_string().into_bytes());
-        Ok(match self.ledger.get(VOTER, &id).await? {
-            Some(row) if row.body == body => None,
-            Some(row) => Some(Write::MoveIf {
-                kind: VOTER.to_owned(),
-                id,
-                from: SEEN.to_owned(),
-                to: SEEN.to_owned(),
-                version: row.version,
-                expires_at: None,
-                body,
-            }),
-            None => Some(Write::Ensure(Row::new(VOTER, &id, SEEN, "", None, body))),
-        })
     }
 
     /// The request with this vote, and the state it comes to.
@@ -264,7 +235,14 @@ impl Desk {
         (state, filed)
     }
 
-    fn decided_leaf(&self, person: &Person, filed: &Filed, decision: &Decision, next: State, policies: Vec<String>) -> Draft {
+    fn decided_leaf(
+        &self,
+        person: &Person,
+        filed: &Filed,
+        decision: &Decision,
+        next: State,
+        policies: Vec<String>,
+    ) -> Result<(Draft, Vec<SealedPayload>), Unavailable> {
         let mut body = appr(filed);
         let lapsed = filed.votes.iter().filter(|vote| vote.lapsed).count();
         body.insert(
@@ -275,7 +253,8 @@ impl Desk {
         if let Some(until) = filed.grant_until {
             body.insert("until".to_owned(), Value::from(rfc3339(until)));
         }
-        self.recorder.personal("approval.decided", person, body)
+        let words = filed.votes.last().map(|vote| self.words(vote, &mut body)).transpose()?.unwrap_or_default();
+        Ok((self.recorder.personal("approval.decided", person, body), words))
     }
 
     async fn record_refused(&self, person: &Person, view: &View, decision: &Decision, refusal: &Refusal) -> Result<(), Unavailable> {

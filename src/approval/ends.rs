@@ -31,7 +31,14 @@ impl Desk {
                     let mut body = appr(&view.filed);
                     body.insert("res".to_owned(), json!({ "status": "expired", "was": view.state.as_str() }));
                     let leaf = Draft::new("approval.expired", body);
-                    Turn { to: State::Expired, filed: view.filed.clone(), leaf, event: Some(Event::Expired), more: Vec::new() }
+                    Turn {
+                        to: State::Expired,
+                        filed: view.filed.clone(),
+                        leaf,
+                        event: Some(Event::Expired),
+                        more: Vec::new(),
+                        words: Vec::new(),
+                    }
                 } else if let Some(turn) = escalated(&view, now) {
                     turn
                 } else {
@@ -59,7 +66,7 @@ impl Desk {
         body.insert("res".to_owned(), json!({ "status": "withdrawn", "was": view.state.as_str() }));
         let leaf = self.recorder.draft("approval.withdrawn", facts, body);
         let more = self.recorder.subjects_of(facts);
-        let turn = Turn { to: State::Withdrawn, filed: view.filed.clone(), leaf, event: Some(Event::Withdrawn), more };
+        let turn = Turn { to: State::Withdrawn, filed: view.filed.clone(), leaf, event: Some(Event::Withdrawn), more, words: Vec::new() };
         Ok(self.turn(&view, turn).await?.ok_or_else(|| Refusal::new(Code::ApprovalDecided)))
     }
 
@@ -83,14 +90,17 @@ impl Desk {
                 return Ok(Err(self.turned_away(person, Some(id), refusal).await?));
             }
             let mut filed = view.filed.clone();
-            filed.votes.push(self.vote(person, false, reason));
+            let vote = self.vote(person, false, reason);
+            filed.votes.push(vote.clone());
             let mut body = appr(&filed);
+            let words = self.words(&vote, &mut body)?;
             body.insert("res".to_owned(), json!({ "status": "revoked" }));
             let ids = may_decide(person.human(), &filed, electorate).unwrap_or_default();
             body.insert("policy".to_owned(), json!({ "ids": ids }));
             let leaf = self.recorder.personal("approval.revoked", person, body);
             let more = self.recorder.subjects(person.human(), None);
-            if let Some(view) = self.turn(&view, Turn { to: State::Revoked, filed, leaf, event: Some(Event::Revoked), more }).await? {
+            if let Some(view) = self.turn(&view, Turn { to: State::Revoked, filed, leaf, event: Some(Event::Revoked), more, words }).await?
+            {
                 return Ok(Ok(view));
             }
         }
@@ -126,5 +136,5 @@ fn escalated(view: &View, now: crate::clock::Timestamp) -> Option<Turn> {
     let mut body = appr(&filed);
     body.insert("res".to_owned(), json!({ "status": "escalated", "to": told.to }));
     let leaf = Draft::new("approval.escalated", body);
-    Some(Turn { to: State::Pending, filed, leaf, event: Some(Event::Escalated), more: Vec::new() })
+    Some(Turn { to: State::Pending, filed, leaf, event: Some(Event::Escalated), more: Vec::new(), words: Vec::new() })
 }

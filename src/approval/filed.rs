@@ -105,6 +105,9 @@ pub struct Vote {
     /// Their teams as they were then.
     #[serde(default)]
     pub teams: Vec<String>,
+    /// The system by whose word it was cast, where it was not by the human's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vouched_by: Option<String>,
     /// They might not decide it any more when it was counted: it counts for nothing.
     #[serde(default)]
     pub lapsed: bool,
@@ -194,6 +197,9 @@ pub struct Filed {
     /// Nobody was there when the agent asked.
     #[serde(default)]
     pub is_unattended: bool,
+    /// How many calls have used what was granted, as it was counted for whoever looks; it is no part of the row.
+    #[serde(skip)]
+    pub uses: Option<u64>,
     /// Teams that are told later, soonest first; told ones are taken away.
     #[serde(default)]
     pub escalations: Vec<Escalation>,
@@ -341,6 +347,7 @@ impl Filed {
             schema_hashes: BTreeMap::from([(call.tool.name.clone(), call.tool.schema_hash.clone())]),
             chain: agent.chain.clone(),
             is_unattended: delegation.is_unattended(),
+            uses: None,
             escalations: terms.escalations.clone(),
             escalated_to: None,
             glass: None,

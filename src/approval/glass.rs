@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::approval::filed::Vote;
 use crate::approval::turn::{Turn, appr};
 use crate::approval::{Desk, Electorate, Event, Filed, State, View, terms};
+use crate::clock::rfc3339;
 use crate::id::ApprovalId;
 use crate::identity::Person;
 use crate::record::Unavailable;
@@ -44,26 +45,29 @@ impl Desk {
             Err(refusal) => return Ok(Err(self.turned_away(person, Some(id), refusal).await?)),
         };
         let vote = self.vote(person, true, reason);
+        let until = self.grant_until(None);
         let filed = Filed {
             glass: Some(Glass { broken: vote.clone(), reviewed: None }),
-            votes: view.filed.votes.iter().cloned().chain([vote]).collect(),
+            votes: view.filed.votes.iter().cloned().chain([vote.clone()]).collect(),
             // For this one call, whatever others thought of granting.
             scope: None,
-            grant_until: Some(self.grant_until(None)),
+            grant_until: Some(until),
             ..view.filed.clone()
         };
         let mut body = appr(&filed);
         body.insert("res".to_owned(), json!({ "status": "approved", "state": State::Approved.as_str(), "glass": "broken" }));
         body.insert("policy".to_owned(), json!({ "ids": policies }));
+        body.insert("until".to_owned(), json!(rfc3339(until)));
+        let words = self.words(&vote, &mut body)?;
         let leaf = self.recorder.personal("approval.glass_broken", person, body);
         let more = self.recorder.subjects(person.human(), None);
-        match self.turn(&view, Turn { to: State::Approved, filed, leaf, event: Some(Event::GlassBroken), more }).await? {
+        match self.turn(&view, Turn { to: State::Approved, filed, leaf, event: Some(Event::GlassBroken), more, words }).await? {
             Some(view) => Ok(Ok(view)),
             None => Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalDecided)).await?)),
         }
     }
 
-    /// Says of a broken glass whether it was right. Whoever broke it does not, nor the human in whose name the call was made.
+    /// Says of a broken glass whether it was right. Whoever broke it does not, nor whoever voted, nor the human in whose name the call was made.
     ///
     /// # Errors
     /// Outer: the ledger cannot record it. Inner: the refusal, recorded.
@@ -83,13 +87,14 @@ impl Desk {
             Ok(glass) => glass,
             Err(refusal) => return Ok(Err(self.turned_away(person, Some(id), refusal).await?)),
         };
-        let reviewed = Some(self.vote(person, is_right, reason));
-        let filed = Filed { glass: Some(Glass { reviewed, ..glass }), ..view.filed.clone() };
+        let vote = self.vote(person, is_right, reason);
+        let filed = Filed { glass: Some(Glass { reviewed: Some(vote.clone()), ..glass }), ..view.filed.clone() };
         let mut body = appr(&filed);
+        let words = self.words(&vote, &mut body)?;
         body.insert("res".to_owned(), json!({ "status": if is_right { "right" } else { "wrong" } }));
         let leaf = self.recorder.personal("approval.glass_reviewed", person, body);
         let more = self.recorder.subjects(person.human(), None);
-        match self.turn(&view, Turn { to: view.state, filed, leaf, event: None, more }).await? {
+        match self.turn(&view, Turn { to: view.state, filed, leaf, event: None, more, words }).await? {
             Some(view) => Ok(Ok(view)),
             None => Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalDecided)).await?)),
         }
@@ -126,7 +131,8 @@ fn reviewable(person: &Person, view: &View, reason: Option<&str>) -> Result<Glas
     terms::check_length(reason)?;
     // Another issuer may know the very same human by another name.
     let is_known = person.human().issuer == view.filed.human.issuer || view.filed.any_issuer;
-    if !is_known || glass.broken.counts_for(person.human()) || view.filed.is_by(person.human()) {
+    let had_a_part = view.filed.is_by(person.human()) || view.filed.votes.iter().any(|vote| vote.by.human(Vec::new()).is(person.human()));
+    if !is_known || had_a_part {
         return Err(Refusal::new(Code::ApprovalNotAllowed).detail("somebody who had no part in it must look at it"));
     }
     if let Some(reviewed) = &glass.reviewed {

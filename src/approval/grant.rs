@@ -169,7 +169,7 @@ impl Desk {
         let this = Filed::new(&filed.id, asking, Shown::default(), filed.asked_at, filed.expires_at());
         let mut standing = 0;
         for vote in filed.votes.iter().filter(|vote| vote.approve && !vote.lapsed) {
-            let voter = self.voter(vote).await?;
+            let Some(voter) = self.voter(vote).await? else { continue };
             let is_another = !this.is_by(&voter) || this.self_approval;
             standing += usize::from(is_another && may_decide(&voter, &this, electorate).is_ok());
         }
@@ -192,6 +192,14 @@ impl Desk {
             bound: is_shown.then(|| Bound { rows: filed.max_rows, objects: filed.objects.clone() }),
             spending: vec![(self.still(filed), Code::ApprovalRevoked), (counted, Code::ApprovalSpent)],
         }))
+    }
+
+    /// The request with how often it was used, where it is a grant.
+    pub(super) async fn counted(&self, mut view: View) -> Result<View, Unavailable> {
+        if view.filed.scope.is_some() && view.filed.grant_until.is_some() {
+            view.filed.uses = Some(self.uses(&view.filed).await?);
+        }
+        Ok(view)
     }
 
     /// How many calls have used a grant.

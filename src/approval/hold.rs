@@ -244,12 +244,11 @@ impl Desk {
                 Ok(approval) => Outcome::Approved(Box::new(approval)),
                 Err(refusal) => Outcome::Stop(Answer::Refused(refusal)),
             },
-            State::Withdrawn => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalUnknown).detail("it was withdrawn"))),
+            State::Withdrawn => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalWithdrawn))),
             State::Revoked => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalRevoked))),
             State::Pending if line.cancelled.is_cancelled() => {
                 let withdrawn = self.withdraw(id, &asking.call.facts).await?;
-                let refusal =
-                    withdrawn.err().unwrap_or_else(|| Refusal::new(Code::ApprovalUnknown).detail("it was withdrawn with the call"));
+                let refusal = withdrawn.err().unwrap_or_else(|| Refusal::new(Code::ApprovalWithdrawn));
                 Outcome::Stop(Answer::Refused(refusal))
             }
             State::Pending => Outcome::Stop(Answer::Waiting(self.waiting(id, &view, asks_the_caller))),
@@ -310,7 +309,10 @@ impl Desk {
     }
 
     pub(super) async fn view(&self, id: &ApprovalId) -> Result<Option<View>, Unavailable> {
-        Ok(self.ledger.get(Filed::KIND, id.as_str()).await?.as_ref().and_then(View::from_row))
+        match self.ledger.get(Filed::KIND, id.as_str()).await?.as_ref().and_then(View::from_row) {
+            Some(view) => self.counted(view).await.map(Some),
+            None => Ok(None),
+        }
     }
 }
 

@@ -2,14 +2,12 @@
 //!
 //! Nothing here decides or promises: what is answered may be otherwise a moment later, and [`Desk::decide`] judges again.
 
-use crate::approval::sight::Sight;
+use crate::approval::sight::{EARLIER_MAX, Sight};
 use crate::approval::{Desk, Electorate, Filed, View};
 use crate::identity::Person;
+use crate::ledger::Ledger;
 use crate::record::Unavailable;
 use crate::refusal::Refusal;
-
-/// Earlier requests that are shown.
-const EARLIER_MAX: usize = 16;
 
 /// What would be said to a decision now, whatever its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,20 +26,25 @@ impl View {
     }
 }
 
+/// Other requests for the identical call, newest first.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn earlier(ledger: &Ledger, id: &str) -> Result<Vec<View>, Unavailable> {
+    let rows = match ledger.get(Filed::KIND, id).await? {
+        Some(row) => ledger.by_key(Filed::KIND, &row.key).await?,
+        None => Vec::new(),
+    };
+    Ok(rows.iter().rev().filter(|row| row.id != id).take(EARLIER_MAX).filter_map(View::from_row).collect())
+}
+
 impl Desk {
     /// What an approver is shown of a request, with what became of others for the identical call.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn sight(&self, view: &View) -> Result<Sight, Unavailable> {
-        let row = self.ledger.get(Filed::KIND, &view.filed.id).await?;
-        let rows = match row {
-            Some(row) => self.ledger.by_key(Filed::KIND, &row.key).await?,
-            None => Vec::new(),
-        };
-        let others = rows.iter().rev().filter(|row| row.id != view.filed.id).take(EARLIER_MAX).filter_map(View::from_row);
-        let earlier: Vec<View> = others.collect();
-        Ok(Sight::of(&view.filed, &earlier, self.clock.now()))
+        Ok(Sight::of(&view.filed, &earlier(&self.ledger, &view.filed.id).await?, self.clock.now()))
     }
 
     /// What this human would be told if they decided now.

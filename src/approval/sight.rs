@@ -1,14 +1,18 @@
-//! What an approver is shown: one description of a request, made here once, so that page, terminal, chat and JSON show the very same.
+//! What an approver is shown: one description of a request, made here once, so that page, terminal and JSON show the very same, and a chat shows either
+//! that or no button that says yes.
 //!
 //! It must never interpret: every text from outside goes through [`Inert`], runs of blanks that would push something out of sight are written out with
 //! their length, and what is long is shown whole and counted. Nothing of the operation or its effect may be left out: what this room does not know by
 //! name is shown as it stands. The agent's own reason comes last, in a section that says whose words they are. How a format is escaped (HTML, Slack) is the
 //! business of whoever writes that format.
 
+mod brief;
 mod effect;
 mod outline;
 mod sections;
 
+pub use brief::reached;
+pub(super) use sections::EARLIER_MAX;
 use serde_json::{Value, json};
 
 use crate::approval::{Filed, View};
@@ -80,7 +84,7 @@ impl Sight {
     /// Of a request. `earlier` are others for the identical call, newest first.
     #[must_use]
     pub fn of(filed: &Filed, earlier: &[View], now: Timestamp) -> Self {
-        Self { headline: sections::headline(filed), sections: sections::all(filed, earlier, now) }
+        Self { headline: brief::headline(filed), sections: sections::all(filed, earlier, now) }
     }
 
     /// The same for programs.
@@ -89,20 +93,17 @@ impl Sight {
         json!({ "headline": self.headline, "sections": self.sections.iter().map(Section::to_json).collect::<Vec<_>>() })
     }
 
-    /// A plain text for a message: what matters first, at most `longest` characters of it, and how many are left out.
+    /// As plain text, whole: the call, its risk, what would come of it, what binds it and what was decided before. Who asks, and the terms, stand
+    /// elsewhere in a message.
     #[must_use]
-    pub fn summary(&self, longest: usize) -> String {
-        let mut lines = vec![self.headline.clone()];
-        lines.extend(self.sections.iter().flat_map(|section| section.notes.iter().map(|note| format!("! {note}"))));
+    pub fn text(&self) -> String {
+        let mut lines = Vec::new();
         for section in self.sections.iter().filter(|section| sections::MATTERS.contains(&section.title)) {
-            lines.push(format!("{}:", section.title));
+            lines.push(section.title.to_uppercase());
             lines.extend(section.parts.iter().flat_map(Part::lines));
+            lines.extend(section.notes.iter().map(|note| format!("! {note}")));
         }
-        let whole = Inert { text: lines.join("\n"), ..Inert::default() };
-        match whole.first(longest) {
-            (all, 0) => all.to_owned(),
-            (first, left) => format!("{first}… ({left} more characters on the page)"),
-        }
+        lines.join("\n")
     }
 }
 
@@ -110,7 +111,7 @@ impl Filed {
     /// What would run, in one line that may be cut, with the count of what is left out: for a table.
     #[must_use]
     pub fn gist(&self) -> String {
-        sections::gist(self)
+        brief::gist(self)
     }
 }
 
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_is_cut_with_the_count_of_what_is_left_out() {
+    fn the_text_has_what_matters_and_every_note() {
         let part = Part::Fact { label: "statement".to_owned(), text: "SELECT 1".to_owned() };
         let section = |title, notes: &[&str]| Section {
             title,
@@ -283,11 +284,8 @@ mod tests {
             parts: vec![part.clone()],
             notes: notes.iter().map(|note| (*note).to_owned()).collect(),
         };
-        let sections = vec![section("On which terms", &["7 hidden"]), section(sections::MATTERS[0], &[])];
+        let sections = vec![section("Who asks", &[]), section(sections::MATTERS[0], &["7 hidden"])];
         let sight = Sight { headline: "head".to_owned(), sections };
-        let whole = format!("head\n! 7 hidden\n{}:\nstatement: SELECT 1", sections::MATTERS[0]);
-        assert_eq!(sight.summary(1_000), whole);
-        let left = whole.chars().count() - 6;
-        assert_eq!(sight.summary(6), format!("head\n!… ({left} more characters on the page)"));
+        assert_eq!(sight.text(), "WHAT WOULD RUN\nstatement: SELECT 1\n! 7 hidden");
     }
 }

@@ -9,7 +9,7 @@ use crate::approval::filed::{Vote, Who};
 use crate::approval::{Desk, Event, Filed, Scope, State, View};
 use crate::clock::Timestamp;
 use crate::identity::Person;
-use crate::ledger::{Change, CommitError, Draft, Write};
+use crate::ledger::{Change, CommitError, Draft, SealedPayload, Write};
 use crate::record::Unavailable;
 
 /// What a request turns into.
@@ -24,12 +24,21 @@ pub(super) struct Turn {
     pub(super) event: Option<Event>,
     /// Whatever else is written with it.
     pub(super) more: Vec<Write>,
+    /// What a human said, which the leaf names.
+    pub(super) words: Vec<SealedPayload>,
 }
 
 impl Desk {
     /// Turns a request; `None` if somebody else was first, and nothing was written then.
     pub(super) async fn turn(&self, view: &View, turn: Turn) -> Result<Option<View>, Unavailable> {
-        let Turn { to, filed, leaf, event, more } = turn;
+        let Turn { to, filed, leaf, event, more, words } = turn;
+        // By the store's time at the commit, whatever the clock said when it was looked at: nothing is decided of what has run out.
+        let in_time = (view.state == State::Pending && !matches!(to, State::Expired | State::Withdrawn)).then(|| Write::Unless {
+            kind: Filed::KIND.to_owned(),
+            id: filed.id.clone(),
+            states: Vec::new(),
+            live: true,
+        });
         let write = Write::MoveIf {
             kind: Filed::KIND.to_owned(),
             id: filed.id.clone(),
@@ -42,8 +51,8 @@ impl Desk {
         let notices = event.map(|event| self.herald.notices(event, &filed)).unwrap_or_default();
         let is_approved = matches!(to, State::Approved | State::Granted) && view.state == State::Pending;
         let uncounted = if is_approved { Self::no_longer_alike(&filed) } else { None };
-        let writes = std::iter::once(write).chain(notices).chain(uncounted).chain(more).collect();
-        match self.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await {
+        let writes = in_time.into_iter().chain([write]).chain(notices).chain(uncounted).chain(more).collect();
+        match self.ledger.commit(Change { leaves: vec![leaf], writes, payloads: words }).await {
             Ok(_) => {
                 self.decisions.send_modify(|count| *count += 1);
                 self.herald.committed();
@@ -60,6 +69,17 @@ impl Desk {
         }
     }
 
+    /// What a human said, sealed, for a leaf that names it: why, and of a grant how much.
+    pub(super) fn words(&self, vote: &Vote, body: &mut Map<String, Value>) -> Result<Vec<SealedPayload>, Unavailable> {
+        if vote.reason.is_none() && vote.scope.is_none() {
+            return Ok(Vec::new());
+        }
+        let said = json!({ "reason": vote.reason, "scope": vote.scope.as_ref().map(Scope::show) });
+        let sealed = self.ledger.sealed("decision", "request", said.to_string().as_bytes()).map_err(Unavailable::because)?;
+        body.insert("pay".to_owned(), json!([sealed.reference().to_json()]));
+        Ok(vec![sealed])
+    }
+
     /// A vote of this person, now.
     pub(super) fn vote(&self, person: &Person, approve: bool, reason: Option<&str>) -> Vote {
         let human = person.human();
@@ -69,6 +89,7 @@ impl Desk {
             reason: reason.map(str::trim).filter(|reason| !reason.is_empty()).map(ToOwned::to_owned),
             at: self.clock.now(),
             teams: human.teams.clone(),
+            vouched_by: person.vouched_by().map(ToOwned::to_owned),
             lapsed: false,
             scope: None,
         }

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::approval::{Filed, Scope, State};
+use crate::approval::{Filed, Scope, State, reached};
 use crate::clock::{Timestamp, rfc3339};
 use crate::ledger::Row;
 
@@ -66,6 +66,7 @@ impl View {
         }
         if let (Some(members), Some(scope)) = (answer.as_object_mut(), &self.filed.scope) {
             members.insert("scope".to_owned(), scope.show());
+            members.insert("calls_used".to_owned(), json!(self.filed.uses));
         }
         answer
     }
@@ -81,10 +82,12 @@ impl View {
             "call": filed.call,
             "human": filed.human,
             "agent": filed.agent,
+            "by_way_of": filed.chain,
+            "unattended": filed.is_unattended,
             "tool": filed.tool,
             "target": filed.target.as_ref().map(|(name, engine, environment)| json!({ "name": name, "engine": engine, "environment": environment })),
             "risk": filed.subject().risk.as_str(),
-            "touches": filed.touches,
+            "touches": reached(filed),
             "operation": filed.operation,
             "preview": filed.shown,
             "max_rows": filed.max_rows,
@@ -98,6 +101,7 @@ impl View {
             "grant_most": filed.grant_most,
             "may_grant": filed.offer,
             "scope": filed.scope.as_ref().map(Scope::show),
+            "calls_used": filed.uses,
             "escalates": filed.escalations,
             "broken_glass": filed.glass,
             "like": filed.like,

@@ -45,6 +45,9 @@ impl Audit {
             Err(_) => "error",
         };
         let mut envelope = reply::envelope(status, &entry.facts);
+        if let Some(id) = &entry.approval {
+            envelope.insert("approval".to_owned(), json!({ "id": id, "state": "used" }));
+        }
         let mut res = Map::from_iter([(
             "status".to_owned(),
             Value::from(match &drained.outcome {

@@ -56,6 +56,8 @@ pub struct Entry {
     pub(super) target: Option<TargetFacts>,
     pub(super) risk: Risk,
     pub(super) bytes_max: u64,
+    /// The approval that it stands on.
+    pub(super) approval: Option<String>,
     /// Leaf hash of the admitted leaf, hexadecimal: the completed leaf names it.
     pub(super) parent: String,
     pub(super) began: Instant,
@@ -106,6 +108,7 @@ impl Audit {
                     target: call.target.clone(),
                     risk: judgement.risk,
                     bytes_max: call.limits.bytes,
+                    approval: approval.as_ref().map(|approval| approval.id().to_string()),
                     parent,
                     began: Instant::now(),
                 };

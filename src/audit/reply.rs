@@ -92,7 +92,8 @@ pub(super) fn envelope(status: &str, facts: &Facts) -> Map<String, Value> {
 }
 
 /// The `error` member.
-pub(super) fn error(refusal: &Refusal) -> Value {
+#[must_use]
+pub fn error(refusal: &Refusal) -> Value {
     json!({ "code": refusal.code().as_str(), "message": refusal.message(), "hint": refusal.advice() })
 }
 

@@ -61,7 +61,7 @@ impl Audit {
             return Ok(None);
         }
         let names = self.names(&found).await?;
-        let (mut payloads, mut recording) = (Map::new(), Vec::new());
+        let (mut payloads, mut recording, mut decisions) = (Map::new(), Vec::new(), Vec::new());
         for stored in &found {
             let leaf: Value = serde_json::from_str(&stored.leaf).map_err(Unavailable::because)?;
             for pay in leaf.pointer("/pay").and_then(Value::as_array).into_iter().flatten() {
@@ -77,12 +77,21 @@ impl Audit {
                 }
                 let value =
                     opened.map_or_else(|| json!("erased"), |bytes| serde_json::from_slice(&bytes).unwrap_or_else(|_| json!("not JSON")));
+                // Several humans may have said something of one call.
+                if role == "decision" {
+                    decisions.push((stored.index, json!({ "index": stored.index, "said": value })));
+                    continue;
+                }
                 payloads.insert(role.to_owned(), value);
             }
         }
         if !recording.is_empty() {
             recording.sort();
             payloads.insert("recording".to_owned(), Value::from(recording.into_iter().map(|(_, part)| part).collect::<String>()));
+        }
+        if !decisions.is_empty() {
+            decisions.sort_by_key(|(index, _)| *index);
+            payloads.insert("decisions".to_owned(), decisions.into_iter().map(|(_, said)| said).collect());
         }
         let entries: Vec<Value> = found.iter().map(|stored| shown(stored, &names)).collect();
         Ok(Some(json!({ "call": call, "entries": entries, "payloads": payloads })))

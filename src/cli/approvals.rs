@@ -101,12 +101,12 @@ async fn summary(remote: &Remote) -> Result<(), Failure> {
     Ok(())
 }
 
-const HEADING: [&str; 8] = ["ID", "STATE", "RISK", "HUMAN", "AGENT", "TARGET", "STATEMENT", "EXPIRES"];
+const HEADING: [&str; 9] = ["ID", "STATE", "RISK", "HUMAN", "AGENT", "ALIKE", "TARGET", "STATEMENT", "EXPIRES"];
 
 /// A request as a row of a table.
 fn row(approval: &Value) -> Vec<String> {
     let what = if approval.pointer("/operation/statement").is_some() { "/operation/statement" } else { "/touches" };
-    ["/approval_id", "/state", "/risk", "/human/id", "/agent/id", "/target/name", what, "/expires_at"]
+    ["/approval_id", "/state", "/risk", "/human/id", "/agent/id", "/alike", "/target/name", what, "/expires_at"]
         .iter()
         .map(|pointer| cell(approval, pointer))
         .collect()

@@ -64,7 +64,7 @@ fn keys(given: &file::Channel) -> [(&'static str, &'static [&'static str], bool)
         ("allow_http", &["webhook", "slack", "teams"], given.allow_http),
         ("allow_private", &["webhook", "slack", "teams", "email"], given.allow_private),
         ("secrets", &["webhook"], !given.secrets.is_empty()),
-        ("include_preview", &["webhook", "command"], given.include_preview),
+        ("include_preview", &["webhook", "command", "slack"], given.include_preview),
         ("token", &["slack"], given.token.is_some()),
         ("channel", &["slack"], given.channel.is_some()),
         ("api_url", &["slack"], given.api_url.is_some()),
@@ -248,7 +248,7 @@ impl Site<'_, '_, '_> {
             }
             _ => return self.must(Err("buttons need `signing_secret`, `team_id`, `app_id` and [channel.users]".to_owned())),
         };
-        Some(Kind::Slack(Slack { way, interactions }))
+        Some(Kind::Slack(Slack { way, interactions, include_preview: given.include_preview }))
     }
 
     fn teams(&mut self, given: &file::Channel) -> Option<Kind> {

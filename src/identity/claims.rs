@@ -61,6 +61,7 @@ pub(super) struct Claims {
     pub(super) may_act: Option<String>,
     /// The key that it is good with.
     pub(super) bound: Option<Bound>,
+    pub(super) issued_at: Timestamp,
     pub(super) expires_at: Timestamp,
 }
 
@@ -139,7 +140,7 @@ pub(super) fn judge(raw: &Map<String, Value>, bench: &Bench<'_>) -> Result<Claim
         return Err(invalid("the claim `iss` is not the issuer that signed it"));
     }
     check_audience(required("aud", raw.get("aud"))?, bench)?;
-    let expires_at = check_times(raw, bench)?;
+    let (issued_at, expires_at) = check_times(raw, bench)?;
     if bench.kind == Kind::Undeclared && mapping.provider.is_other_kind(raw) {
         return Err(invalid("its claims are those of an ID token or a logout token, not of an access token"));
     }
@@ -195,6 +196,7 @@ pub(super) fn judge(raw: &Map<String, Value>, bench: &Bench<'_>) -> Result<Claim
         delegation: named("dlg")?,
         may_act: raw.get("may_act").and_then(|may_act| may_act.get("sub")).and_then(Value::as_str).map(ToOwned::to_owned),
         bound: Bound::of(raw.get("cnf"))?,
+        issued_at,
         expires_at,
     })
 }
@@ -263,7 +265,7 @@ fn check_audience(claim: &Value, bench: &Bench<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_times(raw: &Map<String, Value>, bench: &Bench<'_>) -> Result<Timestamp, Refusal> {
+fn check_times(raw: &Map<String, Value>, bench: &Bench<'_>) -> Result<(Timestamp, Timestamp), Refusal> {
     let named = |name: &'static str| time(name, raw.get(name));
     let expires_at = required("exp", named("exp")?)?;
     let issued_at = required("iat", named("iat")?)?;
@@ -276,7 +278,7 @@ fn check_times(raw: &Map<String, Value>, bench: &Bench<'_>) -> Result<Timestamp,
     if named("nbf")?.is_some_and(|nbf| nbf > bench.now + bench.skew) {
         return Err(invalid("it is not valid yet (`nbf`)"));
     }
-    Ok(expires_at)
+    Ok((issued_at, expires_at))
 }
 
 /// The actors of an `act` claim (RFC 8693, 4.1), the current one first. None of them is the human, and none had less than is asked for now.

@@ -15,6 +15,7 @@ pub struct Person {
     human: Human,
     client: String,
     sign_in: SignIn,
+    issued_at: Timestamp,
     expires_at: Timestamp,
     vouched_by: Option<String>,
 }
@@ -33,6 +34,8 @@ struct Stored {
     acr: Option<String>,
     amr: Vec<String>,
     auth_time_us: Option<i64>,
+    #[serde(default)]
+    issued_us: i64,
 }
 
 impl Person {
@@ -49,6 +52,7 @@ impl Person {
             human: Human { issuer, subject: claims.subject, name: claims.name, teams: claims.teams, person: claims.person },
             client: client.to_owned(),
             sign_in: claims.sign_in,
+            issued_at: claims.issued_at,
             expires_at: claims.expires_at,
             vouched_by: None,
         })
@@ -68,6 +72,7 @@ impl Person {
             acr: self.sign_in.acr.clone(),
             amr: self.sign_in.amr.clone(),
             auth_time_us: self.sign_in.at.map(|at| at.timestamp_micros()),
+            issued_us: self.issued_at.timestamp_micros(),
         };
         serde_json::to_vec(&stored).unwrap_or_default()
     }
@@ -83,6 +88,7 @@ impl Person {
             human: Human { issuer: stored.issuer, subject: stored.subject, name: stored.name, teams: stored.teams, person: stored.person },
             client: stored.client,
             sign_in: SignIn { acr: stored.acr, amr: stored.amr, at },
+            issued_at: Timestamp::from_timestamp_micros(stored.issued_us)?,
             expires_at,
             vouched_by: None,
         })
@@ -113,6 +119,7 @@ impl Person {
             },
             client,
             sign_in: claims.sign_in,
+            issued_at: claims.issued_at,
             expires_at: claims.expires_at,
             vouched_by: None,
         })
@@ -120,7 +127,20 @@ impl Person {
 
     /// By the word of a system: nothing is known of how they signed in there, so no demand on the sign-in is met.
     pub(super) fn vouched(human: Human, by: &str, expires_at: Timestamp) -> Self {
-        Self { human, client: by.to_owned(), sign_in: SignIn::default(), expires_at, vouched_by: Some(by.to_owned()) }
+        Self {
+            human,
+            client: by.to_owned(),
+            sign_in: SignIn::default(),
+            issued_at: Timestamp::UNIX_EPOCH,
+            expires_at,
+            vouched_by: Some(by.to_owned()),
+        }
+    }
+
+    /// When their issuer said all this of them.
+    #[must_use]
+    pub const fn issued_at(&self) -> Timestamp {
+        self.issued_at
     }
 
     /// The system by whose word they are known; none where they came with a token or a session of their own.

@@ -1,5 +1,6 @@
 //! Requests for approval over HTTP: list, show, decide. As JSON for programs; for a browser that asks for HTML, the same as pages.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -77,7 +78,29 @@ async fn found(inbox: &Inbox, person: &Person, which: &Which) -> Result<Vec<View
             Problem::refused(Refusal::new(Code::Malformed).detail(format!("`state` must be one of {}", STATES.join(", "))))
         })?],
     };
-    Ok(inbox.desk.list(person, &states, &*inbox.policy).await?)
+    Ok(grouped(inbox.desk.list(person, &states, &*inbox.policy).await?))
+}
+
+/// Near-identical requests of one agent beside each other, for reading: each is decided by itself. Groups come in the order of their newest.
+fn grouped(views: Vec<View>) -> Vec<View> {
+    let mut newest: BTreeMap<String, usize> = BTreeMap::new();
+    for (index, view) in views.iter().enumerate() {
+        newest.insert(alike(view).to_owned(), index);
+    }
+    let mut placed: Vec<(usize, View)> =
+        views.into_iter().map(|view| (newest.get(alike(&view)).copied().unwrap_or_default(), view)).collect();
+    placed.sort_by_key(|(newest, _)| *newest);
+    placed.into_iter().map(|(_, view)| view).collect()
+}
+
+/// What near-identical requests have in common; of one that was never counted so, itself.
+pub(super) fn alike(view: &View) -> &str {
+    if view.filed.like.is_empty() { &view.filed.id } else { &view.filed.like }
+}
+
+/// How many of these are near-identical to it, itself included.
+pub(super) fn count_alike(views: &[View], view: &View) -> usize {
+    views.iter().filter(|other| alike(other) == alike(view)).count()
 }
 
 async fn reading(inbox: &Inbox, person: &Person, views: &[View]) -> Result<(), Problem> {
@@ -123,7 +146,11 @@ pub(super) async fn list(
     reading(&inbox, &person, &views).await?;
     let approvals: Vec<Value> = views
         .iter()
-        .filter_map(|view| ApprovalId::parse(&view.filed.id).ok().map(|id| view.for_person(&inbox.desk.url(&id), now)))
+        .filter_map(|view| {
+            let mut shown = view.for_person(&inbox.desk.url(&ApprovalId::parse(&view.filed.id).ok()?), now);
+            shown.as_object_mut()?.insert("alike".to_owned(), Value::from(count_alike(&views, view)));
+            Some(shown)
+        })
         .collect();
     Ok(([(header::ETAG, tag)], Json(json!({ "approvals": approvals }))).into_response())
 }

@@ -102,16 +102,20 @@ pub(super) async fn caller(inbox: &Inbox, headers: &HeaderMap) -> Result<Caller,
     }
     let came = CAME.try_with(Clone::clone).unwrap_or_default();
     let presented = Presented { headers, method: came.method, certificate: came.certificate.as_ref() };
-    inbox.identity.person(presented, &came.path).await.map(Caller::Token).map_err(|challenge| Problem::Challenge(Box::new(challenge)))
+    let person = inbox.identity.person(presented, &came.path).await.map_err(|challenge| Problem::Challenge(Box::new(challenge)))?;
+    inbox.desk.met(&person).await?;
+    Ok(Caller::Token(person))
 }
 
 pub(super) async fn session(inbox: &Inbox, headers: &HeaderMap) -> Result<Session, Problem> {
-    inbox.sessions.resume(headers).await.map_err(|stopped| match stopped {
+    let session = inbox.sessions.resume(headers).await.map_err(|stopped| match stopped {
         Stopped::Refused(refusal) => {
             Problem::SignIn(Box::new(inbox.identity.inbox_challenge(refusal)), login_url(inbox, None, &Strength::default()))
         }
         Stopped::Unavailable(error) => error.into(),
-    })
+    })?;
+    inbox.desk.met(&session.person).await?;
+    Ok(session)
 }
 
 /// The human of a request, for what demands no more than that.

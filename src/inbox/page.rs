@@ -3,6 +3,7 @@
 //! A page is made here whole: no script, nothing from elsewhere, and a policy that forbids both. Every text is escaped by the template (`maud`), which
 //! no page can forget, and what was hidden in it is written out before. A page changes nothing by being looked at.
 
+mod reach;
 mod request;
 mod waiting;
 

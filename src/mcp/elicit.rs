@@ -9,7 +9,8 @@ use rmcp::model::{CallToolRequestParams, ElicitRequest, ElicitRequestParams, Inp
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Map, Value, json};
 
-use crate::audit::Reply;
+use crate::audit::{Reply, reply};
+use crate::refusal::{Code, Refusal};
 
 /// The name of the one thing that is asked.
 const APPROVAL: &str = "approval";
@@ -26,6 +27,16 @@ pub(super) fn declined(request: &CallToolRequestParams) -> Option<Map<String, Va
     let action = request.input_responses.as_ref()?.get(APPROVAL)?.get("action")?;
     let arguments = json!({ "approval_id": request.request_state.as_ref()? });
     (action == "decline").then(|| arguments.as_object().cloned().unwrap_or_default())
+}
+
+/// The answer to a call that its human declined, when its request was withdrawn.
+pub(super) fn withdrawn(reply: &Reply) -> Map<String, Value> {
+    let refusal = Refusal::new(Code::ApprovalWithdrawn);
+    let mut envelope = reply.envelope().clone();
+    envelope.remove("result");
+    envelope.insert("status".to_owned(), json!("error"));
+    envelope.insert("error".to_owned(), reply::error(&refusal));
+    envelope
 }
 
 /// What the caller is asked, for a call that waits.

@@ -10,7 +10,7 @@ use rmcp::model::{
     SubscriptionFilter,
 };
 use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -88,10 +88,14 @@ fn origin(context: &RequestContext<RoleServer>) -> Origin {
 }
 
 fn result(reply: &Reply) -> CallToolResult {
-    let structured = Value::Object(reply.envelope().clone());
+    answered(reply, reply.envelope().clone(), reply.is_error())
+}
+
+fn answered(reply: &Reply, envelope: Map<String, Value>, is_error: bool) -> CallToolResult {
+    let structured = Value::Object(envelope);
     // The text is the very same JSON: masking one and leaking the other cannot happen.
     let content = vec![ContentBlock::text(structured.to_string())];
-    let mut result = if reply.is_error() { CallToolResult::error(content) } else { CallToolResult::success(content) };
+    let mut result = if is_error { CallToolResult::error(content) } else { CallToolResult::success(content) };
     result.structured_content = Some(structured);
     if let Value::Object(meta) = json!({ "countersign/receipt": reply.receipt() }) {
         result.meta = Some(MetaObject(meta));
@@ -127,7 +131,9 @@ impl ServerHandler for Handler {
         let (delegation, step_up) = admitted(&context)?;
         let shows_pages = elicit::can_be_asked(&context, &request);
         // Whose human declines to look at it does not want it any more.
-        let (name, arguments) = match elicit::declined(&request) {
+        let declined = elicit::declined(&request);
+        let is_declined = declined.is_some();
+        let (name, arguments) = match declined {
             Some(withdraw) => ("approval_withdraw".to_owned(), withdraw),
             None => (request.name.to_string(), request.arguments.unwrap_or_default()),
         };
@@ -172,6 +178,8 @@ impl ServerHandler for Handler {
             let _set_once = step_up.needed.set(needed);
         }
         Ok(match elicit::question(&reply) {
+            // Of the call that was declined, and not of the withdrawing: that would read as if the call had been made.
+            _ if is_declined && !reply.is_error() => answered(&reply, elicit::withdrawn(&reply), true).into(),
             Some(question) => question.into(),
             None => result(&reply).into(),
         })

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::approval::{Event, Filed, State, View};
+use crate::approval::{Event, Filed, State, View, earlier};
 use crate::clock::Timestamp;
 use crate::ledger::{Change, CommitError, Draft, Row, Write};
 use crate::notice::courier::{Courier, Undelivered};
@@ -161,8 +161,13 @@ impl Outbox {
 
     async fn attempt(&self, channel: &Channel, courier: &Courier, (row, owed): (Row, Owed), event: Event, view: &View) {
         let url = format!("{}/{}", self.page, owed.approval);
-        let message = Message::of(row.id.clone(), event, (owed.first_at, self.clock.now()), url, view);
-        let outcome = courier.send(channel, &message).await.map(|_| ());
+        let outcome = match earlier(&self.ledger, &owed.approval).await {
+            Ok(earlier) => {
+                let message = Message::of(row.id.clone(), event, (owed.first_at, self.clock.now()), url, view, &earlier);
+                courier.send(channel, &message).await.map(|_| ())
+            }
+            Err(_) => Err(Undelivered::later("the store could not be read")),
+        };
         if let Err(undelivered) = &outcome {
             tracing::warn!(
                 channel = channel.name,

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::approval::{Event, State, View};
+use crate::approval::{Event, Sight, State, View, reached};
 use crate::clock::{Timestamp, rfc3339};
 use crate::inert::{Inert, inert};
 
@@ -37,14 +37,16 @@ pub struct Message {
     pub facts: Vec<(&'static str, String)>,
     /// The exact call, as far as there is one.
     pub call: Inert,
+    /// What an approver is shown, where there is a request.
+    sight: Option<Sight>,
     data: Map<String, Value>,
     preview: Value,
 }
 
 impl Message {
-    /// Of a request as it stands.
+    /// Of a request as it stands; `earlier` are others for the identical call, newest first.
     #[must_use]
-    pub fn of(id: String, event: Event, (at, now): (Timestamp, Timestamp), url: String, view: &View) -> Self {
+    pub fn of(id: String, event: Event, (at, now): (Timestamp, Timestamp), url: String, view: &View, earlier: &[View]) -> Self {
         let filed = &view.filed;
         let target = filed.target.as_ref().map(|(name, ..)| format!(" on {}", inert(name))).unwrap_or_default();
         let state = view.state_at(now);
@@ -82,6 +84,7 @@ impl Message {
             waits: event.asks().then(|| filed.id.clone()),
             url,
             call,
+            sight: Some(Sight::of(filed, earlier, now)),
             data: shown,
             preview,
         }
@@ -101,6 +104,7 @@ impl Message {
             data: Map::from_iter([("url".to_owned(), Value::from(url.as_str())), ("channel".to_owned(), Value::from(channel))]),
             url,
             call: Inert::default(),
+            sight: None,
             preview: Value::Null,
         }
     }
@@ -132,6 +136,14 @@ impl Message {
         let mut about: Map<String, Value> = data.into_iter().filter(|(name, _)| about.contains(&name.as_str())).collect();
         about.insert("left_out_bytes".to_owned(), Value::from(whole.len()));
         of(about)
+    }
+
+    /// All that an approver is shown of the call, its effect and what was decided before. `None` where what a preview shows is not to be told: by such a
+    /// message nobody should say yes.
+    #[must_use]
+    pub fn whole(&self, include_preview: bool) -> Option<String> {
+        let shows_nothing = self.preview.is_null() || self.preview.as_object().is_some_and(Map::is_empty);
+        self.sight.as_ref().filter(|_| include_preview || shows_nothing).map(Sight::text)
     }
 
     /// The exact call, cut; empty where there is none.
@@ -184,8 +196,15 @@ fn facts(view: &View, state: State, preview: &Value, call: &Inert) -> Vec<(&'sta
     if let Some((name, engine, environment)) = &filed.target {
         facts.push(("Target", format!("{name} ({engine}, {environment})")));
     }
-    if !filed.touches.is_empty() {
-        facts.push(("Touches", filed.touches.join(", ")));
+    if !filed.chain.is_empty() {
+        facts.push(("By way of", filed.chain.join(", ")));
+    }
+    if filed.is_unattended {
+        facts.push(("Present", "nobody: the agent acts by itself, and the human answers for it".to_owned()));
+    }
+    let reached = reached(filed);
+    if !reached.is_empty() {
+        facts.push(("Touches", reached.join(", ")));
     }
     if let Some(rows) = preview.get("would_touch_rows").and_then(Value::as_u64) {
         facts.push(("Rows it would touch", rows.to_string()));

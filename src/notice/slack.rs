@@ -2,7 +2,8 @@
 //!
 //! Everything from outside stands in `plain_text` without emoji, and `&`, `<` and `>` are escaped all the same, so that no `<!channel>`, link or mark-up
 //! that somebody wrote into a call is one. Nothing is unfurled, and no name is linked. The message itself decides nothing: where buttons stand in it, a click
-//! is Slack's word for one of its users, and judged at the human's door.
+//! is Slack's word for one of its users, and judged at the human's door. A button that says yes stands only in a message that shows, whole, what the page
+//! shows of the call and its effect.
 
 use http::header;
 use reqwest::Url;
@@ -24,6 +25,8 @@ pub struct Slack {
     pub way: Way,
     /// Buttons, and whose clicks count.
     pub interactions: Option<Interactions>,
+    /// Whether what a preview shows stands in a message that has buttons. Without it, whatever has a preview is approved on the page alone.
+    pub include_preview: bool,
 }
 
 /// Whose clicks count.
@@ -78,7 +81,7 @@ const PASSING: [&str; 5] = ["ratelimited", "internal_error", "fatal_error", "ser
 
 impl Slack {
     pub(super) async fn send(&self, courier: &Courier, message: &Message) -> Result<String, Undelivered> {
-        let mut body = blocks(message, self.interactions.is_some());
+        let mut body = blocks(message, self.interactions.is_some(), self.include_preview);
         match &self.way {
             Way::Webhook(place) => courier.post(place, &[], body.to_string().into_bytes()).await.map(|taken| taken.said()),
             Way::Bot { place, token, channel } => {
@@ -136,20 +139,33 @@ fn plain(text: &str, longest: usize) -> Value {
     json!({ "type": "plain_text", "text": escaped(&short_of(&text, length)), "emoji": false })
 }
 
-fn blocks(message: &Message, has_buttons: bool) -> Value {
+/// What stands in a message that waits for a click, if all that an approver has to see fits into it.
+fn decidable(message: &Message, include_preview: bool) -> Option<String> {
+    message.whole(include_preview).map(|text| escaped(&text)).filter(|text| text.chars().count() <= TEXT_MAX)
+}
+
+fn blocks(message: &Message, has_buttons: bool, include_preview: bool) -> Value {
+    let waits = message.waits.as_ref().filter(|_| has_buttons);
+    let whole = waits.and_then(|_| decidable(message, include_preview));
     let mut blocks = vec![json!({ "type": "header", "text": plain(&message.title, HEADER_MAX) })];
     for facts in message.facts.chunks(FIELDS_MAX) {
         let fields: Vec<Value> = facts.iter().map(|(label, text)| plain(&format!("{label}\n{text}"), FIELD_MAX)).collect();
         blocks.push(json!({ "type": "section", "fields": fields }));
     }
     let call = message.call(TEXT_MAX);
-    if !call.is_empty() {
+    if let Some(text) = &whole {
+        blocks.push(json!({ "type": "section", "text": { "type": "plain_text", "text": text, "emoji": false } }));
+    } else if !call.is_empty() {
         blocks.push(json!({ "type": "section", "text": plain(&call, TEXT_MAX) }));
     }
     let open = json!({ "type": "button", "action_id": "open", "text": plain("Open the request", 75), "url": message.url });
     let decide = |action: &str, label: &str, style: &str, id: &str| json!({ "type": "button", "action_id": action, "text": plain(label, 75), "style": style, "value": id });
     let mut elements = Vec::new();
-    if let Some(id) = message.waits.as_ref().filter(|_| has_buttons) {
+    if let Some(id) = waits {
+        if whole.is_none() {
+            let where_to = "Not all of it is shown here, such as what it would change: it is approved on the page.";
+            blocks.push(json!({ "type": "section", "text": plain(where_to, TEXT_MAX) }));
+        }
         let (block, element) = REASON;
         blocks.push(json!({
             "type": "input",
@@ -158,7 +174,9 @@ fn blocks(message: &Message, has_buttons: bool) -> Value {
             "label": plain("Reason (a denial needs one; some approvals do)", 200),
             "element": { "type": "plain_text_input", "action_id": element, "max_length": REASON_MAX },
         }));
-        elements.extend([decide(APPROVE, "Approve", "primary", id), decide(DENY, "Deny", "danger", id)]);
+        // Nobody says yes to what they were not shown.
+        elements.extend(whole.is_some().then(|| decide(APPROVE, "Approve", "primary", id)));
+        elements.push(decide(DENY, "Deny", "danger", id));
     }
     elements.push(open);
     blocks.push(json!({ "type": "actions", "elements": elements }));

@@ -77,8 +77,11 @@ async fn what_is_hostile_arrives_inert_in_slack_teams_and_webhooks() {
     let bot = Way::Bot { place: here(&receiver.url("/api/chat.postMessage")), token, channel: "C0123456789".to_owned() };
     let channels = vec![
         channel("webhook", Kind::Webhook(Webhook { place: here(&receiver.url("/webhook")), secrets: key, include_preview: true })),
-        channel("slack", Kind::Slack(Slack { way: Way::Webhook(at(dir, "slack", &receiver.url("/slack"))), interactions: None })),
-        channel("bot", Kind::Slack(Slack { way: bot, interactions: None })),
+        channel(
+            "slack",
+            Kind::Slack(Slack { way: Way::Webhook(at(dir, "slack", &receiver.url("/slack"))), interactions: None, include_preview: false }),
+        ),
+        channel("bot", Kind::Slack(Slack { way: bot, interactions: None, include_preview: false })),
         channel("teams", Kind::Teams(Teams { place: at(dir, "teams", &receiver.url("/teams")) })),
     ];
     tell(&mut world, channels).await;
@@ -138,7 +141,7 @@ async fn what_slack_does_not_take_is_a_dead_letter_though_it_answers_200() {
     receiver.reply([Reply { body: "{\"ok\":false,\"error\":\"channel_not_found\"}", ..Reply::status(200) }]);
     let token = secret(world.dir.path(), "token", "xoxb-test");
     let bot = Way::Bot { place: here(&receiver.url("/")), token, channel: "C0".to_owned() };
-    tell(&mut world, vec![channel("bot", Kind::Slack(Slack { way: bot, interactions: None }))]).await;
+    tell(&mut world, vec![channel("bot", Kind::Slack(Slack { way: bot, interactions: None, include_preview: false }))]).await;
     ask(&world.agent(), 1300).await;
     for _ in 0..200 {
         let (_, listed) = world.approver().get("/channels/dead").await;

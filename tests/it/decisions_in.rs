@@ -254,7 +254,8 @@ async fn with_slack() -> (World, Receiver) {
         app: "A1".to_owned(),
         answers_at: "127.0.0.1".to_owned(),
     };
-    let slack = |interactions| Kind::Slack(Slack { way: Way::Webhook(here(&receiver.url("/message"))), interactions });
+    let slack =
+        |interactions| Kind::Slack(Slack { way: Way::Webhook(here(&receiver.url("/message"))), interactions, include_preview: true });
     let channels = vec![channel("on-call", slack(Some(interactions))), channel("quiet", slack(None))];
     world.restart_with(|settings| settings.notices = Settings { channels, ..Settings::default() }).await;
     (world, receiver)
@@ -385,6 +386,57 @@ async fn a_click_comes_with_the_reason_that_stands_in_the_message() {
     assert!(said("/bare").await.starts_with("Nothing was decided"));
     click("countersign.approve", &justified, json!("the customer called"), "/why").await;
     assert!(said("/why").await.starts_with("Your approval is recorded; the request is approved."));
+    world.verify();
+}
+
+/// Nobody says yes to what a message does not show: what was pushed out of it by blanks, what is too long for it, and what only the page previews.
+#[tokio::test]
+async fn a_message_that_does_not_show_all_of_it_has_no_button_that_says_yes() {
+    let (mut world, receiver) = with_slack().await;
+    let last = async |count: usize| {
+        let messages = receiver.wait(count).await;
+        let message = messages.iter().rev().find(|message| message.body.contains("countersign.deny")).unwrap().json();
+        (message["blocks"].to_string(), message["blocks"].to_string().contains("countersign.approve"))
+    };
+    let sql = |gap: &str| format!("UPDATE orders SET status = 'refunded{gap}' WHERE id = 1300 OR id = 1301");
+    world.agent().execute("shop", &sql(&" ".repeat(4_096))).await;
+    let (shown, has_yes) = last(2).await;
+    assert!(
+        has_yes && shown.contains("[\\\\u{20} 4096 times]' WHERE id = 1300 OR id = 1301") && shown.contains("WHAT WOULD COME OF IT"),
+        "{shown}"
+    );
+    world.agent().execute("shop", &sql(&"x".repeat(4_096))).await;
+    let (shown, has_yes) = last(4).await;
+    assert!(!has_yes && shown.contains("it is approved on the page") && shown.contains("countersign.reason"), "{shown}");
+    // A preview that the channel is not to show.
+    world
+        .restart_with(|settings| {
+            for channel in &mut settings.notices.channels {
+                if let Kind::Slack(slack) = &mut channel.kind {
+                    slack.include_preview = false;
+                }
+            }
+        })
+        .await;
+    ask(&world.agent(), 1302).await;
+    let (shown, has_yes) = last(6).await;
+    assert!(!has_yes && shown.contains("it is approved on the page") && shown.contains("id = 1302"), "{shown}");
+    world.verify();
+}
+
+/// A vote by the word of a system counts for as long as the system may speak for that human.
+#[tokio::test]
+async fn whom_no_system_speaks_for_any_more_has_no_vote() {
+    let wish = Wish { policies: POLICY.replace("@quorum(\"1\")", "@quorum(\"2\")"), ..Wish::default() };
+    let mut world = with_system(wish, Vec::new()).await;
+    let id = ask(&world.agent(), 1300).await;
+    let (status, told) = Message::new(&world, &id, "b.ob", "approve", None).send(&world).await;
+    assert_eq!((status, told["state"].as_str()), (200, Some("pending")), "{told}");
+    world.restart_with(|settings| drop(settings.humans.systems[0].voucher.humans.remove("b.ob"))).await;
+    let carol = world.human("carol", &["approvers"]);
+    assert_eq!(carol.decide(&id, json!({"decision": "approve"})).await.1["state"], "pending", "only hers counts");
+    let (_, shown) = carol.get(&format!("/approvals/{id}")).await;
+    assert_eq!((&shown["votes"][0]["lapsed"], &shown["votes"][0]["vouched_by"]), (&json!(true), &json!("system:itsm")), "{shown}");
     world.verify();
 }
 

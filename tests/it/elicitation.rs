@@ -60,7 +60,7 @@ async fn the_human_at_the_client_is_shown_the_page_once_and_only_the_page_decide
     let id = call(&agent, &other, shows_pages(), json!({})).await["requestState"].as_str().unwrap().to_owned();
     let declined = json!({"requestState": id, "inputResponses": {"approval": {"action": "decline"}}});
     let told = call(&agent, &other, shows_pages(), declined.clone()).await["structuredContent"].clone();
-    assert_eq!((&told["status"], &told["result"]["state"]), (&json!("ok"), &json!("withdrawn")), "{told}");
+    assert_eq!((&told["status"], code(&told), &told["result"]), (&json!("error"), "approval.withdrawn", &Value::Null), "{told}");
     assert_eq!(alice.decide(&id, json!({"decision": "approve"})).await.0, 409);
     // A state of somebody else's, or made up, gains nothing (attack 68).
     let zoe = world.agent_of("zoe", "demo-agent", &["support"], "mcp:write");
@@ -137,7 +137,7 @@ async fn cancelling_a_call_withdraws_its_request_and_hanging_up_does_not() {
     pending(&world, 1).await;
     cancel(&agent, json!("call-7")).await;
     let told = held.await.unwrap();
-    assert_eq!(code(&told), "approval.unknown", "{told}");
+    assert_eq!(code(&told), "approval.withdrawn", "{told}");
     assert_eq!(world.approver().get(&format!("/approvals/{id}")).await.1["state"], "withdrawn");
     assert_eq!(world.approver().trail(&format!("&approval={id}&kind=approval.withdrawn")).await.len(), 1);
 

@@ -488,6 +488,70 @@ async fn more_calls_or_less_access_are_granted_by_the_form_as_far_as_a_policy_al
     world.verify();
 }
 
+/// Access for anything on a target is shown as that, and an approver takes places and risk off it with the form.
+#[tokio::test(flavor = "multi_thread")]
+async fn access_is_narrowed_on_the_page_to_places_and_a_risk() {
+    let grants = POLICY.replace("@quorum(\"1\")", "@grant(\"30m, 5 calls\")");
+    let (company, world) = company(&grants, |_| {}).await;
+    let agent = agent_of(&company, &world, "alice").await;
+    let asks = async |on: Value| {
+        let access =
+            json!({"target": "shop", "tools": ["db_execute"], "on": on, "risk": "write", "minutes": 30, "calls": 5, "reason": "refunds"});
+        let answer = agent.call("request_access", access).await;
+        answer["result"]["approval_id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    };
+    let (wide, two) = (asks(json!([])).await, asks(json!(["orders", "products"])).await);
+    let chrome = Chrome::start("bob").await;
+    chrome.go(&format!("{}/approvals", world.base)).await;
+    chrome.until("access: db_execute on anything on shop; write and below, 30 minutes, 5 calls").await;
+    chrome.go(&format!("{}/approvals/{wide}", world.base)).await;
+    chrome.until("Only on, one place a line").await;
+    assert!(chrome.text().await.contains("anything on shop"));
+    chrome.picture("access", 1200, "light").await;
+    chrome.tells("document.getElementById('only').value = 'orders\\n'").await;
+    chrome.click("button.approve").await;
+    chrome.until("Where it stands").await;
+    let bob = signed_in(&world, "bob").await;
+    let shown = bob.get(&format!("/approvals/{wide}")).await.json();
+    assert_eq!(
+        (&shown["state"], &shown["scope"]["on"], &shown["calls_used"]),
+        (&json!("granted"), &json!(["orders"]), &json!(0)),
+        "{shown}"
+    );
+
+    chrome.go(&format!("{}/approvals/{two}", world.base)).await;
+    chrome.until("Grant less than was asked").await;
+    chrome.picture("choices", 1200, "dark").await;
+    chrome.picture("choices", 390, "light").await;
+    chrome.click("input[name='on:orders']").await;
+    chrome.click("button.approve").await;
+    chrome.until("Where it stands").await;
+    assert_eq!(bob.get(&format!("/approvals/{two}")).await.json()["scope"]["on"], json!(["products"]));
+    // What is left of it holds, and how often it was used is shown.
+    let update = |what: &str| format!("UPDATE {what} WHERE id = 1");
+    assert_eq!(agent.execute("shop", &update("products SET stock = 7")).await["approval"]["id"], two.as_str());
+    assert_eq!(agent.execute("shop", &update("customers SET name = 'x'")).await["status"], "approval_pending");
+    let page = open(&bob, &format!("/approvals/{two}")).await.text;
+    assert!(page.contains("1 of 5 calls so far"), "{page}");
+    assert_eq!(agent.call("approval_status", json!({"approval_id": two})).await["result"]["calls_used"], 1);
+    // A form that leaves nothing, or has a field that the page has not, decides nothing.
+    let third = asks(json!(["orders", "products", "notes"])).await;
+    let page = open(&bob, &format!("/approvals/{third}")).await;
+    let (csrf, mark) = (hidden(&page, "csrf"), hidden(&page, "mark"));
+    for more in [
+        vec![],
+        vec![("on:orders", "yes"), ("target", "other")],
+        vec![("on:payments", "yes")],
+        vec![("on:orders", "yes"), ("risk", "admin")],
+    ] {
+        let form = [vec![("csrf", csrf.as_str()), ("mark", &mark), ("decision", "approve")], more].concat();
+        let (status, _, text) = submit(&bob, &third, &form).await;
+        assert_eq!(status, 400, "{form:?} {text}");
+    }
+    assert_eq!(state(&bob, &third).await, "pending");
+    world.verify();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn where_an_approver_must_name_a_ticket_the_form_takes_one() {
     let tickets = POLICY.replace("@quorum(\"1\")", "@justification(\"approver\")\n@ticket(\"OPS-[0-9]+\")");

@@ -161,6 +161,11 @@ async fn on_a_terminal_a_request_appears_and_vanishes_once_it_is_denied_elsewher
     watch.until("that it is back", |out| screen(out).contains("nothing waits for you") && !screen(out).contains("failed to reach"));
     shop.ask(1301);
     watch.until("the next request", |out| screen(out).contains("WHERE id = 1301"));
+    // Near-identical ones stand beside each other, with their number.
+    shop.ask(1302);
+    let out = watch.until("another like it", |out| screen(out).contains("WHERE id = 1302"));
+    let row = screen(&out).lines().find(|line| line.contains("WHERE id = 1302")).unwrap();
+    assert!(row.contains("demo-agent  2      shop"), "{row}");
     // Ctrl-C, as the terminal sends it.
     watch.child.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
     assert_eq!(watch.ended(), Some(0), "{}", watch.so_far());

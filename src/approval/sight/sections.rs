@@ -4,46 +4,28 @@
 use serde_json::{Map, Value};
 
 use crate::approval::filed::Who;
+use crate::approval::sight::brief::reached;
 use crate::approval::sight::effect::effect;
 use crate::approval::sight::outline::{outline, scalar};
-use crate::approval::sight::{GIST_MAX, Section, Writer, plural};
+use crate::approval::sight::{Section, Writer, plural};
 use crate::approval::{Filed, View};
 use crate::clock::{Timestamp, rfc3339};
-use crate::inert::Inert;
 use crate::operation::Risk;
 
 const RUNS: &str = "What would run";
+const RISK: &str = "How risky it is, and why";
+const BOUND: &str = "What binds it";
+const BEFORE: &str = "The identical call before";
 pub(super) const CHANGES: &str = "What would come of it";
 const AGENT_SAYS: &str = "What the agent says, which nobody has checked";
 
 /// The member of an operation that says why it is so risky.
 const WHY: &str = "risk_because";
 
-/// What a short message must have.
-pub(super) const MATTERS: [&str; 3] = [RUNS, CHANGES, AGENT_SAYS];
-
-/// Everything in one line.
-pub(super) fn headline(filed: &Filed) -> String {
-    let on = filed.target.as_ref().map(|(name, _, environment)| format!(" on {name} ({environment})")).unwrap_or_default();
-    let line = format!("{}, for {}: {}{on}; risk: {}", filed.agent.id, filed.human.id, filed.tool, filed.subject().risk);
-    Writer::new("").line(&line)
-}
-
-/// What would run, in one line: the statement or the program, else what is touched.
-pub(super) fn gist(filed: &Filed) -> String {
-    let member = |name: &str| filed.operation.get(name);
-    let mut writer = Writer::new("");
-    let text = match (member("statement"), member("argv"), member("shell").and_then(|shell| shell.get("command"))) {
-        (Some(Value::String(text)), ..) | (_, _, Some(Value::String(text))) => Inert::line(text).text,
-        (_, Some(argv), _) => scalar(&mut writer, argv),
-        _ => writer.line(&filed.touches.join(", ")),
-    };
-    let text = Inert { text: writer.unpadded(&text), ..Inert::default() };
-    match text.first(GIST_MAX) {
-        (all, 0) => all.to_owned(),
-        (first, left) => format!("{first}… ({left} more characters)"),
-    }
-}
+/// What whoever decides must have before their eyes, besides who asks and on which terms.
+pub(super) const MATTERS: [&str; 5] = [RUNS, RISK, CHANGES, BOUND, BEFORE];
+/// Earlier requests that are listed.
+pub(in crate::approval) const EARLIER_MAX: usize = 16;
 
 pub(super) fn all(filed: &Filed, earlier: &[View], now: Timestamp) -> Vec<Section> {
     let mut all = vec![who(filed), what(filed), risk(filed), effect(filed), bound(filed), terms(filed), before(earlier, now)];
@@ -65,6 +47,13 @@ fn who(filed: &Filed) -> Section {
     let (human, agent) = (named(&mut writer, &filed.human), named(&mut writer, &filed.agent));
     writer.fact("agent", agent);
     writer.fact("in the name of", human);
+    if !filed.chain.is_empty() {
+        let through = writer.line(&filed.chain.join(", "));
+        writer.fact("by way of", format!("{through}, nearest first"));
+    }
+    if filed.is_unattended {
+        writer.fact("present", "nobody: the agent acts by itself, and this human answers for it".to_owned());
+    }
     writer.done()
 }
 
@@ -116,7 +105,7 @@ pub(super) fn others(writer: &mut Writer, mut rest: Map<String, Value>) {
 }
 
 fn risk(filed: &Filed) -> Section {
-    let mut writer = Writer::new("How risky it is, and why");
+    let mut writer = Writer::new(RISK);
     let risk = filed.subject().risk;
     let means = match risk {
         Risk::Read => "it changes nothing that anybody can see",
@@ -133,7 +122,7 @@ fn risk(filed: &Filed) -> Section {
             writer.block("because", text);
         }
     }
-    let touches: Vec<String> = filed.touches.iter().map(|touch| writer.line(touch)).collect();
+    let touches: Vec<String> = reached(filed).iter().map(|touch| writer.line(touch)).collect();
     match (touches.as_slice(), touches.join("\n")) {
         ([], _) => writer.fact("touches", "nothing that could be named".to_owned()),
         ([only], _) => writer.fact("touches", only.clone()),
@@ -143,7 +132,7 @@ fn risk(filed: &Filed) -> Section {
 }
 
 fn bound(filed: &Filed) -> Section {
-    let mut writer = Writer::new("What binds it");
+    let mut writer = Writer::new(BOUND);
     match &filed.scope {
         None => writer.fact("once approved", "exactly this call, once: same tool, target, arguments, human, agent and policies".to_owned()),
         Some(scope) => {
@@ -151,6 +140,9 @@ fn bound(filed: &Filed) -> Section {
             writer.fact("once approved", whole.to_owned());
             let text = outline(&mut writer, &scope.show());
             writer.block("reaches", text);
+            if let Some(uses) = filed.uses {
+                writer.fact("used", format!("{uses} of {} calls so far", scope.calls));
+            }
         }
     }
     if filed.scope.is_some() && !filed.is_access() {
@@ -238,7 +230,7 @@ fn terms(filed: &Filed) -> Section {
 }
 
 fn before(earlier: &[View], now: Timestamp) -> Section {
-    let mut writer = Writer::new("The identical call before");
+    let mut writer = Writer::new(BEFORE);
     if earlier.is_empty() {
         writer.fact("asked before", "no, or not under these policies".to_owned());
         return writer.done();
@@ -251,7 +243,8 @@ fn before(earlier: &[View], now: Timestamp) -> Section {
     });
     let rows: Vec<Vec<String>> = rows.collect();
     let heading = ["asked", "state", "decided by", "reason", "request"].map(ToOwned::to_owned).to_vec();
-    writer.table(format!("{} {}, newest first", rows.len(), plural(rows.len(), "request", "requests")), heading, rows);
+    let count = if rows.len() < EARLIER_MAX { rows.len().to_string() } else { format!("the newest {EARLIER_MAX}") };
+    writer.table(format!("{count} {}, newest first", plural(rows.len(), "request", "requests")), heading, rows);
     writer.done()
 }
 
@@ -268,7 +261,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::approval::sight::brief::headline;
     use crate::approval::{Sight, State};
+    use crate::inert::Inert;
 
     /// A stored request in which some members are others.
     fn filed(more: &Value) -> Filed {
@@ -415,7 +410,7 @@ mod tests {
             let filed = filed(&body);
             let earlier = View { state: State::Denied, filed: filed.clone(), version: 1 };
             let sight = Sight::of(&filed, &[earlier], filed.asked_at);
-            let told = format!("{}\n{}\n{}", told(&filed, &[]), sight.summary(usize::MAX), filed.gist());
+            let told = format!("{}\n{}\n{}", told(&filed, &[]), sight.text(), filed.gist());
             proptest::prop_assert_eq!(Inert::of(&told).hidden, 0);
             proptest::prop_assert!(sight.headline.lines().count() == 1 && filed.gist().lines().count() <= 1);
             for part in sight.sections.iter().flat_map(|section| &section.parts) {

@@ -34,11 +34,20 @@ pub(super) struct Approve {
     #[arg(long)]
     reason: Option<String>,
     /// Grant calls like it for so many minutes, instead of this one call; where a policy allows that, or access was asked for.
-    #[arg(long, requires = "calls")]
+    #[arg(long)]
     minutes: Option<u32>,
     /// Grant so many calls.
-    #[arg(long, requires = "minutes")]
+    #[arg(long)]
     calls: Option<u32>,
+    /// Grant this tool alone of those that are offered; again for each.
+    #[arg(long = "tool", value_name = "NAME")]
+    tools: Vec<String>,
+    /// Grant it on this alone, as the request shows it, or on what lies below it; again for each.
+    #[arg(long = "on", value_name = "PLACE")]
+    on: Vec<String>,
+    /// Grant up to this risk: read, write, destructive or admin.
+    #[arg(long)]
+    risk: Option<String>,
 }
 
 /// What somebody found of a broken glass.
@@ -87,20 +96,32 @@ impl Because {
 
 impl Approve {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let Self { remote, id, reason, minutes, calls } = self;
+        let Self { remote, id, reason, minutes, calls, tools, on, risk } = self;
         let mut body = Map::from_iter([("decision".to_owned(), json!("approve"))]);
         body.extend(reason.map(|reason| ("reason".to_owned(), Value::from(reason))));
-        if let (Some(minutes), Some(calls)) = (minutes, calls) {
+        let list = |names: Vec<String>| (!names.is_empty()).then(|| json!(names));
+        let narrower = [
+            ("minutes", minutes.map(Value::from)),
+            ("calls", calls.map(Value::from)),
+            ("tools", list(tools)),
+            ("on", list(on)),
+            ("risk", risk.map(Value::from)),
+        ];
+        let narrower: Vec<(&str, Value)> = narrower.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect();
+        if !narrower.is_empty() {
             let path = format!("/approvals/{}", path_segment(&id)?);
             let shown = Client::new(&remote, Door::Inbox)?.get(&path, &[]).await?;
             let mut scope = shown.get("may_grant").cloned().unwrap_or_default();
             let Some(members) = scope.as_object_mut() else {
                 return Err(Failure::Negative(
-                    "no policy allows a grant beyond this very call: leave --minutes and --calls out".to_owned(),
+                    "no policy allows a grant beyond this very call: say --reason alone, and nothing of how far it reaches".to_owned(),
                 ));
             };
-            members.insert("minutes".to_owned(), json!(minutes));
-            members.insert("calls".to_owned(), json!(calls));
+            let says = |wanted: &str| narrower.iter().any(|(name, _)| *name == wanted);
+            if cell(&shown, "/scope") == "-" && !(says("minutes") && says("calls")) {
+                return Err(Failure::Negative("to grant more than this one call, say --minutes and --calls".to_owned()));
+            }
+            members.extend(narrower.into_iter().map(|(name, value)| (name.to_owned(), value)));
             body.insert("scope".to_owned(), scope);
             // Of what was looked at, and of nothing that came since.
             body.extend(shown.get("mark").map(|mark| ("mark".to_owned(), mark.clone())));

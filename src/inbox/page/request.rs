@@ -3,6 +3,8 @@
 //! The form says back what was shown (`mark`): if a vote came in between, nothing is decided and the page shows the request as it is now. Whoever may
 //! not decide has no buttons, and reads why; the Desk judges every decision all the same.
 
+use std::collections::BTreeMap;
+
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, FromRequest, Request};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +16,7 @@ use crate::approval::{Decision, Filed, Part, Scope, Section, Stance, State, View
 use crate::id::ApprovalId;
 use crate::inbox::approvals::{Verdict, approval_id, seen};
 use crate::inbox::door::{Action, demand};
-use crate::inbox::page::{page, problem, said, signed_in};
+use crate::inbox::page::{page, problem, reach, said, signed_in};
 use crate::inbox::{Inbox, Problem};
 use crate::inert::inert;
 use crate::refusal::{Code, Refusal};
@@ -22,19 +24,16 @@ use crate::session::Session;
 
 /// What the form says; the session's word, the layer has read.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Filled {
     decision: Verdict,
     #[serde(default)]
     reason: String,
     mark: String,
-    /// More than this one call, or less than the access that was asked for; blank = as it was asked.
-    #[serde(default)]
-    minutes: String,
-    #[serde(default)]
-    calls: String,
     #[serde(rename = "csrf")]
     _csrf: String,
+    /// How far it reaches; `reach` reads it, and refuses what is none of its fields.
+    #[serde(flatten)]
+    reach: BTreeMap<String, String>,
 }
 
 /// Why the page is shown once more, and what had been written.
@@ -115,20 +114,14 @@ async fn decided(
     })
 }
 
-/// What is granted beyond the call, where the form says how long and how often.
+/// What is granted beyond the call, or of the access that was asked for, as the form says.
 async fn chosen(inbox: &Inbox, session: &Session, id: &ApprovalId, filled: &Filled) -> Result<Result<Option<Scope>, Refusal>, Problem> {
-    let (minutes, calls) = (filled.minutes.trim(), filled.calls.trim());
-    if minutes.is_empty() && calls.is_empty() {
-        return Ok(Ok(None));
-    }
-    let malformed = |why: &str| Refusal::new(Code::Malformed).detail(why);
-    let (Ok(minutes), Ok(calls)) = (minutes.parse(), calls.parse()) else {
-        return Ok(Err(malformed("a grant needs whole numbers of minutes and of calls, or neither")));
-    };
-    let offer = inbox.desk.show(&session.person, id, &*inbox.policy).await?.and_then(|view| view.filed.offer);
-    Ok(offer
-        .map(|offer| Some(Scope { minutes, calls, ..offer }))
-        .ok_or_else(|| malformed("no policy allows a grant beyond this very call")))
+    let filed = inbox.desk.show(&session.person, id, &*inbox.policy).await?.map(|view| view.filed);
+    Ok(match filed.as_ref().and_then(|filed| filed.offer.as_ref().map(|offer| (filed.is_access(), offer))) {
+        Some((is_access, offer)) => reach::wanted(&filled.reach, offer, is_access),
+        None if reach::is_blank(&filled.reach) => Ok(None),
+        None => Err(Refusal::new(Code::Malformed).detail("no policy allows a grant beyond this very call")),
+    })
 }
 
 async fn shown(inbox: &Inbox, session: &Session, id: &ApprovalId, status: StatusCode, again: Again) -> Response {
@@ -205,34 +198,13 @@ fn deciding(session: &Session, view: &View, state: State, stance: &Stance, again
                         (again.reason)
                     }
                     p.hint id="reason-hint" { "It goes on record. The agent is told why a call was denied." }
-                    @if let (true, Some(offer)) = (approve, &filed.offer) { (more(filed.is_access(), offer)) }
+                    @if let (true, Some(offer)) = (approve, &filed.offer) { (reach::fields(filed.is_access(), offer)) }
                     div.buttons {
                         @if approve { button.approve type="submit" name="decision" value="approve" { (approves(filed)) } }
                         @if deny { button.deny type="submit" name="decision" value="deny" { "Deny" } }
                     }
                 }
             }
-        }
-    }
-}
-
-/// How long and how often, for approvers who grant more than the one call or less than what was asked for.
-fn more(is_access: bool, offer: &Scope) -> Markup {
-    let (minutes, calls) = (offer.minutes.to_string(), offer.calls.to_string());
-    let reach =
-        format!("{} on {}", Vec::from_iter(offer.verbs.iter().cloned()).join(", "), Vec::from_iter(offer.on.iter().cloned()).join(", "));
-    let hint = if is_access { "Blank: as it was asked." } else { "Blank: this call only, once." };
-    html! {
-        fieldset {
-            legend { @if is_access { "Grant less than was asked" } @else { "Grant more calls like this one" } }
-            label for="minutes" { "Minutes, at most " (minutes) }
-            input id="minutes" name="minutes" type="number" min="1" max=(minutes) inputmode="numeric" aria-describedby="more-hint";
-            label for="calls" { "Calls, at most " (calls) }
-            input id="calls" name="calls" type="number" min="1" max=(calls) inputmode="numeric" aria-describedby="more-hint";
-            p.hint id="more-hint" { (hint) @if !is_access {
-                    " More calls reach the same tool and target with other values: " (inert(&reach)) "."
-                    " If several must approve, each must grant more, and the least of it holds."
-                } }
         }
     }
 }

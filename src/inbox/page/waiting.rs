@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use crate::approval::{State, View};
 use crate::clock::{Timestamp, rfc3339};
-use crate::inbox::approvals::{STATES, Which, visible};
+use crate::inbox::approvals::{STATES, Which, alike, visible};
 use crate::inbox::page::{page, problem, signed_in};
 use crate::inbox::{Inbox, Problem};
 use crate::inert::inert;
@@ -62,7 +62,12 @@ fn tables(views: &[View], now: Timestamp) -> Markup {
                         thead { tr {
                             @for title in ["Risk", "State", "For", "Target", "What", "Asked", "Expires"] { th scope="col" { (title) } }
                         } }
-                        tbody { @for view in views { (row(view, now)) } }
+                        tbody {
+                            @for group in views.chunk_by(|one, next| alike(one) == alike(next)) {
+                                @if group.len() > 1 { tr.alike { td colspan="7" { (group.len()) " alike: they differ in nothing but values, and each is decided by itself" } } }
+                                @for view in group { (row(view, now)) }
+                            }
+                        }
                     }
                 }
             }

@@ -60,17 +60,22 @@ fn admitted(asked: &mut Asked, id: &str, index: u64, leaf: &Value, problems: &mu
     if asked.commit.as_deref() != text("/appr/commit") {
         problem(problems, at, "approval.other_call", format!("the approval `{id}` was asked for another call"));
     }
+    // Leaves of one time are in order, and a use is judged at its commit: whatever came at the end or after it came too late.
+    let is_late = asked.until.as_deref().zip(text("/ts")).is_none_or(|(until, ts)| ts >= until);
+    let run_out = || format!("the approval `{id}` had run out or was used up");
     let Some(scope) = &asked.scope else {
+        if is_late && asked.is_given {
+            problem(problems, at, "approval.late", run_out());
+        }
         if let Some(before) = asked.spent_at.replace(index) {
             problem(problems, at, "approval.twice", format!("the approval `{id}` was used at leaf {before} already"));
         }
         return;
     };
     asked.uses += 1;
-    let is_late = asked.until.as_deref().zip(text("/ts")).is_none_or(|(until, ts)| ts >= until);
     let is_too_much = scope.pointer("/calls").and_then(Value::as_u64).is_none_or(|calls| asked.uses > calls);
     if is_late || is_too_much {
-        problem(problems, at, "approval.twice", format!("the approval `{id}` had run out or was used up"));
+        problem(problems, at, if is_late { "approval.late" } else { "approval.twice" }, run_out());
     }
     let tools = scope.pointer("/tools").and_then(Value::as_array);
     let is_its_tool = tools.is_some_and(|tools| tools.iter().any(|tool| tool.as_str() == text("/tool/name")));
