@@ -306,6 +306,8 @@ pub fn policy(bytes: &[u8]) {
         targets: ["shop".to_owned()].into(),
         environments: ["demo".to_owned()].into(),
         teams: Default::default(),
+        glass_is_told: true,
+        escalations_told_to: vec![None],
     };
     if let Err(problems) = Policy::load(&settings, Clock::system()) {
         assert!(!problems.is_empty());

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::approval::{self, Desk};
+use crate::approval::{self, Desk, Event};
 use crate::audit::{Audit, Failures};
 use crate::call::{KUBERNETES, SSH, TargetFacts};
 use crate::catalog::{self, Catalog, DeclaredFile, TargetOf};
@@ -163,6 +163,7 @@ fn locals(targets: &[Target], policy: &Arc<Policy>, desk: &Desk, clock: &Clock) 
 /// The policy's settings.
 #[must_use]
 pub fn policy_settings(settings: &Settings) -> policy::Settings {
+    let telling = |event: Event| settings.notices.channels.iter().filter(move |channel| channel.events.contains(&event));
     policy::Settings {
         schema: policy::load::SCHEMA.to_owned(),
         files: settings.policies.clone(),
@@ -176,6 +177,8 @@ pub fn policy_settings(settings: &Settings) -> policy::Settings {
         targets: settings.targets.iter().map(|target| target.settings.name.clone()).collect(),
         environments: settings.targets.iter().map(|target| target.environment.clone()).collect(),
         teams: settings.teams.clone(),
+        glass_is_told: telling(Event::GlassBroken).next().is_some(),
+        escalations_told_to: telling(Event::Escalated).map(|channel| channel.team.clone()).collect(),
     }
 }
 

@@ -12,8 +12,16 @@ use crate::approval::{Desk, Electorate, Event, Filed, State, View, terms};
 use crate::clock::rfc3339;
 use crate::id::ApprovalId;
 use crate::identity::Person;
+use crate::ledger::{Row, Write};
 use crate::record::Unavailable;
 use crate::refusal::{Code, Refusal};
+
+/// Rows that say what is still to be looked at, however long ago it was.
+const BROKEN: &str = "glass";
+const UNREVIEWED: &str = "unreviewed";
+const REVIEWED: &str = "reviewed";
+/// So many of them are listed.
+const LISTED_MAX: usize = 1_000;
 
 /// That the glass was broken, and who has looked at it since.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +68,8 @@ impl Desk {
         body.insert("until".to_owned(), json!(rfc3339(until)));
         let words = self.words(&vote, &mut body)?;
         let leaf = self.recorder.personal("approval.glass_broken", person, body);
-        let more = self.recorder.subjects(person.human(), None);
+        let unreviewed = Write::Ensure(Row::new(BROKEN, id.as_str(), UNREVIEWED, "", None, Vec::new()));
+        let more = std::iter::once(unreviewed).chain(self.recorder.subjects(person.human(), None)).collect();
         match self.turn(&view, Turn { to: State::Approved, filed, leaf, event: Some(Event::GlassBroken), more, words }).await? {
             Some(view) => Ok(Ok(view)),
             None => Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalDecided)).await?)),
@@ -93,11 +102,18 @@ impl Desk {
         let words = self.words(&vote, &mut body)?;
         body.insert("res".to_owned(), json!({ "status": if is_right { "right" } else { "wrong" } }));
         let leaf = self.recorder.personal("approval.glass_reviewed", person, body);
-        let more = self.recorder.subjects(person.human(), None);
+        let looked_at =
+            Write::Move { kind: BROKEN.to_owned(), id: id.to_string(), from: UNREVIEWED.to_owned(), to: REVIEWED.to_owned(), body: None };
+        let more = std::iter::once(looked_at).chain(self.recorder.subjects(person.human(), None)).collect();
         match self.turn(&view, Turn { to: view.state, filed, leaf, event: None, more, words }).await? {
             Some(view) => Ok(Ok(view)),
             None => Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalDecided)).await?)),
         }
+    }
+
+    /// Requests for which the glass was broken and that nobody else has looked at, oldest first.
+    pub(super) async fn unreviewed(&self) -> Result<Vec<String>, Unavailable> {
+        Ok(self.ledger.list(BROKEN, &[UNREVIEWED], LISTED_MAX).await?.into_iter().map(|row| row.id).collect())
     }
 
     fn may_break(&self, person: &Person, view: &View, reason: Option<&str>, electorate: &dyn Electorate) -> Result<Vec<String>, Refusal> {

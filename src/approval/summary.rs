@@ -45,8 +45,7 @@ impl Desk {
         let of_state = |state: State| views.iter().filter(|view| view.state_at(now) == state).count();
         let states: serde_json::Map<String, Value> =
             State::ALL.iter().map(|state| (state.as_str().to_owned(), Value::from(of_state(*state)))).collect();
-        let unreviewed = views.iter().filter(|view| view.filed.glass.as_ref().is_some_and(|glass| glass.reviewed.is_none()));
-        let unreviewed: Vec<&str> = unreviewed.map(|view| view.filed.id.as_str()).collect();
+        let unreviewed = self.unreviewed().await?;
         let humans: Vec<Value> = deciders.into_iter().map(|((issuer, id), decider)| told(&issuer, &id, decider)).collect();
         Ok(json!({ "requests": views.len(), "states": states, "glass_to_review": unreviewed, "humans": humans }))
     }

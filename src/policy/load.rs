@@ -9,7 +9,7 @@ use std::fmt;
 use aws_lc_rs::digest;
 use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy as CedarPolicy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 
-use crate::approval::Terms;
+use crate::approval::{Escalation, Terms};
 use crate::clock::Clock;
 use crate::policy::Policy;
 use crate::policy::entities::{Named, Names};
@@ -56,6 +56,10 @@ pub struct Settings {
     pub environments: BTreeSet<String>,
     /// Teams that the configuration lists; empty = any team may be named.
     pub teams: BTreeSet<String>,
+    /// Whether a channel tells of a broken glass.
+    pub glass_is_told: bool,
+    /// For each channel that tells of requests that nobody decides: the team that it is for, if it is for one.
+    pub escalations_told_to: Vec<Option<String>>,
 }
 
 /// The schema that the broker speaks.
@@ -212,6 +216,12 @@ impl Loader<'_> {
             self.problem(path, line, format!("the permit `{id}` names no action: it would permit approving as well as invoking"));
         }
         self.check_names(path, line, policy);
+        if policy.effect() == Effect::Permit && names_action(policy, "break_glass") && !self.settings.glass_is_told {
+            let message = format!(
+                "`{id}` lets humans break the glass, and no [[channel]] has `glass_broken` among its `events`: nobody would be told"
+            );
+            self.problem(path, line, message);
+        }
         let asks = names_action(policy, "request");
         let alone = names_action(policy, "work_alone");
         match policy.annotation("owner").filter(|owner| !owner.is_empty()) {
@@ -230,11 +240,30 @@ impl Loader<'_> {
             Ok(Some(_)) if !asks => {
                 self.problem(path, line, format!("`{id}` has terms of approval, but is no policy for `Action::\"request\"`"))
             }
-            Ok(terms) if asks => drop(self.terms.insert(id.clone(), terms.unwrap_or_default())),
+            Ok(terms) if asks => {
+                let terms = terms.unwrap_or_default();
+                self.check_escalations(path, line, &id, &terms);
+                self.terms.insert(id.clone(), terms);
+            }
             Ok(_) => {}
             Err(message) => self.problem(path, line, message),
         }
         self.policies.push(policy.new_id(PolicyId::new(id)));
+    }
+
+    /// A team that nobody tells of a request is never asked.
+    fn check_escalations(&mut self, path: &str, line: usize, id: &str, terms: &Terms) {
+        for Escalation { to, .. } in &terms.escalations {
+            if !self.settings.teams.is_empty() && !self.settings.teams.contains(to) {
+                self.problem(path, line, format!("`{id}` escalates to the team `{to}`, which the configuration does not know"));
+            }
+            if !self.settings.escalations_told_to.iter().any(|team| team.as_ref().is_none_or(|team| team == to)) {
+                let message = format!(
+                    "`{id}` escalates to `{to}`, and no [[channel]] has `escalated` among its `events` and `{to}` as its `team`, or none: nobody would be told"
+                );
+                self.problem(path, line, message);
+            }
+        }
     }
 
     /// Names that the configuration does not know are typing errors, and a typing error in a forbid lets calls through.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::harness::process::{Process, free_port};
 use crate::harness::receiver::{Receiver, Reply, Seen};
-use crate::harness::{Agent, Human, POLICY, Wish, World};
+use crate::harness::{Agent, Human, POLICY, World};
 
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OTHER_SECRET: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=";
@@ -34,7 +34,7 @@ pub fn secret(dir: &Path, name: &str, text: &str) -> Reference {
     Reference::parse(&format!("file:{name}"), dir).unwrap()
 }
 
-fn webhook(dir: &Path, url: &str) -> Kind {
+pub fn webhook(dir: &Path, url: &str) -> Kind {
     Kind::Webhook(Webhook { place: here(url), secrets: vec![secret(dir, "webhook.key", SECRET)], include_preview: false })
 }
 
@@ -472,7 +472,7 @@ async fn the_command_line_lists_tries_and_tells_again() {
 async fn the_next_team_is_told_when_nobody_decides_and_the_owners_when_the_glass_is_broken() {
     let glass = "@id(\"glass\") permit (principal in Team::\"oncall\", action == Action::\"break_glass\", resource);";
     let asks = POLICY.replace("@quorum(\"1\")", "@escalate_after(\"5m\") @escalate_to(\"oncall\")");
-    let mut world = World::with(Wish { policies: format!("{asks}\n{glass}"), ..Wish::default() }).await;
+    let mut world = World::new().await;
     let receiver = Receiver::start().await;
     let of = |name: &str, events: &[Event], team: Option<&str>| Channel {
         events: events.to_vec(),
@@ -484,7 +484,12 @@ async fn the_next_team_is_told_when_nobody_decides_and_the_owners_when_the_glass
         of("others", &[Event::Escalated], Some("others")),
         of("owners", &[Event::GlassBroken], None),
     ];
-    tell(&mut world, channels).await;
+    world
+        .restart_with(|settings| {
+            settings.policies[0].text = format!("{asks}\n{glass}");
+            settings.notices = Settings { channels, ..Settings::default() };
+        })
+        .await;
     let id = ask(&world.agent(), 1300).await;
     world.clock.turn(chrono::TimeDelta::minutes(6));
     // The desk looks at the time every fifteen seconds.

@@ -73,6 +73,8 @@ fn every_policy_loads_and_says_what_it_is_for() {
     for path in loaded {
         let text = read(&path);
         let settings = policy::Settings {
+            glass_is_told: true,
+            escalations_told_to: vec![None],
             schema: policy::load::SCHEMA.to_owned(),
             files: vec![PolicyFile { path: path.display().to_string(), text: text.clone() }],
             targets: ["shop", "prod", "web-1"].map(ToOwned::to_owned).into(),

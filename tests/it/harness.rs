@@ -57,6 +57,7 @@ pub struct Wish {
     pub token_service: token_service::Settings,
     pub issuers: Vec<IssuerSettings>,
     pub transport: server::Transport,
+    pub notices: countersign::notice::Settings,
 }
 
 pub const POLICY: &str = include_str!("../../examples/quickstart/policies/quickstart.cedar");
@@ -74,6 +75,7 @@ impl Default for Wish {
             registry: registry::Settings::default(),
             token_service: token_service::Settings::default(),
             issuers: Vec::new(),
+            notices: Default::default(),
             // Loops may go as fast as they can; the limits have tests of their own.
             transport: server::Transport { requests_per_minute: 0, unauthenticated_per_minute: 0, ..Default::default() },
         }
@@ -164,7 +166,7 @@ impl World {
             approval: approvals,
             registry: wish.registry,
             humans: Default::default(),
-            notices: Default::default(),
+            notices: wish.notices,
             token_service: wish.token_service,
         };
         let mut settings = settings;

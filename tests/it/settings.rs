@@ -273,6 +273,12 @@ fn every_mistake_in_a_policy_is_named_with_its_line() {
         ("@id(\"a\") permit (principal == ?principal, action == Action::\"invoke\", resource);", 1, ""),
         ("@id(\"a\") @colour(\"red\") permit (principal, action == Action::\"request\", resource);", 1, "@colour"),
         ("@id(\"a\") @approvers(\"anybody\") permit (principal, action == Action::\"request\", resource);", 1, "@approvers"),
+        ("@id(\"a\") permit (principal, action == Action::\"break_glass\", resource);", 1, "no [[channel]] has `glass_broken`"),
+        (
+            "@id(\"a\") @escalate_after(\"5m\") @escalate_to(\"oncall\") permit (principal, action == Action::\"request\", resource);",
+            1,
+            "no [[channel]] has `escalated`",
+        ),
         ("@id(\"a\") @quorum(\"0\") permit (principal, action == Action::\"request\", resource);", 1, "@quorum"),
         ("@id(\"a\") permit (principal, action == Action::\"invoke\", resource in Target::\"shpo\");", 1, "shpo"),
         (
