@@ -54,7 +54,7 @@ pub fn router(door: Door) -> Router {
         .with_max_request_body_bytes(door.body_max)
         .with_cancellation_token(door.closing.clone());
     let cancels = cancels::Cancels::default();
-    let handler = handler::Handler::new(&door, cancels.clone());
+    let handler = handler::Handler::new(&door, cancels.clone(), elicit::States::new(door.pipeline.desk.state_key()));
     let service = StreamableHttpService::new(move || Ok(handler.clone()), Arc::new(NeverSessionManager::default()), config);
     let admission = Arc::new(admission::Admission::new(&door, cancels));
     Router::new()

@@ -308,6 +308,12 @@ impl Desk {
         }
     }
 
+    /// A key for what is sealed to a waiting call and given to its caller: of the store, so that another broker on it opens what this one has sealed.
+    #[must_use]
+    pub fn state_key(&self) -> Vec<u8> {
+        self.ledger.keys().digest(b"request-state/v1")
+    }
+
     pub(super) async fn view(&self, id: &ApprovalId) -> Result<Option<View>, Unavailable> {
         match self.ledger.get(Filed::KIND, id.as_str()).await?.as_ref().and_then(View::from_row) {
             Some(view) => self.counted(view).await.map(Some),

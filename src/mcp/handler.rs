@@ -19,6 +19,7 @@ use crate::call::{Client, Line, Origin, Progress, Request};
 use crate::identity::Delegation;
 use crate::mcp::admission::StepUp;
 use crate::mcp::cancels::Cancels;
+use crate::mcp::elicit::States;
 use crate::mcp::{Door, elicit, listing};
 use crate::pipeline::Pipeline;
 use crate::refusal::Code;
@@ -47,16 +48,17 @@ struct Inner {
     pipeline: Arc<Pipeline>,
     draining: CancellationToken,
     cancels: Cancels,
+    states: States,
     config: ServerConfig,
 }
 
 impl Handler {
-    pub(super) fn new(door: &Door, cancels: Cancels) -> Self {
+    pub(super) fn new(door: &Door, cancels: Cancels, states: States) -> Self {
         let capabilities = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build();
         let config = ServerConfig::new(capabilities)
             .with_server_info(Implementation::new("countersign", env!("CARGO_PKG_VERSION")).with_title("Countersign"))
             .with_instructions(INSTRUCTIONS);
-        Self { inner: Arc::new(Inner { pipeline: Arc::clone(&door.pipeline), draining: door.draining.clone(), cancels, config }) }
+        Self { inner: Arc::new(Inner { pipeline: Arc::clone(&door.pipeline), draining: door.draining.clone(), cancels, states, config }) }
     }
 }
 
@@ -131,7 +133,8 @@ impl ServerHandler for Handler {
         let (delegation, step_up) = admitted(&context)?;
         let shows_pages = elicit::can_be_asked(&context, &request);
         // Whose human declines to look at it does not want it any more.
-        let declined = elicit::declined(&request);
+        let sealed_to = elicit::call(&delegation, &request);
+        let declined = self.inner.states.declined(&sealed_to, &request);
         let is_declined = declined.is_some();
         let (name, arguments) = match declined {
             Some(withdraw) => ("approval_withdraw".to_owned(), withdraw),
@@ -177,7 +180,7 @@ impl ServerHandler for Handler {
         if let Some(needed) = reply.needed() {
             let _set_once = step_up.needed.set(needed);
         }
-        Ok(match elicit::question(&reply) {
+        Ok(match self.inner.states.question(&sealed_to, &reply) {
             // Of the call that was declined, and not of the withdrawing: that would read as if the call had been made.
             _ if is_declined && !reply.is_error() => answered(&reply, elicit::withdrawn(&reply), true).into(),
             Some(question) => question.into(),

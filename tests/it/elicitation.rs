@@ -20,6 +20,12 @@ fn shows_pages() -> Value {
     json!({"elicitation": {"url": {}, "form": {}}})
 }
 
+/// The request that a question is about, by its page, and the state that goes back with the answer.
+fn asked_for(asked: &Value) -> (String, String) {
+    let url = asked["inputRequests"]["approval"]["params"]["url"].as_str().unwrap_or_else(|| panic!("{asked}"));
+    (url.rsplit('/').next().unwrap().to_owned(), asked["requestState"].as_str().unwrap().to_owned())
+}
+
 /// alice may approve what her own agent asks.
 async fn world(annotation: &str) -> World {
     let policies = POLICY
@@ -40,35 +46,41 @@ async fn the_human_at_the_client_is_shown_the_page_once_and_only_the_page_decide
     let asked = call(&agent, SQL, shows_pages(), json!({})).await;
     assert_eq!(asked["resultType"], "input_required", "{asked}");
     let question = &asked["inputRequests"]["approval"];
-    let id = asked["requestState"].as_str().unwrap().to_owned();
+    let (id, state) = asked_for(&asked);
     assert_eq!((&question["method"], &question["params"]["mode"]), (&json!("elicitation/create"), &json!("url")), "{question}");
     // The address has the id, and nothing that opens it.
     assert_eq!(question["params"]["url"], format!("{}/approvals/{id}", world.base), "{question}");
     // Whatever the client answers is no decision, and nobody is asked twice.
     for action in ["accept", "cancel"] {
-        let answered = json!({"requestState": id, "inputResponses": {"approval": {"action": action, "content": {"approve": true}}}});
+        let answered = json!({"requestState": state, "inputResponses": {"approval": {"action": action, "content": {"approve": true}}}});
         let told = call(&agent, SQL, shows_pages(), answered).await["structuredContent"].clone();
         assert_eq!((&told["status"], &told["approval"]["id"]), (&json!("approval_pending"), &json!(id)), "{action}: {told}");
     }
     let alice = world.human("alice", &["approvers"]);
     assert_eq!(alice.decide(&id, json!({"decision": "approve"})).await.0, 200);
-    let done = call(&agent, SQL, shows_pages(), json!({"requestState": id, "inputResponses": {"approval": {"action": "accept"}}})).await;
+    let done = call(&agent, SQL, shows_pages(), json!({"requestState": state, "inputResponses": {"approval": {"action": "accept"}}})).await;
     assert_eq!(done["structuredContent"]["result"]["affected_rows"], 1, "{done}");
 
     // Who declines to look at it does not want it: the request is withdrawn.
     let other = SQL.replace("1300", "1301");
-    let id = call(&agent, &other, shows_pages(), json!({})).await["requestState"].as_str().unwrap().to_owned();
-    let declined = json!({"requestState": id, "inputResponses": {"approval": {"action": "decline"}}});
+    let (id, state) = asked_for(&call(&agent, &other, shows_pages(), json!({})).await);
+    let declines = |state: &str| json!({"requestState": state, "inputResponses": {"approval": {"action": "decline"}}});
+    // With another call it opens nothing, nor does the bare id.
+    for (sql, state) in [(SQL, state.as_str()), (other.as_str(), id.as_str())] {
+        assert_eq!(code(&call(&agent, sql, shows_pages(), declines(state)).await["structuredContent"]), "request.invalid_arguments");
+    }
+    assert_eq!(alice.get(&format!("/approvals/{id}")).await.1["state"], "pending");
+    let declined = declines(&state);
     let told = call(&agent, &other, shows_pages(), declined.clone()).await["structuredContent"].clone();
     assert_eq!((&told["status"], code(&told), &told["result"]), (&json!("error"), "approval.withdrawn", &Value::Null), "{told}");
     assert_eq!(alice.decide(&id, json!({"decision": "approve"})).await.0, 409);
     // A state of somebody else's, or made up, gains nothing (attack 68).
     let zoe = world.agent_of("zoe", "demo-agent", &["support"], "mcp:write");
-    let third = call(&agent, &SQL.replace("1300", "1302"), shows_pages(), json!({})).await["requestState"].as_str().unwrap().to_owned();
-    for (state, refusal) in [(third.as_str(), "approval.unknown"), ("apr_x", "request.invalid_arguments")] {
-        let told =
-            call(&zoe, SQL, shows_pages(), json!({"requestState": state, "inputResponses": {"approval": {"action": "decline"}}})).await;
-        assert_eq!(code(&told["structuredContent"]), refusal, "{told}");
+    let other = SQL.replace("1300", "1302");
+    let (third, state) = asked_for(&call(&agent, &other, shows_pages(), json!({})).await);
+    for state in [state.as_str(), third.as_str(), "apr_x"] {
+        let told = call(&zoe, &other, shows_pages(), declines(state)).await;
+        assert_eq!(code(&told["structuredContent"]), "request.invalid_arguments", "{told}");
     }
     assert_eq!(alice.get(&format!("/approvals/{third}")).await.1["state"], "pending");
     world.verify();
