@@ -212,13 +212,11 @@ impl Work<'_> {
                 let confirmed = if self.look_again(run, asked).await { Confirmed::Gone } else { Confirmed::Unheard };
                 (End::Stopped { confirmed, why: Why::Told(Code::Unresolved) }, true)
             }
-            // Whoever watched it on the host knows more than who looks for it afterwards.
-            End::Stopped { confirmed: Confirmed::Unheard, why } if self.look_again(run, asked).await => {
-                (End::Stopped { confirmed: Confirmed::Gone, why }, false)
-            }
-            End::Stopped { confirmed: Confirmed::Left, why } => {
-                self.look_again(run, asked).await;
-                (End::Stopped { confirmed: Confirmed::Left, why }, false)
+            // A program may end as the supervisor would once it has ended that, and whoever watched it knows what looking afterwards does not show: both
+            // must say that it is gone.
+            End::Stopped { confirmed, why } => {
+                let is_gone = self.look_again(run, asked).await && confirmed != Confirmed::Left;
+                (End::Stopped { confirmed: if is_gone { Confirmed::Gone } else { Confirmed::Left }, why }, false)
             }
             end => (end, false),
         };

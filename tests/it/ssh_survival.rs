@@ -92,6 +92,27 @@ async fn what_escapes_a_stop_is_told() {
     world.verify();
 }
 
+/// A program that ends whoever watches it, leaves something behind, and ends as the watcher would.
+#[tokio::test]
+async fn a_program_cannot_confirm_its_own_stop() {
+    let sshd = Sshd::start();
+    let wish = Wish { policies: ALL.to_owned(), ..wish() };
+    let world = World::with_targets(wish, |issuer| vec![sshd.target(&[], issuer)]).await;
+    let agent = agent_of(&world);
+    for (leaves, mark, expected) in [("", "4321768", true), ("env -i setsid ", "4321769", false)] {
+        let script = format!("kill -KILL $(pgrep -P $PPID | grep -vx $$); {leaves}sleep {mark} & sleep 2.5; exit 250");
+        let argv = json!(["bash", "-c", script]);
+        let answer = agent.call("ssh_exec", json!({"target": "web", "argv": argv, "timeout_ms": 1_500})).await;
+        let is_left = runs(&format!("sleep {mark}"));
+        drop(Command::new("pkill").args(["-KILL", "-f", &format!("sleep {mark}")]).status());
+        assert_eq!((code(&answer), is_left), ("target.timeout", !expected), "{answer}");
+        let id = answer["call_id"].as_str().unwrap();
+        let trail = world.approver().trail(&format!("&kind=call.completed&call={id}")).await;
+        assert_eq!(trail[0]["leaf"]["res"]["stopped"], if expected { "confirmed" } else { "unconfirmed" }, "{trail:?}");
+    }
+    world.verify();
+}
+
 /// A wire that carries until it is told not to: then it loses what is on it, and either hangs up or says nothing.
 struct Wire {
     port: u16,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::operation::ssh::Run;
 
 /// What the supervisor ends with when it was told to stop and all of it is gone, and when something is not. No other end says anything of that: the
-/// program may have ended by itself, and have left something.
+/// program may have ended by itself, and have left something. It may also have ended the watcher, and then ends with these itself: the reaper looks too.
 pub(super) const GONE: u32 = 250;
 pub(super) const LEFT: u32 = 255;
 /// What the reaper ends with when nothing is left.

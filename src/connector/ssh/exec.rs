@@ -1,7 +1,7 @@
 //! One program over one channel: what it writes comes as it is written, bounded; how it ends is what the host says of it, and nothing else.
 //!
-//! A stop closes the program's lifeline, which the supervisor on the host watches; whether everything of it is gone is what the supervisor ends with. Where
-//! the connection itself was lost, another one asks. What was not confirmed is told as not confirmed.
+//! A stop closes the program's lifeline, which the supervisor on the host watches; whether everything of it is gone is what the supervisor ends with. The
+//! program may have ended the supervisor and end like it, so another connection looks as well. What was not confirmed is told as not confirmed.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub(super) enum End {
 /// Whether all of a program is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Confirmed {
-    /// The host says so.
+    /// The host says so; by an exit code, which the program can have as well.
     Gone,
     /// The host says that something is left.
     Left,
