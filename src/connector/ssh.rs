@@ -33,7 +33,7 @@ use crate::operation::{Operation, Risk};
 use crate::refusal::{Code, Refusal};
 
 use client::{Connection, Errand};
-use exec::{Confirmed, End, Why};
+use exec::{Confirmed, End, NotStarted, Why};
 use pool::{Pool, Whose};
 
 pub use client::{Place, Route};
@@ -158,10 +158,14 @@ impl Work<'_> {
         let sent = AtomicBool::new(false);
         let asked = Instant::now();
         let started = tokio::select! {
-            started = self.start(scope, command, &sent) => started?,
+            started = self.start(scope, command, &sent) => started,
             code = &mut stop => return Err(self.stopped_early(run, code, sent.load(Ordering::Relaxed), asked).await),
         };
-        let (connection, channel) = started;
+        let (connection, channel) = match started {
+            Ok(started) => started,
+            Err(NotStarted::Refused(refusal)) => return Err(refusal.into()),
+            Err(NotStarted::Unheard) => return Err(self.unheard(run, asked).await),
+        };
         let began = Instant::now();
         self.put(Piece::Began { command: shown(run.command()), timestamp: self.host.clock.now().timestamp() }).await?;
         let end = self.hear(run, channel, began, stop).await?;
@@ -183,7 +187,16 @@ impl Work<'_> {
         Failed { stopped: Some(confirmed), ..Refusal::new(code).detail(why).into() }
     }
 
-    async fn start(&self, scope: Scope, command: String, sent: &AtomicBool) -> Result<(Arc<Connection>, Channel<Msg>), Refusal> {
+    /// The connection was lost between the command and the host's word that it runs.
+    async fn unheard(&self, run: &Run, asked: Instant) -> Failed {
+        let confirmed = self.look_again(run, asked).await;
+        let known = if confirmed { "nothing of it is left" } else { "whether it runs is not known" };
+        let why =
+            format!("the connection was lost while the command was being started; {known}, and what it had done by then is not known");
+        Failed { stopped: Some(confirmed), ..Refusal::new(Code::Unresolved).detail(why).into() }
+    }
+
+    async fn start(&self, scope: Scope, command: String, sent: &AtomicBool) -> Result<(Arc<Connection>, Channel<Msg>), NotStarted> {
         let (connection, mut channel) = self.channel(scope).await?;
         sent.store(true, Ordering::Relaxed);
         exec::start(&mut channel, command).await?;
@@ -269,7 +282,10 @@ impl Work<'_> {
             let errand = Errand { call: Some(&self.call.facts.id), ..self.errand(Scope::Command(command.clone())) };
             let connection = self.host.route.open(&errand, self.host.connect_timeout).await?;
             let mut channel = connection.channel().await.map_err(|error| Refusal::new(Code::TargetUnreachable).cause(error))?;
-            exec::start(&mut channel, command).await?;
+            exec::start(&mut channel, command).await.map_err(|not_started| match not_started {
+                NotStarted::Refused(refusal) => refusal,
+                NotStarted::Unheard => Refusal::new(Code::TargetUnreachable),
+            })?;
             let end = exec::hear(channel, None, u64::MAX, std::future::pending(), None).await?;
             connection.close().await;
             Ok::<End, Refusal>(end)
@@ -279,7 +295,8 @@ impl Work<'_> {
 
     /// A file, over SFTP.
     async fn file(&self, file: &FileWork, is_preview: bool) -> Result<Done, Failed> {
-        let work = self.file_work(file, is_preview);
+        let asked = AtomicBool::new(false);
+        let work = self.file_work(file, is_preview, &asked);
         tokio::pin!(work);
         let stop = told_to_stop(self.call, &self.host.clock);
         let code = tokio::select! {
@@ -289,8 +306,11 @@ impl Work<'_> {
             }),
             code = stop => code,
         };
-        if file.reads() || is_preview {
-            return Err(Failed { stopped: Some(true), ..Refusal::new(code).into() });
+        // What was not asked of the host by now never is.
+        if !asked.load(Ordering::Relaxed) {
+            let refusal = Refusal::new(code);
+            let refusal = if file.reads() || is_preview { refusal } else { refusal.detail("before anything was changed") };
+            return Err(Failed { stopped: Some(true), ..refusal.into() });
         }
         // A change is a few steps: they are let come to their end rather than left in the middle.
         match tokio::time::timeout(LOOK, work).await {
@@ -303,7 +323,7 @@ impl Work<'_> {
         }
     }
 
-    async fn file_work(&self, file: &FileWork, is_preview: bool) -> Result<Done, Refusal> {
+    async fn file_work(&self, file: &FileWork, is_preview: bool, asked: &AtomicBool) -> Result<Done, Refusal> {
         let (connection, channel) = self.channel(Scope::Command(ONLY_FILES.to_owned())).await?;
         let no = |error: russh::Error| Refusal::new(Code::NotInstalled).detail("SFTP, on this host or for this account").cause(error);
         let mut channel = channel;
@@ -315,7 +335,7 @@ impl Work<'_> {
         let config = Config { max_packet_len: PACKET_MAX_BYTES, request_timeout_secs: seconds, ..Config::default() };
         let session = RawSftpSession::new_with_config(channel.into_stream(), config);
         session.init().await.map_err(|error| Refusal::new(Code::NotInstalled).detail("SFTP that works, on this host").cause(error))?;
-        let files = files::Files { session, file, call: self.call.facts.id.to_string() };
+        let files = files::Files { session, file, call: self.call.facts.id.to_string(), asked };
         let bound: Option<&Bound> = self.permit.bound();
         let outcome = if is_preview { files.preview().await } else { files.perform(bound).await };
         drop(files.session.close_session());

@@ -198,6 +198,21 @@ async fn a_host_that_changes_its_key_is_met_once() {
     assert!(second["error"]["message"].as_str().unwrap().contains("SHA256:"), "{second}");
 }
 
+/// It may have been started before the wire was cut.
+#[tokio::test]
+async fn a_command_of_whose_start_nothing_was_heard_may_have_run() {
+    let sshd = Sshd::start();
+    let server = Hostile::start(Evil::CutsOnExec).await;
+    let world = World::with_targets(wish(), |issuer| vec![as_target("odd", &server, &sshd, issuer)]).await;
+    let answer = agent(&world).call("ssh_exec", json!({"target": "odd", "argv": ["cat"]})).await;
+    assert_eq!(code(&answer), "target.unresolved", "{answer}");
+    let commands = server.commands();
+    assert!(commands.len() == 2 && commands[0].contains("'cat'"), "it was looked for: {commands:?}");
+    let trail = world.approver().trail("&kind=call.completed").await;
+    assert_eq!((&trail[0]["leaf"]["res"]["status"], &trail[0]["leaf"]["res"]["stopped"]), (&json!("unresolved"), &json!("unconfirmed")));
+    world.verify();
+}
+
 /// What is not known to only read is not read, and is of the risk of what it does, down the whole path.
 #[tokio::test]
 async fn commands_that_are_not_what_they_look_like() {

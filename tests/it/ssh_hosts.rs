@@ -301,7 +301,7 @@ async fn reads_share_a_connection_that_ends_with_what_was_lent() {
     world.verify();
 }
 
-async fn post(world: &World, path: &str, body: Value) -> (u16, Value) {
+pub async fn post(world: &World, path: &str, body: Value) -> (u16, Value) {
     let human = world.approver();
     let response = human.http.post(format!("{}{path}", human.base)).bearer_auth(&human.token).json(&body).send().await.unwrap();
     (response.status().as_u16(), response.json().await.unwrap_or_default())

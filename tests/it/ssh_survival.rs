@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use countersign::clock::Clock;
+use countersign::connector::HostBounds;
 use countersign::identity::development::{DevelopmentIssuer, TokenRequest};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::harness::process::{Process, free_port};
-use crate::harness::sshd::{Sshd, account};
+use crate::harness::sshd::{Sshd, account, own, playground};
 use crate::harness::{Agent, Human, Wish, World, code};
 use crate::ssh::wish;
 
@@ -184,6 +185,55 @@ async fn a_network_that_goes_away_leaves_nothing_running_where_the_host_is_reach
         assert_eq!(entry["leaf"]["res"]["stopped"], "confirmed", "{how}: {entry}");
         world.verify();
     }
+}
+
+/// Until the host was asked for the change there is nothing to let come to its end.
+#[tokio::test]
+async fn a_file_is_not_changed_once_the_call_is_to_stop() {
+    let sshd = Sshd::start();
+    let dir = playground();
+    let root = dir.path().to_str().unwrap().to_owned();
+    let (wire, port) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), sshd.port);
+    let wire_port = wire.local_addr().unwrap().port();
+    let slow = tokio::spawn(async move {
+        while let Ok((mut near, _)) = wire.accept().await {
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                let mut far = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                drop(copy_bidirectional(&mut near, &mut far).await);
+            });
+        }
+    });
+    let manage = "@id(\"manage\") permit (principal in Team::\"approvers\", action == Action::\"manage\", resource);";
+    let wish = Wish { policies: format!("{ALL}{manage}"), ..wish() };
+    let world = World::with_targets(wish, |issuer| {
+        let key = sshd.known_line().split_once(' ').unwrap().1.to_owned();
+        let mut route = sshd.route(&format!("[127.0.0.1]:{wire_port} {key}"));
+        route.to.port = wire_port;
+        let bounds = HostBounds { roots: vec![root.clone()], ..HostBounds::default() };
+        vec![sshd.target_of("web", route, bounds, issuer)]
+    })
+    .await;
+    let path = format!("{root}/f");
+    std::fs::write(&path, "kept").unwrap();
+    own(dir.path());
+    for (timeout_ms, expected) in [(1_000, "target.timeout"), (60_000, "identity.agent_suspended")] {
+        let (agent, path) = (agent_of(&world), path.clone());
+        let call =
+            tokio::spawn(async move { agent.call("sftp_remove", json!({"target": "web", "path": path, "timeout_ms": timeout_ms})).await });
+        if expected == "identity.agent_suspended" {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let state = json!({"agent": "demo-agent", "state": "suspended", "reason": "looks odd"});
+            assert_eq!(crate::ssh_hosts::post(&world, "/agents/state", state).await.0, 200);
+        }
+        let answer = call.await.unwrap();
+        assert_eq!(code(&answer), expected, "{answer}");
+        assert!(answer["error"]["message"].as_str().unwrap().contains("before anything was changed"), "{answer}");
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(std::fs::read_to_string(format!("{root}/f")).unwrap(), "kept");
+    slow.abort();
+    world.verify();
 }
 
 #[tokio::test]

@@ -64,20 +64,35 @@ fn unheard(error: russh::Error) -> Refusal {
     Refusal::new(Code::TargetUnreachable).detail("the host does not take the command").cause(error)
 }
 
-/// Starts a command on a channel. Nothing has run before this succeeds.
+/// Why a command is not known to run.
+pub(super) enum NotStarted {
+    /// It does not: the host said so, or was not asked.
+    Refused(Refusal),
+    /// The host was asked, and may have started it before it could say so.
+    Unheard,
+}
+
+impl From<Refusal> for NotStarted {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Starts a command on a channel.
 ///
 /// # Errors
-/// `target.unreachable`, `target.refused`.
-pub(super) async fn start(channel: &mut Channel<Msg>, command: String) -> Result<(), Refusal> {
+/// `target.unreachable`, `target.refused`; or it is not known whether it was started.
+pub(super) async fn start(channel: &mut Channel<Msg>, command: String) -> Result<(), NotStarted> {
+    // This fails only where the connection has ended already: nothing was sent.
     channel.exec(true, command).await.map_err(unheard)?;
     loop {
         match channel.wait().await {
             Some(ChannelMsg::Success) => return Ok(()),
             Some(ChannelMsg::Failure) => {
-                return Err(Refusal::new(Code::TargetRefused).detail("the host starts no command for this account"));
+                return Err(Refusal::new(Code::TargetRefused).detail("the host starts no command for this account").into());
             }
             Some(ChannelMsg::WindowAdjusted { .. }) => {}
-            _ => return Err(Refusal::new(Code::TargetUnreachable).detail("the host ended the channel before the command was started")),
+            _ => return Err(NotStarted::Unheard),
         }
     }
 }

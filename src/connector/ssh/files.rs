@@ -6,6 +6,8 @@
 
 mod write;
 
+use std::sync::atomic::AtomicBool;
+
 use aws_lc_rs::digest::{Context, SHA256};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
@@ -47,6 +49,8 @@ pub(super) struct Files<'a> {
     pub(super) file: &'a FileWork,
     /// Names the file that is written beside another.
     pub(super) call: String,
+    /// Whether the host was asked to change anything.
+    pub(super) asked: &'a AtomicBool,
 }
 
 type Held = (Vec<Piece>, Done);
@@ -125,7 +129,7 @@ impl Files<'_> {
             Work::Write { .. } => self.write().await?,
             Work::Mkdir { mode } => {
                 let real = self.place(path).await?;
-                self.session.mkdir(&real, only_permissions(mode.unwrap_or(0o755))).await.map_err(|error| changed(&error))?;
+                self.ask(self.session.mkdir(&real, only_permissions(mode.unwrap_or(0o755)))).await.map_err(|error| changed(&error))?;
                 json!({ "created": path })
             }
             Work::Rename { to, overwrite } => {
@@ -136,9 +140,9 @@ impl Files<'_> {
             Work::Remove => {
                 let real = self.place(path).await?;
                 let attributes = self.session.lstat(&real).await.map_err(|error| refused(&error))?.attrs;
-                let removed =
-                    if kind(&attributes) == "directory" { self.session.rmdir(&real).await } else { self.session.remove(&real).await };
-                removed.map_err(|error| changed(&error))?;
+                let is_folder = kind(&attributes) == "directory";
+                let removed = async { if is_folder { self.session.rmdir(&real).await } else { self.session.remove(&real).await } };
+                self.ask(removed).await.map_err(|error| changed(&error))?;
                 json!({ "removed": path, "type": kind(&attributes) })
             }
             Work::Chmod { mode } => {
@@ -147,7 +151,7 @@ impl Files<'_> {
                 if kind(&before) == "symlink" {
                     return Err(Refusal::new(Code::InvalidArguments).detail("`path` is a link: name what it leads to"));
                 }
-                self.session.setstat(&real, only_permissions(*mode)).await.map_err(|error| changed(&error))?;
+                self.ask(self.session.setstat(&real, only_permissions(*mode))).await.map_err(|error| changed(&error))?;
                 json!({ "path": path, "mode_before": before.permissions.map(|mode| format!("{:04o}", mode & 0o7777)), "mode": format!("{mode:04o}") })
             }
         };

@@ -65,6 +65,7 @@ pub enum Evil {
     // Programs.
     StallsOnExec, // never answers the request
     RefusesExec,
+    CutsOnExec,     // takes the request, and the connection is cut
     SaysNothing,    // accepts the program, then nothing; a close is not answered
     OnlyPings,      // the same, with a keepalive every 20 ms that wants an answer
     Dribbles,       // a letter every 50 ms, without end

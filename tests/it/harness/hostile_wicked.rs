@@ -69,6 +69,10 @@ impl Wicked {
     fn run(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
         match self.evil {
             StallsOnExec => return Ok(()),
+            CutsOnExec => {
+                self.cut.notify_one();
+                return Ok(());
+            }
             RefusesExec => return session.channel_failure(id),
             TellsOnDisconnect => return session.disconnect(Disconnect::ByApplication, &format!("{ESCAPES}{SECRET}"), ESCAPES),
             _ => session.channel_success(id)?,

@@ -1,5 +1,7 @@
 //! Writing: a file beside its place first, which then takes it; and renaming, over what is there only where that is meant.
 
+use std::sync::atomic::Ordering;
+
 use aws_lc_rs::digest::SHA256;
 use russh_sftp::client::error::Error;
 use russh_sftp::protocol::{FileAttributes, OpenFlags, Packet, StatusCode};
@@ -10,6 +12,12 @@ use crate::operation::ssh::Work;
 use crate::refusal::{Code, Refusal};
 
 impl Files<'_> {
+    /// Asks for a change: from here on it may have been made. What is done before that is only looking.
+    pub(super) async fn ask<T>(&self, change: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.asked.store(true, Ordering::Relaxed);
+        change.await
+    }
+
     pub(super) async fn write(&self) -> Result<Value, Refusal> {
         let Work::Write { content, mode: permissions, overwrite, if_sha256, atomic } = self.file.work() else {
             return Err(Refusal::new(Code::TargetFailed).cause("no write"));
@@ -84,7 +92,7 @@ impl Files<'_> {
     }
 
     async fn fill_new(&self, real: &str, flags: OpenFlags, content: &[u8], permissions: u32) -> Result<(), Refusal> {
-        let handle = self.session.open(real, flags, only_permissions(permissions)).await.map_err(|error| changed(&error))?.handle;
+        let handle = self.ask(self.session.open(real, flags, only_permissions(permissions))).await.map_err(|error| changed(&error))?.handle;
         let write = async {
             for (index, chunk) in content.chunks(CHUNK as usize).enumerate() {
                 self.session
@@ -112,14 +120,14 @@ impl Files<'_> {
                 }
                 other => changed(other),
             };
-            return self.session.rename(from, to).await.map(drop).map_err(|error| taken(&error));
+            return self.ask(self.session.rename(from, to)).await.map(drop).map_err(|error| taken(&error));
         }
         let mut names = Vec::new();
         for name in [from, to] {
             names.extend_from_slice(&u32::try_from(name.len()).unwrap_or(u32::MAX).to_be_bytes());
             names.extend_from_slice(name.as_bytes());
         }
-        match self.session.extended("posix-rename@openssh.com", names).await {
+        match self.ask(self.session.extended("posix-rename@openssh.com", names)).await {
             Ok(Packet::Status(status)) if status.status_code == StatusCode::Ok => Ok(()),
             Ok(Packet::Status(status)) if status.status_code == StatusCode::OpUnsupported => {
                 Err(Refusal::new(Code::NotInstalled)
