@@ -24,6 +24,8 @@ struct Drained {
     result: Value,
     outcome: Result<Done, Refusal>,
     stopped: Option<bool>,
+    /// What a program had written when it was stopped or lost.
+    partial: Option<Value>,
     rows: u64,
     credential: Option<CredentialFacts>,
     report: MaskReport,
@@ -63,7 +65,8 @@ impl Audit {
                 res.insert("truncated".to_owned(), Value::from(done.truncated));
             }
             Err(refusal) => {
-                envelope.insert("error".to_owned(), reply::error(refusal));
+                envelope.extend(drained.partial.clone().map(|partial| ("result".to_owned(), partial)));
+                envelope.insert("error".to_owned(), reply::stopped(reply::error(refusal), drained.stopped));
                 res.insert("code".to_owned(), Value::from(refusal.code().as_str()));
                 if let Some(cause) = refusal.private_cause() {
                     tracing::warn!(call = %entry.facts.id, code = refusal.code().as_str(), cause, "call failed");
@@ -129,7 +132,7 @@ impl Audit {
         let mut bytes = 0_u64;
         let mut row_count = 0;
         let mut credential = None;
-        let (mut stopped, mut recording) = (None, None);
+        let (mut stopped, mut partial, mut recording) = (None, None, None);
         // A stream that ends without saying how is no success.
         let mut outcome = Err(Refusal::new(Code::MaskFailed).cause("the stream ended without its last piece"));
         while let Some(piece) = masked.next().await {
@@ -150,10 +153,14 @@ impl Audit {
                 }
                 MaskedPiece::Recorded { text, is_last: true } => recording = Some(text),
                 MaskedPiece::Recorded { text, .. } => self.progress(entry, &text).await?,
-                MaskedPiece::Done(done) => outcome = Ok(done),
-                MaskedPiece::Failed { refusal, stopped: confirmed } => {
+                MaskedPiece::Done(done) => {
+                    stopped = done.stopped;
+                    outcome = Ok(done);
+                }
+                MaskedPiece::Failed { refusal, stopped: confirmed, partial: written } => {
                     outcome = Err(refusal);
                     stopped = confirmed;
+                    partial = written.filter(|written| written.to_string().len() as u64 <= bytes_max);
                 }
             }
         }
@@ -168,7 +175,7 @@ impl Audit {
             // What is said beside rows is about them.
             (columns, more) => merged(Some(table(columns.as_deref(), rows, outcome.as_ref().ok())), more.unwrap_or_default()),
         };
-        Ok(Drained { result, outcome, stopped, rows: row_count, credential, report: masked.report(), recording })
+        Ok(Drained { result, outcome, stopped, partial, rows: row_count, credential, report: masked.report(), recording })
     }
 }
 

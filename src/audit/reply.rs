@@ -20,7 +20,8 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The envelope: `status`, `call_id`, and `result`, `approval`, `masked` or `error` as the status has it.
+    /// The envelope: `status`, `call_id`, and `result`, `approval`, `masked` or `error` as the status has it. Beside an error, `result` is what a program had
+    /// written by then.
     #[must_use]
     pub const fn envelope(&self) -> &Map<String, Value> {
         &self.envelope
@@ -95,6 +96,14 @@ pub(super) fn envelope(status: &str, facts: &Facts) -> Map<String, Value> {
 #[must_use]
 pub fn error(refusal: &Refusal) -> Value {
     json!({ "code": refusal.code().as_str(), "message": refusal.message(), "hint": refusal.advice() })
+}
+
+/// The same, with what is known of a stop.
+pub(super) fn stopped(mut error: Value, confirmed: Option<bool>) -> Value {
+    if let (Some(members), Some(confirmed)) = (error.as_object_mut(), confirmed) {
+        members.insert("stopped_confirmed".to_owned(), Value::Bool(confirmed));
+    }
+    error
 }
 
 /// The `approval` member of a call that waits.

@@ -119,7 +119,12 @@ pub(super) fn output(result: &Value) -> Arc<Map<String, Value>> {
             },
             "error": {
                 "type": "object",
-                "properties": { "code": { "type": "string" }, "message": { "type": "string" }, "hint": { "type": "string" } },
+                "properties": {
+                    "code": { "type": "string" },
+                    "message": { "type": "string" },
+                    "hint": { "type": "string" },
+                    "stopped_confirmed": { "type": "boolean", "description": "where it was to be stopped, whether the target says that it was" },
+                },
                 "required": ["code", "message", "hint"],
             },
         },

@@ -229,7 +229,7 @@ impl Tool {
                 "type": "object",
                 "properties": {
                     "exit_code": { "type": ["integer", "null"] },
-                    "signal": { "type": ["string", "null"], "description": "the signal that ended it, without SIG" },
+                    "signal": { "type": ["string", "null"], "description": "without SIG; beside an exit_code above 128: the signal that ended it, if it did not exit with that code" },
                     "stdout": { "type": "string" },
                     "stderr": { "type": "string" },
                     "truncated": { "type": "boolean", "description": "it wrote more than max_output_bytes and was stopped" },

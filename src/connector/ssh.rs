@@ -235,7 +235,7 @@ impl Work<'_> {
         };
         let at = elapsed(began);
         let (exit_code, signal, truncated, confirmed) = match end {
-            End::Code(code) => (Some(code), None, false, None),
+            End::Code(code) => (Some(code), exec::signal_of(code).map(ToOwned::to_owned), false, None),
             End::Signal(signal) => (None, Some(signal), false, None),
             End::Stopped { confirmed, why: Why::TooMuch } => (None, None, true, Some(confirmed == Confirmed::Gone)),
             End::Stopped { confirmed, .. } if lost => {
@@ -271,7 +271,7 @@ impl Work<'_> {
         // A session is opened only where its folder is there.
         let keep = run.keep().filter(|keep| matches!(keep, Keep::Forget(_)) || exit_code != Some(NO_FOLDER)).cloned();
         let keep = keep.map(|keep| (keep, self.host.clock.now()));
-        Ok(Done { truncated, keep, ..Done::default() })
+        Ok(Done { truncated, stopped: confirmed, keep, ..Done::default() })
     }
 
     /// Over another connection: what carries the call's tag is ended, and looked for; whether none of it is left.

@@ -83,6 +83,8 @@ pub struct Done {
     pub truncated: bool,
     /// What the previewed change would touch.
     pub preview: Option<Bound>,
+    /// Whether the target confirmed that its work was stopped, where it had to be: it wrote too much.
+    pub stopped: Option<bool>,
     /// What becomes of a session on a host, and when that was said.
     pub keep: Option<(Keep, Timestamp)>,
 }
@@ -144,6 +146,8 @@ pub enum MaskedPiece {
         refusal: Refusal,
         /// Whether the target confirmed that its work was stopped, where it had to be.
         stopped: Option<bool>,
+        /// What a program had written by then.
+        partial: Option<Value>,
     },
 }
 
@@ -279,9 +283,10 @@ impl Masked {
             Some(Piece::Failed { refusal, stopped }) => {
                 self.ended = true;
                 let refusal = refusal.map_detail(|detail| said(&mut self.report, "/error", detail));
-                let failed = MaskedPiece::Failed { refusal, stopped };
-                // What a program wrote before it was stopped is evidence, though nobody hears of it.
-                match self.last_of_recording(None, &Value::from("stopped")) {
+                // What a program wrote before it was stopped is evidence, and told.
+                let last = self.last_of_recording(None, &Value::from("stopped"));
+                let failed = MaskedPiece::Failed { refusal, stopped, partial: self.partial(stopped) };
+                match last {
                     Some(last) => {
                         self.waiting = Some(failed);
                         last
@@ -302,7 +307,7 @@ impl Masked {
 
     pub(super) fn broken(&mut self, cause: &str) -> MaskedPiece {
         self.ended = true;
-        MaskedPiece::Failed { refusal: Refusal::new(Code::MaskFailed).cause(cause), stopped: None }
+        MaskedPiece::Failed { refusal: Refusal::new(Code::MaskFailed).cause(cause), stopped: None, partial: None }
     }
 
     fn header(&mut self, columns: Vec<Column>, lineage: &Lineage) -> MaskedPiece {

@@ -268,6 +268,13 @@ impl Masked {
         last.or_else(|| self.waiting.take())
     }
 
+    /// What a program had written when it was stopped or lost, as it is told.
+    pub(super) fn partial(&mut self, stopped: Option<bool>) -> Option<Value> {
+        self.terminal.as_ref()?;
+        let (out, err) = self.streams();
+        Some(json!({ "exit_code": null, "signal": null, "stdout": out, "stderr": err, "truncated": false, "stopped_confirmed": stopped }))
+    }
+
     /// Both streams whole, as they are told.
     fn streams(&mut self) -> (String, String) {
         let Some(terminal) = self.terminal.take() else { return Default::default() };

@@ -81,8 +81,11 @@ async fn what_a_command_takes_arrives_and_how_it_ends_is_told() {
     let (_, told) = approved(&world, &agent, "ssh_exec", arguments).await;
     assert_eq!(told["result"]["stdout"], format!("a\nb\n\nhi 'there' in {path}\n"), "{told}");
     assert_eq!((&told["result"]["stderr"], &told["result"]["exit_code"]), (&json!("err\n"), &json!(3)));
-    let (_, killed) = approved(&world, &agent, "ssh_exec", json!({"target": "web", "argv": ["sh", "-c", "eval :; kill -TERM $$"]})).await;
-    assert_eq!((&killed["result"]["exit_code"], &killed["result"]["signal"]), (&Value::Null, &json!("TERM")), "{killed}");
+    // No shell tells these two apart: both are named.
+    for script in ["eval :; kill -TERM $$", "eval :; exit 143"] {
+        let (_, ended) = approved(&world, &agent, "ssh_exec", json!({"target": "web", "argv": ["sh", "-c", script]})).await;
+        assert_eq!((&ended["result"]["exit_code"], &ended["result"]["signal"]), (&json!(143), &json!("TERM")), "{ended}");
+    }
     let (_, shell) = approved(&world, &agent, "ssh_exec", json!({"target": "web", "command": "eval :; echo $((40+2)) | tr 4 x"})).await;
     assert_eq!(shell["result"]["stdout"], "x2\n", "{shell}");
     let (_, nowhere) = approved(&world, &agent, "ssh_exec", json!({"target": "web", "argv": ["touch", "x"], "cwd": "/no/such"})).await;
@@ -132,6 +135,15 @@ async fn a_stop_stops_everything_that_a_command_started() {
         assert!(late["error"]["message"].as_str().unwrap().contains("gone"), "{late}");
         gone(mark);
     }
+    // What it had written by then is told, masked, and stays in the record as it was told.
+    let script = "eval :; echo begun; echo password=hunter2hunter2 >&2; sleep 71976";
+    let arguments = json!({"target": "web", "argv": ["sh", "-c", script], "timeout_ms": 700});
+    let (_, late) = approved(&world, &agent, "ssh_exec", arguments).await;
+    assert_eq!((code(&late), &late["error"]["stopped_confirmed"]), ("target.timeout", &json!(true)), "{late}");
+    let result = &late["result"];
+    assert_eq!((&result["stdout"], &result["truncated"], &result["stopped_confirmed"]), (&json!("begun\n"), &json!(false), &json!(true)));
+    assert!(result["stderr"].as_str().unwrap().starts_with("password=[redacted") && late["masked"].is_array(), "{late}");
+    gone("71976");
     // A read that never ends, too.
     let late = agent.call("ssh_read", json!({"target": "web", "program": "sleep", "args": ["71974"], "timeout_ms": 500})).await;
     assert_eq!(code(&late), "target.timeout", "{late}");
@@ -147,6 +159,8 @@ async fn a_stop_stops_everything_that_a_command_started() {
     assert_eq!((&much["result"]["truncated"], &much["result"]["stopped_confirmed"]), (&json!(true), &json!(true)), "{much}");
     assert_eq!(much["result"]["stdout"].as_str().unwrap().len(), 1000);
     gone("71975");
+    let trail = world.approver().trail(&format!("&kind=call.completed&call={}", much["call_id"].as_str().unwrap())).await;
+    assert_eq!(trail[0]["leaf"]["res"]["stopped"], "confirmed", "{trail:?}");
     let (_, trail) = world.approver().get("/audit/entries?limit=100").await;
     assert!(trail.to_string().contains("confirmed") && !trail.to_string().contains("unconfirmed"), "{trail}");
     world.verify();

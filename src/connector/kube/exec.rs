@@ -138,7 +138,8 @@ impl Work<'_> {
             // Its streams were closed in the middle: whether it goes on is not known.
             "stopped_confirmed": if streams.is_cut { Value::Bool(false) } else { Value::Null },
         });
-        Ok((vec![Piece::Kube { document, kind: None }], Done { truncated: streams.is_cut, ..Done::default() }))
+        let stopped = streams.is_cut.then_some(false);
+        Ok((vec![Piece::Kube { document, kind: None }], Done { truncated: streams.is_cut, stopped, ..Done::default() }))
     }
 
     /// Speaks and listens at once, since a program may write before it has read all; the status that ends it, if it ended.

@@ -177,6 +177,14 @@ pub(super) async fn hear(
     })
 }
 
+/// The signal that a shell means by this code. A program may have exited with it as well: no shell tells the two apart.
+pub(super) fn signal_of(code: u32) -> Option<&'static str> {
+    // As Linux has them on nearly every processor.
+    const SIGNALS: [&str; 15] =
+        ["HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM"];
+    code.checked_sub(129).and_then(|index| SIGNALS.get(usize::try_from(index).ok()?)).copied()
+}
+
 /// A signal as POSIX calls it, without `SIG`.
 fn named(signal: &Sig) -> String {
     match signal {
