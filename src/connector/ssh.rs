@@ -47,8 +47,8 @@ const FORCED_MAX_BYTES: usize = 16 * 1024;
 const ONLY_FILES: &str = "internal-sftp";
 /// How long the last look at a program may take once its connection is lost.
 const LOOK: Duration = Duration::from_secs(10);
-/// How often what a program wrote is put down.
-const TICK: Duration = Duration::from_secs(1);
+/// How often what a program wrote is put down: what it wrote is there a second later, since the end of it waits for the next time.
+const TICK: Duration = Duration::from_millis(500);
 /// The largest packet of SFTP that is taken.
 const PACKET_MAX_BYTES: u32 = 512 * 1024;
 

@@ -14,7 +14,7 @@ const PLAIN: GeneralPurpose = GeneralPurpose::new(&STANDARD, LENIENT);
 const URL: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, LENIENT);
 
 /// A line of wrapped base64 is this long at least.
-const WRAPPED_MIN: usize = 48;
+pub(super) const WRAPPED_MIN: usize = 48;
 
 /// Runs of at least so many characters, as (start, end).
 pub(super) fn runs(text: &str, min: usize) -> Vec<(usize, usize)> {

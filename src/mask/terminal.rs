@@ -1,8 +1,14 @@
 //! What a program writes and what a file holds: streams of bytes that come in pieces of any size, of which a secret may lie across two.
 //!
 //! The answer is masked as a whole, once the program has ended. The recording cannot wait for that: it is written down as it grows, up to the last line
-//! that is whole, each part masked with what stands before it. Both streams are read together as well, in the order in which they came: half of a
-//! card's number in each is a card's number. What is no text is told by its length.
+//! that is whole, each part masked with what stands before it; and what then has waited for a tick, but for what may be the beginning of a secret
+//! (`tail`). Both streams are read together as well, in the order in which they came: half of a card's number in each is a card's number. What is no
+//! text is told by its length.
+
+mod both;
+mod tail;
+#[cfg(test)]
+mod tests;
 
 use serde_json::{Value, json};
 
@@ -25,6 +31,10 @@ pub(super) struct Stream {
     begun: Vec<u8>,
     /// Up to where it was written down.
     written: usize,
+    /// Up to where it was there a tick ago.
+    waited: usize,
+    /// More came than is kept.
+    is_withheld: bool,
     bytes: usize,
     /// Bytes that are of no character.
     odd: usize,
@@ -46,13 +56,18 @@ pub(super) struct Terminal {
     at: u64,
 }
 
-/// As many turns of the two streams are looked at together.
-const TURNS_MAX: usize = 4_096;
+/// As many turns of the two streams are looked at together; what comes after them is not told.
+const TURNS_MAX: usize = 65_536;
+/// Stands for what is not told.
+const WITHHELD: &str = "[redacted:content]";
 
 impl Stream {
     fn push(&mut self, bytes: &[u8]) -> usize {
         let before = self.raw.len();
         self.bytes += bytes.len();
+        if self.is_withheld {
+            return 0;
+        }
         let bytes = [std::mem::take(&mut self.begun).as_slice(), bytes].concat();
         let mut chunks = bytes.utf8_chunks().peekable();
         while let Some(chunk) = chunks.next() {
@@ -80,6 +95,27 @@ impl Stream {
         if end.saturating_sub(line.max(self.written)) > LINE_MAX_BYTES { end } else { line }
     }
 
+    /// Nothing more is kept, nor what the rest would have made a secret of.
+    fn withhold(&mut self) {
+        let end = self.raw.floor_char_boundary(self.raw.len().saturating_sub(HELD_BYTES));
+        self.raw.truncate(end.max(self.written));
+        self.waited = self.waited.min(self.raw.len());
+        self.is_withheld = true;
+    }
+
+    /// Up to where it may be written down once more: of what has waited, all that is no secret whatever comes, and that what came since makes none.
+    fn ready(&self, limit: usize, edits: &[Edit]) -> usize {
+        let safe = self.safe().max(self.written);
+        let waiting = self.raw.get(safe..self.waited).unwrap_or_default();
+        let to = (safe + tail::settled(waiting)).min(limit);
+        if self.is_binary() || to <= safe {
+            return safe;
+        }
+        let begin = context_begin(&self.raw, self.written);
+        let masked = |end: usize| said(&mut MaskReport::default(), "", &edited(&self.raw, begin, end, edits));
+        if to == self.raw.len() || masked(self.raw.len()).starts_with(&masked(to)) { to } else { safe }
+    }
+
     /// What has come since, masked with what stands before it.
     fn advance(&mut self, to: usize, edits: &[Edit]) -> String {
         let (from, to) = (self.written, to.max(self.written));
@@ -96,7 +132,12 @@ impl Stream {
             return described(self.bytes);
         }
         edits.iter().for_each(|(.., kind)| report.count(path, &format!("content:{kind}")));
-        said(report, path, &edited(&self.raw, 0, self.raw.len(), edits))
+        let mut whole = said(report, path, &edited(&self.raw, 0, self.raw.len(), edits));
+        if self.is_withheld {
+            report.count(path, "content:too_mixed");
+            whole.push_str(WITHHELD);
+        }
+        whole
     }
 }
 
@@ -119,12 +160,16 @@ fn described(bytes: usize) -> String {
     format!("({bytes} bytes that are no text, not shown)")
 }
 
+/// Where what is looked at with a part begins.
+fn context_begin(text: &str, from: usize) -> usize {
+    let begin = text.floor_char_boundary(from.saturating_sub(CONTEXT_BYTES));
+    let line = || text.get(begin..from).and_then(|context| context.find('\n')).map_or(0, |at| at + 1);
+    if begin > 0 { begin + line() } else { 0 }
+}
+
 /// A part that follows on a text's beginning, masked with it: the masked whole without what the masked beginning has in common with it.
 fn between(text: &str, from: usize, part: &str, report: &mut MaskReport) -> String {
-    let mut begin = text.floor_char_boundary(from.saturating_sub(CONTEXT_BYTES));
-    if begin > 0 {
-        begin += text.get(begin..from).and_then(|context| context.find('\n')).map_or(0, |at| at + 1);
-    }
+    let begin = context_begin(text, from);
     let context = text.get(begin..from).unwrap_or_default();
     let before = said(&mut MaskReport::default(), "", context);
     let whole = said(report, "/content", &[context, part].concat());
@@ -133,32 +178,18 @@ fn between(text: &str, from: usize, part: &str, report: &mut MaskReport) -> Stri
 }
 
 impl Terminal {
-    /// Finds that lie across the two streams, as stretches of each.
-    fn across(&self) -> [Vec<Edit>; 2] {
-        let mut edits = [Vec::new(), Vec::new()];
-        if self.out.raw.is_empty() || self.err.raw.is_empty() || self.turns.len() > TURNS_MAX {
-            return edits;
+    fn wrote(&mut self, is_err: bool, bytes: &[u8]) {
+        if self.turns.len() == TURNS_MAX && self.turns.last().is_some_and(|(last, _)| *last != is_err) {
+            self.out.withhold();
+            self.err.withhold();
         }
-        let (mut both, mut parts, mut at) = (String::new(), Vec::new(), [0, 0]);
-        for (is_err, length) in &self.turns {
-            let (stream, place) = if *is_err { (&self.err, &mut at[1]) } else { (&self.out, &mut at[0]) };
-            let text = stream.raw.get(*place..*place + length).unwrap_or_default();
-            parts.push((both.len(), text.len(), *is_err, *place));
-            both.push_str(text);
-            *place += length;
+        let stream = if is_err { &mut self.err } else { &mut self.out };
+        let length = stream.push(bytes);
+        match self.turns.last_mut() {
+            Some((last, total)) if *last == is_err => *total += length,
+            _ if stream.is_withheld => {}
+            _ => self.turns.push((is_err, length)),
         }
-        for hit in detect::find(&both) {
-            let covered: Vec<_> = parts.iter().filter(|(from, length, ..)| *from < hit.end && from + length > hit.start).collect();
-            if !covered.windows(2).any(|pair| matches!(pair, [one, other] if one.2 != other.2)) {
-                continue;
-            }
-            for (from, length, is_err, place) in covered {
-                let (start, end) = (hit.start.max(*from) - from, hit.end.min(from + length) - from);
-                let [out, err] = &mut edits;
-                (if *is_err { err } else { out }).push((place + start, place + end, hit.kind));
-            }
-        }
-        edits
     }
 
     fn lines(&mut self, at: u64, exit: Option<&Value>) -> String {
@@ -170,12 +201,16 @@ impl Terminal {
         }
         let header = lines.len();
         let mut passed = at.saturating_sub(self.at);
-        let [out, err] = if ends { self.across() } else { Default::default() };
-        for (stream, edits) in [(&mut self.out, out), (&mut self.err, err)] {
-            let to = if ends { stream.raw.len() } else { stream.safe() };
+        let both = self.both(ends);
+        let ([out, err], [out_limit, err_limit]) = (both.across(), both.limits());
+        for (stream, edits, limit) in [(&mut self.out, out, out_limit), (&mut self.err, err, err_limit)] {
+            let to = if ends { stream.raw.len() } else { stream.ready(limit, &edits) };
             let mut text = stream.advance(to, &edits);
+            stream.waited = stream.raw.len();
             if ends && stream.is_binary() {
                 text = described(stream.bytes);
+            } else if ends && stream.is_withheld {
+                text.push_str(WITHHELD);
             }
             if !text.is_empty() {
                 // A terminal goes to the beginning of a line by itself only if it is told to.
@@ -232,16 +267,12 @@ impl Masked {
     }
 
     fn wrote(&mut self, is_err: bool, bytes: &[u8]) {
-        let Some(terminal) = &mut self.terminal else { return };
-        let stream = if is_err { &mut terminal.err } else { &mut terminal.out };
-        let length = stream.push(bytes);
-        match terminal.turns.last_mut() {
-            Some((last, total)) if *last == is_err => *total += length,
-            _ => terminal.turns.push((is_err, length)),
+        if let Some(terminal) = &mut self.terminal {
+            terminal.wrote(is_err, bytes);
         }
     }
 
-    /// A second has passed.
+    /// It is time to write down.
     fn ticked(&mut self, at: u64) -> Option<MaskedPiece> {
         let mut terminal = self.terminal.take()?;
         let text = terminal.lines(at, None);
@@ -278,7 +309,7 @@ impl Masked {
     /// Both streams whole, as they are told.
     fn streams(&mut self) -> (String, String) {
         let Some(terminal) = self.terminal.take() else { return Default::default() };
-        let [out, err] = terminal.across();
+        let [out, err] = terminal.both(true).across();
         (terminal.out.whole(&out, &mut self.report, "/stdout"), terminal.err.whole(&err, &mut self.report, "/stderr"))
     }
 

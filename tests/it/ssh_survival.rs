@@ -310,8 +310,12 @@ async fn a_broker_that_dies_leaves_nothing_running_and_says_so_when_it_is_back()
         headers: Default::default(),
     };
     let calling = agent.clone();
-    let call = tokio::spawn(async move { calling.try_call("ssh_exec", json!({"target": "web", "argv": stubborn("4321765")})).await });
+    // It says little, and then nothing for long: neither is there more after it, nor is its last line whole.
+    let script = "echo started; echo password=hunter2hunter2; printf 'on it: 4111 1111 '; trap '' TERM HUP INT; setsid sleep 4321765 & sleep 4321765";
+    let argv = json!(["sh", "-c", script]);
+    let call = tokio::spawn(async move { calling.try_call("ssh_exec", json!({"target": "web", "argv": argv})).await });
     assert!(until(|| runs("sleep 4321765")).await, "{}", sshd.log());
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
     broker.kill();
     assert!(call.await.unwrap().is_none_or(|answer| answer.is_null()));
     assert!(until(|| !runs("sleep 4321765")).await);
@@ -319,6 +323,12 @@ async fn a_broker_that_dies_leaves_nothing_running_and_says_so_when_it_is_back()
     let bob = Human { base: base.clone(), token: token("inbox", "bob", None), http: reqwest::Client::new() };
     let unresolved = bob.trail("&kind=exec.unresolved").await;
     assert_eq!(unresolved.len(), 1, "{unresolved:?}");
+    // What it had written a second before is there, masked.
+    let id = unresolved[0]["leaf"]["call"].as_str().unwrap();
+    let (_, whole) = bob.get(&format!("/audit/calls/{id}")).await;
+    let recording = whole["payloads"]["recording"].as_str().unwrap_or_else(|| panic!("{whole}"));
+    assert!(recording.contains("started\\r\\npassword=[redacted:secret]\\r\\non it: \""), "{recording}");
+    assert!(!recording.contains("hunter2") && !recording.contains("4111 1111 \""), "{recording}");
     assert_eq!(agent.call("ssh_exec", json!({"target": "web", "argv": ["true"]})).await["status"], "ok");
     broker.kill();
     let report = countersign::ledger::verify::verify(&at("data"), &Default::default()).unwrap();
