@@ -106,8 +106,10 @@ impl Stream {
     /// Up to where it may be written down once more: of what has waited, all that is no secret whatever comes, and that what came since makes none.
     fn ready(&self, limit: usize, edits: &[Edit]) -> usize {
         let safe = self.safe().max(self.written);
-        let waiting = self.raw.get(safe..self.waited).unwrap_or_default();
-        let to = (safe + tail::settled(waiting)).min(limit);
+        // What was told already may have opened what goes on.
+        let near = self.raw.floor_char_boundary(safe.saturating_sub(HELD_BYTES));
+        let waiting = self.raw.get(near..self.waited).unwrap_or_default();
+        let to = (near + tail::settled(waiting)).min(limit);
         if self.is_binary() || to <= safe {
             return safe;
         }

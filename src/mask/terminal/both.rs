@@ -60,16 +60,25 @@ impl Terminal {
         if self.out.raw.is_empty() || self.err.raw.is_empty() || (!is_whole && is_told(&self.out) && is_told(&self.err)) {
             return both;
         }
-        let old = |stream: &Stream| if is_whole { 0 } else { stream.written.saturating_sub(CONTEXT_BYTES) };
         let mut at = [0, 0];
+        let mut turns: Vec<(&str, bool, usize, bool)> = Vec::with_capacity(self.turns.len());
         for (is_err, length) in &self.turns {
             let (stream, place) = if *is_err { (&self.err, &mut at[1]) } else { (&self.out, &mut at[0]) };
             let text = stream.raw.get(*place..(*place + length).min(stream.raw.len())).unwrap_or_default();
-            if !both.parts.is_empty() || *place + length > old(stream) {
-                both.parts.push(Part { at: both.text.len(), length: text.len(), is_err: *is_err, place: *place });
-                both.text.push_str(text);
-            }
+            turns.push((text, *is_err, *place, is_whole || *place + length > stream.written));
             *place += length;
+        }
+        let mut first = turns.iter().position(|(.., is_new)| *is_new).unwrap_or(turns.len());
+        let mut context = 0;
+        while let Some((before, (text, ..))) = first.checked_sub(1).and_then(|before| Some((before, turns.get(before)?)))
+            && context < CONTEXT_BYTES
+        {
+            context += text.len();
+            first = before;
+        }
+        for (text, is_err, place, _) in turns.into_iter().skip(first) {
+            both.parts.push(Part { at: both.text.len(), length: text.len(), is_err, place });
+            both.text.push_str(text);
         }
         both
     }

@@ -72,16 +72,18 @@ fn open(text: &str) -> usize {
     let on_line = text.get(line..).and_then(|text| text.find(['{', '[', '(', '<', '"', '\'', '`'])).map(|at| line + at);
     let recent = text.get(near..).unwrap_or_default();
     let lower = recent.to_ascii_lowercase();
-    let value = lower.match_indices("value").find(|(at, word)| {
+    let is_member = |(at, word): &(usize, &str)| {
         let rest = recent.get(at + word.len()..).unwrap_or_default();
         let rest = rest.trim_start_matches(|c: char| c.is_ascii_whitespace() || matches!(c, '"' | '\'' | '`' | '\\'));
         rest.is_empty() || rest.starts_with(['=', ':'])
-    });
+    };
+    // Whether they are secret is said by a `name` or a `kind`, which may come last.
+    let member = |word: &'static str| lower.match_indices(word).find(is_member).map(|(at, _)| at);
     let tag = recent.rfind('<').filter(|at| {
         let rest = recent.get(at + 1..).unwrap_or_default();
         rest.starts_with(|c: char| c.is_ascii_alphabetic()) && !rest.contains("</")
     });
-    let found = [value.map(|(at, _)| at), tag, unclosed(recent)].into_iter().flatten().map(|at| near + at);
+    let found = [member("value"), member("data"), tag, unclosed(recent), opened(recent)].into_iter().flatten().map(|at| near + at);
     found.chain(on_line).min().unwrap_or(text.len())
 }
 
@@ -96,4 +98,13 @@ fn unclosed(text: &str) -> Option<usize> {
         }
     }
     open.first().copied()
+}
+
+/// The first quote or bracket that opens a value and is not closed: it may go on over lines.
+fn opened(text: &str) -> Option<usize> {
+    text.char_indices().filter(|(_, c)| matches!(c, '"' | '\'' | '`' | '[')).find_map(|(at, opens)| {
+        let before = text.get(..at)?.trim_end_matches([' ', '\t', '\\']);
+        let closes = if opens == '[' { ']' } else { opens };
+        (before.ends_with(['=', ':']) && !text.get(at + 1..)?.contains(closes)).then_some(at)
+    })
 }

@@ -43,6 +43,7 @@ fn what_has_waited_is_written_down_but_for_what_may_be_the_beginning_of_a_secret
         ("a {\"value\": \"hunter2\", ", "a "),
         ("a\n<password>\nhunter2\n", "a\n"),
         ("password: my secret phr", ""),
+        ("note='one\ntwo\n", "note="),
         ("password=hunter2\n", "password=[redacted:secret]\n"),
         ("-----BEGIN PRIVATE KEY-----\nMIIE", "[redacted:private_key]"),
     ] {
@@ -62,6 +63,9 @@ fn a_secret_is_masked_wherever_it_is_parted() {
         ("key AKIAIOSFODNN7EXAMPLE, next\n", &["AKIAIOSF", "EXAMPLE"]),
         ("x=1 password=hunter2hunter2 y=2\n", &["hunter"]),
         ("password: 'hunter2 hunter2' and\n", &["hunter"]),
+        ("password='hunter2\nhunter2 hunter2\nhunter2'\nend\n", &["hunter"]),
+        ("passwords: [\n  hunter2hunter2,\n  hunter2hunter2\n]\nend\n", &["hunter"]),
+        ("data:\n  a: aHVudGVyMg==\nkind: Secret\nend\n", &["aHVu", "MgO"]),
         ("curl https://bob:hunter2hunter2@example.com/x\n", &["hunter"]),
         ("{\"value\": \"hunter2hunter2\", \"name\": \"DB_PASSWORD\"}\n", &["hunter"]),
         ("env:\n- value: hunter2hunter2\n  name: DB_PASSWORD\nend\n", &["hunter"]),
