@@ -235,6 +235,7 @@ impl Tool {
                     "truncated": { "type": "boolean", "description": "it wrote more than max_output_bytes and was stopped" },
                     "stopped_confirmed": { "type": ["boolean", "null"], "description": "where it was stopped, whether the host says that all of it is gone" },
                     "duration_ms": { "type": "integer" },
+                    "cwd": { "type": "string", "description": "of a session: the folder in which it ran" },
                 },
                 "required": ["stdout", "stderr", "truncated"],
             }),

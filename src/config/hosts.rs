@@ -18,34 +18,14 @@ use crate::operation::ssh::{file as path, is_account};
 
 /// Minutes for which a certificate may be used to log in.
 const MINUTES_MAX: u64 = 60;
-/// Variables that decide what a program runs or loads: no target hands them to a caller.
-const NEVER_SET: [&str; 24] = [
-    "PATH",
-    "IFS",
-    "ENV",
-    "BASH_ENV",
-    "SHELL",
-    "SHELLOPTS",
-    "BASHOPTS",
-    "CDPATH",
-    "HOME",
-    "PAGER",
-    "EDITOR",
-    "VISUAL",
-    "TERMINFO",
-    "NODE_OPTIONS",
-    "RUBYOPT",
-    "COUNTERSIGN_CALL",
-    "GCONV_PATH",
-    "ZDOTDIR",
-    "TAR_OPTIONS",
-    "OPENSSL_CONF",
-    "JAVA_TOOL_OPTIONS",
-    "LOCPATH",
-    "MANPATH",
-    "XDG_CONFIG_HOME",
-];
-const NEVER_BEGIN: [&str; 11] = ["LD_", "DYLD_", "PYTHON", "PERL", "GIT_", "SSH_", "SUDO_", "BASH_FUNC", "LESS", "GLIBC_", "_"];
+/// Variables that decide what a program runs, loads or obeys, or whom it asks: no target hands them to a caller.
+const NEVER_SET: &str = "PATH IFS ENV SHELL SHELLOPTS CDPATH HOME PAGER EDITOR VISUAL BROWSER TERMINFO TERMINFO_DIRS TERMCAP COUNTERSIGN_CALL ZDOTDIR FPATH \
+    PS1 PS2 PS3 PS4 PROMPT_COMMAND POSIXLY_CORRECT GCONV_PATH LOCPATH NLSPATH MANPATH TZDIR HOSTALIASES LOCALDOMAIN RES_OPTIONS TAR_OPTIONS TAPE \
+    CLASSPATH KUBECONFIG MAKEFLAGS MFLAGS GNUMAKEFLAGS MAKEFILES SSLKEYLOGFILE CURL_HOME WGETRC NETRC GNUPGHOME KRB5_CONFIG PHPRC PSQLRC PGPASSFILE \
+    PGSERVICEFILE PGSYSCONFDIR MYSQL_HOME RUSTFLAGS RUSTC_WRAPPER GOFLAGS GOENV GOROOT GOPATH AWKPATH AWKLIBPATH VIMINIT EXINIT INPUTRC GREP_OPTIONS \
+    XZ_OPT XZ_DEFAULTS GZIP UNZIP ZIPINFO ZIPOPT";
+const NEVER_BEGIN: &str = "LD_ DYLD_ PYTHON PERL GIT_ SSH_ SUDO_ BASH LESS GLIBC_ _ DBUS_ JDK_ JAVA_ RUBY GEM_ BUNDLE_ NODE_ NPM_ npm_ DOCKER_ RSYNC_ \
+    SYSTEMD_ XDG_ OPENSSL_ MALLOC_ ANSIBLE_ LUA_ PHP_ CARGO_";
 
 /// A key that only hosts have, if the target has one.
 pub(super) fn own_key(target: &file::Target) -> Option<&'static str> {
@@ -198,7 +178,8 @@ fn bounds(reader: &mut Reader<'_>, span: &Range<usize>, target: &file::Target) -
         let plain = !name.is_empty()
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
             && !name.starts_with(|c: char| c.is_ascii_digit());
-        if !plain || NEVER_SET.contains(&name.as_str()) || NEVER_BEGIN.iter().any(|begin| name.starts_with(begin)) {
+        let is_never = NEVER_SET.split(' ').any(|never| never == name);
+        if !plain || is_never || NEVER_BEGIN.split(' ').any(|begin| name.starts_with(begin)) {
             reader.problem(
                 span.clone(),
                 format!("`{}` may not be set by a caller: it is no name, or decides what a program runs", name.escape_default()),

@@ -258,9 +258,12 @@ impl Work<'_> {
             End::Lost => return Err(Refusal::new(Code::Unresolved).into()),
         };
         let exit = exit_code.map_or_else(|| Value::from(signal.clone().unwrap_or_else(|| "stopped".to_owned())), Value::from);
-        let document = json!({
+        let mut document = json!({
             "exit_code": exit_code, "signal": signal, "truncated": truncated, "stopped_confirmed": confirmed, "duration_ms": at,
         });
+        if let (Some(Keep::For(_, kept)), Some(members)) = (run.keep(), document.as_object_mut()) {
+            members.insert("cwd".to_owned(), Value::from(kept.cwd.clone()));
+        }
         let piece = match run.telling() {
             Telling::Streams => Piece::Ran { document, exit, at },
             // What went wrong is told in the program's own words; a unit is told as it is now whether or not it did what was asked.

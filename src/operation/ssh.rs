@@ -8,6 +8,7 @@ pub mod file;
 mod fixed;
 pub mod judge;
 mod keep;
+mod obeyed;
 mod show;
 
 use crate::operation::{Place, Risk, Touch};
@@ -119,7 +120,7 @@ impl Run {
         for (index, argument) in argv.iter().enumerate() {
             check_text(&format!("`argv/{index}`"), argument)?;
         }
-        let judged = judge::argv_in(&argv, around.cwd.as_deref());
+        let judged = judge::argv_in(&argv, around.cwd.as_deref()).with_variables(&around.env);
         Self::of(Command::Argv(argv), judged, around)
     }
 
@@ -132,7 +133,7 @@ impl Run {
         if text.trim().is_empty() {
             return Err(Refusal::new(Code::InvalidArguments).detail("`command` is empty"));
         }
-        let judged = judge::shell_in(&text, around.cwd.as_deref());
+        let judged = judge::shell_in(&text, around.cwd.as_deref()).with_variables(&around.env);
         Self::of(Command::Shell { shell: shell.to_owned(), text }, judged, around)
     }
 

@@ -242,12 +242,16 @@ async fn a_session_is_a_folder_and_variables_that_are_filled_in_before_anybody_j
     assert_eq!(code(&before), "request.unknown_session", "{before}");
     let opened = agent.call("ssh_session_open", open(&path)).await;
     assert_eq!(opened["result"]["stdout"], format!("{path}\n"), "{opened}");
-    let ran = agent.call("ssh_session_run", run(&["sh", "-c", "pwd; printenv GREETING"])).await;
+    // A variable that is not known to be harmless may change what a program does: a human is asked.
+    let (shown, ran) = crate::kube::approved(&world, &agent, "ssh_session_run", run(&["sh", "-c", "pwd; printenv GREETING"])).await;
     assert_eq!(ran["result"]["stdout"], format!("{path}\nhello\n"), "{ran}");
+    assert_eq!((&ran["result"]["cwd"], &shown["risk"]), (&json!(path), &json!("admin")), "{ran} {shown}");
+    let open = |cwd: &str| json!({"target": "web", "session": "work", "cwd": cwd});
+    assert_eq!(agent.call("ssh_session_open", open(&path)).await["status"], "ok");
     // It outlives the broker, and is nobody else's.
     world.restart().await;
     let ran = agent.call("ssh_session_run", run(&["pwd"])).await;
-    assert_eq!(ran["result"]["stdout"], format!("{path}\n"), "{ran}");
+    assert_eq!((&ran["result"]["stdout"], &ran["result"]["cwd"]), (&json!(format!("{path}\n")), &json!(path)), "{ran}");
     for other in [world.agent_of("alice", "other-agent", &[], "mcp:read"), world.agent_of("bob", "demo-agent", &[], "mcp:read")] {
         assert_eq!(code(&other.call("ssh_session_run", run(&["pwd"])).await), "request.unknown_session");
         assert_eq!(code(&other.call("ssh_session_close", json!({"target": "web", "session": "work"})).await), "request.unknown_session");

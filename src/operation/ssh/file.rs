@@ -3,6 +3,7 @@
 //! A path is absolute and has no `..`, so that it says by itself where it leads. Who may write a file that decides who may log in, what runs by itself
 //! or as whom, could do anything: those places are of the highest risk, wherever a root reaches them.
 
+use crate::operation::ssh::obeyed::{is_hidden, is_obeyed, is_of_the_system};
 use crate::operation::{Place, Risk, Touch};
 use crate::refusal::{Code, Refusal};
 
@@ -122,30 +123,12 @@ pub fn is_below(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Places that decide who may log in, what runs by itself, or as whom: the system's own, and whatever has a name that begins with a dot.
+/// Places that decide who may log in, what runs by itself, or as whom: the system's own, folders of programs and of what is obeyed, and whatever has a
+/// name that begins with a dot.
 #[must_use]
 pub fn is_telling(path: &str) -> bool {
-    const FOLDERS: [&str; 14] = [
-        "/etc",
-        "/usr",
-        "/bin",
-        "/sbin",
-        "/lib",
-        "/lib32",
-        "/lib64",
-        "/boot",
-        "/dev",
-        "/proc",
-        "/sys",
-        "/run",
-        "/var/spool/cron",
-        "/var/lib",
-    ];
-    let is_dotted = path.split('/').any(|part| part.len() > 1 && part.starts_with('.') || matches!(part, "bin" | "sbin"));
-    FOLDERS.iter().any(|folder| is_below(path, folder))
-        || is_dotted
-        || matches!(path, "/" | "/var/run" | "/var/spool")
-        || is_below(path, "/var/run")
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    is_of_the_system(&parts) || parts.iter().any(|part| is_obeyed(part) || is_hidden(part))
 }
 
 impl FileWork {

@@ -147,12 +147,13 @@ impl Run {
     /// # Errors
     /// `operation.invalid_path`.
     pub fn place(around: Around) -> Result<Self, Refusal> {
-        let Around { cwd, env, .. } = around;
+        // Variables are for what will run there; nothing that has them runs now.
+        let Around { cwd, .. } = around;
         if let Some(cwd) = &cwd {
             crate::operation::ssh::file::absolute("cwd", cwd)?;
         }
         let looked = ours("pwd -P".to_owned(), Vec::new(), judged("pwd", Risk::Read, ""), Telling::Streams, 64 * 1024);
-        Ok(Self { cwd, env, ..looked })
+        Ok(Self { cwd, ..looked })
     }
 
     /// Nothing at all, where something else is what a call is for.

@@ -9,6 +9,7 @@
 mod awk;
 mod find;
 mod place;
+mod ps;
 mod reader;
 mod row;
 mod script;
@@ -65,6 +66,24 @@ pub struct Judged {
     /// given, or where a `cd` may have led. In shell text
     /// `*`, `?` and `[` may be patterns and a leading `~/` is the home directory. What a program reads below a directory is not listed.
     pub paths: Vec<(String, Access)>,
+}
+
+impl Judged {
+    /// The same with these variables set for all of it: what `env NAME=value` before it would be.
+    #[must_use]
+    pub fn with_variables(mut self, variables: &[(String, String)]) -> Self {
+        for (name, value) in variables {
+            if wrap::is_harmless(name, &Word::Known(value.clone())) {
+                continue;
+            }
+            self.risk = Risk::Admin;
+            // Each program of it has them.
+            self.programs.iter_mut().for_each(|(_, risk)| *risk = Risk::Admin);
+            self.why.insert(0, format!("sets the variable `{}`", state::shown(name)));
+        }
+        self.why.truncate(state::WHY_MAX);
+        self
+    }
 }
 
 /// Longest command line that is looked into, in bytes, all words together.

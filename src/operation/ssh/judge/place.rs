@@ -1,6 +1,7 @@
 //! Places of a host where reading or writing is more than that: devices, the kernel's files, and files that say who is trusted and what runs.
 
 use super::Access;
+use crate::operation::ssh::obeyed::{is_hidden, is_obeyed, is_of_programs, is_of_the_system};
 
 /// Devices that swallow what is written, or pass it on to where it goes anyway. What the standard streams stand for is only known until a
 /// redirection: then opening one of them opens that file anew, from its start, and not in the way that was listed.
@@ -23,11 +24,6 @@ pub(super) fn is_far(path: &str) -> bool {
     path.starts_with('/') && matches!(parts(path).as_slice(), ["net" | "afs", _, ..])
 }
 
-/// Where the host keeps its programs, its configuration and its devices.
-const SYSTEM: &[&str] = &["bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "sys", "usr"];
-/// Below these directories files are run or obeyed.
-const OBEYED: &[&str] = &["cron", "crontabs", "systemd", "sudo", "polkit-1", "dpkg", "atjobs"];
-
 /// The parts of a path, with `.` and `..` worked out. What leads above the start begins at the root: nobody knows how deep the start is.
 fn parts(path: &str) -> Vec<&str> {
     let mut parts = Vec::new();
@@ -41,6 +37,21 @@ fn parts(path: &str) -> Vec<&str> {
         }
     }
     parts
+}
+
+/// Whether whoever reads it takes away what nobody else will then see: the kernel's log, and what it traces.
+fn takes_away(parts: &[&str], pattern: bool, below: bool) -> bool {
+    let may_be = |at: usize, names: &[&str]| match parts.get(at) {
+        Some(part) => names.contains(part) || pattern && has_pattern(part),
+        None => below,
+    };
+    let last = parts.last().copied().unwrap_or("");
+    let is_pipe = last.starts_with("trace_pipe") || below || pattern && has_pattern(last);
+    match parts.first() {
+        Some(&"proc") => last == "kmsg" || pattern && has_pattern(last),
+        Some(&"sys") => is_pipe && may_be(1, &["kernel"]) && may_be(2, &["debug", "tracing"]),
+        _ => false,
+    }
 }
 
 fn has_pattern(part: &str) -> bool {
@@ -73,17 +84,20 @@ pub(super) fn fenced(path: &str, pattern: bool, writes: bool) -> Option<&'static
     {
         return Some("opens the memory, the files or the environment of a process:");
     }
+    if takes_away(&parts, pattern, below) {
+        return Some("takes away what it reads of the kernel's messages:");
+    }
     if !writes {
         return None;
     }
-    if rooted && (first.is_empty() || SYSTEM.contains(&first)) {
+    let into_var = first == "var" && parts.get(1).is_some_and(|part| wild(part));
+    if rooted && (into_var || is_of_the_system(&parts)) {
         return Some("changes what belongs to the system:");
     }
-    // Shells may look for programs in `bin` of the home directory.
-    if parts.iter().any(|part| matches!(*part, "bin" | "sbin") || OBEYED.contains(part) && rooted) {
+    if parts.iter().any(|part| is_of_programs(part) || is_obeyed(part) && rooted) {
         return Some("changes what is run or obeyed:");
     }
-    if parts.iter().any(|part| part.starts_with('.')) {
+    if parts.iter().any(|part| is_hidden(part)) {
         return Some("changes a hidden file, which may be run or obeyed:");
     }
     None

@@ -221,12 +221,24 @@ pub(super) fn kill(job: &mut Job<'_>, _: &'static Row, words: &[Word]) {
     }
 }
 
-/// `zgrep`: a script, whose older versions run what is after the end of a line in a file's name.
+/// `zgrep`: a script around `grep`.
 pub(super) fn zgrep(job: &mut Job<'_>, parsed: &Parsed) {
-    if parsed.operands.iter().any(|word| word.known().is_some_and(|text| text.contains('\n'))) {
-        job.raise(Risk::Admin, "a word of more than one line");
-    }
+    single_lines(job, parsed);
     grep(job, parsed);
+}
+
+/// `zcat`: a script too.
+pub(super) fn zcat(job: &mut Job<'_>, parsed: &Parsed) {
+    single_lines(job, parsed);
+    parsed.operands.iter().for_each(|word| job.reads(word));
+}
+
+/// Older versions of these scripts obey what stands after the end of a line in a file's name (CVE-2022-1271), and so must not be handed names that a
+/// pattern finds.
+fn single_lines(job: &mut Job<'_>, parsed: &Parsed) {
+    if parsed.operands.iter().any(|word| word.single().is_none_or(|text| text.contains('\n'))) {
+        job.raise(Risk::Admin, "a pattern, or a word of more than one line, which the script may obey");
+    }
 }
 
 /// `printf format …`: `%n` sets a variable, and numbers are worked out by some shells, which can run commands.

@@ -5,7 +5,7 @@ use super::{Access, Judged, place, second};
 use crate::operation::Risk;
 
 /// Reasons that are told.
-const WHY_MAX: usize = 16;
+pub(super) const WHY_MAX: usize = 16;
 /// Programs that are listed; more are of the highest risk.
 const PROGRAMS_MAX: usize = 64;
 /// Paths that are listed; more are of the highest risk.

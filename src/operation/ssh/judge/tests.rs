@@ -3,6 +3,7 @@
 mod corpus;
 mod flags;
 mod review;
+mod third;
 mod tricks;
 
 use super::{Access, Judged, argv, argv_in, shell, shell_in};

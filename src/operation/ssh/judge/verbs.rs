@@ -1,6 +1,6 @@
 //! Programs whose first words say what they do: `systemctl`, `ip`, `apt`.
 
-use super::row::{Parsed, Row, Word};
+use super::row::{Parsed, Word};
 use super::state::Job;
 use crate::operation::Risk;
 use crate::operation::ssh::fixed::is_plain_unit;
@@ -123,6 +123,13 @@ pub(super) fn top(job: &mut Job<'_>, parsed: &Parsed) {
     }
 }
 
+/// `lspci`: given more than once, `-x` reads all registers of a device, and some devices do not stand that.
+pub(super) fn lspci(job: &mut Job<'_>, parsed: &Parsed) {
+    if parsed.given.iter().filter(|(flag, _)| *flag == "-x").count() > 1 {
+        job.raise(Risk::Admin, "the flag -x, given again, reads what may stop a device");
+    }
+}
+
 /// Names and addresses that are asked of the network.
 pub(super) fn dig(job: &mut Job<'_>, parsed: &Parsed) {
     if parsed.operands.is_empty() {
@@ -215,24 +222,4 @@ pub(super) fn names(job: &mut Job<'_>, parsed: &Parsed) {
     if !parsed.operands.iter().all(|word| word.known().is_some_and(plain)) {
         job.raise(Risk::Admin, "a word that is no plain name");
     }
-}
-
-/// `ps`: it takes words in three ways, and in one of them `e` shows the environment of processes.
-pub(super) fn ps(job: &mut Job<'_>, row: &'static Row, words: &[Word]) {
-    let mut takes = false;
-    for text in words.iter().filter_map(Word::known) {
-        let is_value = std::mem::replace(
-            &mut takes,
-            text.starts_with('-') && text.ends_with(['o', 'O', 'C', 'u', 'U', 'g', 'G', 'p', 's', 't', 'k', 'q']),
-        );
-        // `-aux` is `aux` where there is no user `x`.
-        let letters = text.strip_prefix("-").filter(|letters| letters.contains('u') && !letters.starts_with(['-', 'u'])).unwrap_or(text);
-        let plain = !letters.starts_with('-') && letters.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        let lowered = letters.to_ascii_lowercase();
-        if plain && lowered.contains('e') && !(is_value && letters == text) || text.contains("environ") {
-            job.refuse("shows the environment of processes, by", text);
-        }
-    }
-    let parsed = row.parse(job, words);
-    names(job, &parsed);
 }

@@ -51,7 +51,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
     ),
     row("lsmod", super::super::row::Operands::No, &[]),
-    row("lspci", Text, &[on("-m -v -k -x -b -D -P -PP -t -n -vv -vvv -nn"), takes("-s -d")]),
+    row("lspci", Own(verbs::lspci), &[on("-m -v -k -x -b -D -P -PP -t -n -vv -vvv -nn"), takes("-s -d")]),
     row("lsusb", Text, &[on("-v -t"), takes("-s -d")]),
     row("umount swapon swapoff losetup mkfs fdisk parted fsck mkswap lvm dmsetup", Text, &[])
         .any()

@@ -2,8 +2,7 @@
 
 use super::super::row::Operands::{Own, Text};
 use super::super::row::{Row, may, on, reads, row, takes};
-use super::super::special;
-use super::super::verbs;
+use super::super::{ps, special, verbs};
 use crate::operation::Risk;
 
 /// The rows.
@@ -87,7 +86,7 @@ pub(super) const ROWS: &[Row] = &[
             takes("--width --lines"),
         ],
     )
-    .raw(verbs::ps),
+    .raw(ps::ps),
     row(
         "pgrep",
         Text,

@@ -220,7 +220,7 @@ pub(super) const ROWS: &[Row] = &[
             takes("-e -F -P --exclude --separator --parameter"),
         ],
     ),
-    row("zcat", Reads, &[]),
+    row("zcat", Own(special::zcat), &[]),
     row("bzcat xzcat", Reads, &[]),
     row("zgrep zegrep zfgrep", Own(special::zgrep), &[on("-E -F -i -v -n -H -h -o -q -a -l -c -w -x"), takes("-e -m -A -B -C")]),
     row("locale", Text, &[on("-a -m -c -k -v --all-locales --charmaps --category-name --keyword-name --verbose")]),
