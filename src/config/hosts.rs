@@ -119,6 +119,11 @@ pub(super) fn ssh(
         first_use: target.trust_on_first_use,
     };
     check_trust(reader, span, &trust);
+    if !through.is_empty() && trust.known_hosts.is_none() && !trust.pinned.is_empty() {
+        let why =
+            "`host_keys` are those of the host itself and speak for no host of `jump`: give `known_hosts`, with a line for each of those";
+        reader.problem(span.clone(), why);
+    }
     let bounds = bounds(reader, span, target);
     let access = access(reader, span, target, default_issuer, authority)?;
     Some((Endpoint::Ssh { route: Route { to, through, trust }, bounds }, Access::Host(access)))

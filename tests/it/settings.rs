@@ -120,6 +120,11 @@ fn hosts_are_named_in_one_way() {
             format!("{host}host_keys = [\"SHA256:V6qsPqrnDMeJ5bIErSabVXDoNHpg2yoqD4+yW6HZG6M\"]\ntrust_on_first_use = true\n{login}"),
             "trust_on_first_use",
         ),
+        (
+            ca,
+            format!("host = \"web\"\nhost_keys = [\"SHA256:V6qsPqrnDMeJ5bIErSabVXDoNHpg2yoqD4+yW6HZG6M\"]\njump = [\"bastion\"]\n{login}"),
+            "speak for no host of `jump`",
+        ),
         (ca, format!("host = \"-oProxyCommand=id\"\nknown_hosts = \"known_hosts\"\n{login}"), "no name or address"),
         (ca, format!("host = \"a b\"\nknown_hosts = \"known_hosts\"\n{login}"), "no name or address"),
         (ca, format!("{host}{login}jump = [\"x:y\"]"), "`jump`"),

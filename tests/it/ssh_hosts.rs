@@ -143,6 +143,23 @@ async fn through_a_bastion_each_hop_is_verified_under_its_own_name() {
     }
     let world = World::with_targets(wish(), |issuer| vec![shared(issuer, bastion.known_line())]).await;
     assert_eq!(code(&id_of(&world).await), "target.host_key_unknown");
+    // What is pinned is the host's own, and vouches for no bastion.
+    let fingerprint = |sshd: &Sshd| {
+        let output = Command::new("ssh-keygen").arg("-lf").arg(sshd.folder().join("host.pub")).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().split(' ').nth(1).unwrap().to_owned()
+    };
+    for (known, pinned, expected) in [
+        (bastion.known_line(), vec![fingerprint(&inner)], "ok"),
+        (bastion.known_line(), vec![fingerprint(&bastion)], "target.host_key_changed"),
+        (String::new(), vec![fingerprint(&bastion), fingerprint(&inner)], "target.host_key_unknown"),
+    ] {
+        let mut route = inner.route(&known);
+        route.through = vec![HostPlace { host: "127.0.0.1".to_owned(), port: bastion.port }];
+        route.trust.pinned.clone_from(&pinned);
+        let world = World::with_targets(wish(), |issuer| vec![inner.target_of("web", route, HostBounds::default(), issuer)]).await;
+        let answer = id_of(&world).await;
+        assert_eq!(if answer["status"] == "ok" { "ok" } else { code(&answer) }, expected, "{pinned:?}: {answer}");
+    }
 }
 
 #[tokio::test]

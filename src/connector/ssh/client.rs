@@ -36,7 +36,7 @@ pub struct Route {
     pub to: Place,
     /// Bastions on the way, the first one first.
     pub through: Vec<Place>,
-    /// What tells their keys from others'.
+    /// What tells their keys from others': pinned ones are the host's alone.
     pub trust: Trust,
 }
 
@@ -301,6 +301,8 @@ impl Route {
         let mut hops = hops.into_iter().peekable();
         loop {
             let Some(place) = hops.next() else { return Err(Refusal::new(Code::TargetUnreachable)) };
+            let is_last = hops.peek().is_none();
+            let trust = if is_last { self.trust.clone() } else { self.trust.of_bastion() };
             let (mut handle, vouched) = match before.last() {
                 None => {
                     let unreachable = |error: std::io::Error| {
@@ -308,7 +310,7 @@ impl Route {
                     };
                     let stream = TcpStream::connect((place.host.as_str(), place.port)).await.map_err(unreachable)?;
                     stream.set_nodelay(true).map_err(unreachable)?;
-                    greet(stream, place, &self.trust, now).await?
+                    greet(stream, place, &trust, now).await?
                 }
                 Some(bastion) => {
                     let passage = bastion.channel_open_direct_tcpip(place.host.as_str(), u32::from(place.port), "127.0.0.1", 0).await;
@@ -316,10 +318,9 @@ impl Route {
                         let why = format!("the bastion does not lead to {}:{}", place.host, place.port);
                         Refusal::new(Code::TargetUnreachable).detail(why).cause(error)
                     })?;
-                    greet(passage.into_stream(), place, &self.trust, now).await?
+                    greet(passage.into_stream(), place, &trust, now).await?
                 }
             };
-            let is_last = hops.peek().is_none();
             let scope = if is_last { &errand.scope } else { &Scope::Passage };
             let opener = errand.login.opener(&id, errand.call, scope, errand.now).await?;
             let serial = if let Opener::Certificate(_, certificate) = &opener { Some(certificate.serial()) } else { None };

@@ -24,10 +24,17 @@ const FILE_MAX_BYTES: u64 = 16 << 20;
 pub struct Trust {
     /// A known_hosts file.
     pub known_hosts: Option<PathBuf>,
-    /// Fingerprints as `ssh-keygen -l` has them: `SHA256:…`.
+    /// Fingerprints of the host at the end of the way, as `ssh-keygen -l` has them: `SHA256:…`. They speak for no bastion, nor a bastion for it.
     pub pinned: Vec<String>,
     /// Whether the first key that a host shows is believed, and added to the file.
     pub first_use: bool,
+}
+
+impl Trust {
+    /// What tells a bastion's key from others'.
+    pub(super) fn of_bastion(&self) -> Self {
+        Self { pinned: Vec::new(), ..self.clone() }
+    }
 }
 
 /// A line of known_hosts.
@@ -180,17 +187,20 @@ impl Known {
         if plain().any(|line| line.entry.public_key().key_data() == key.key_data()) {
             return Ok(fingerprint);
         }
-        let changed = |where_: String| {
-            let why = format!("`{}` shows {fingerprint} ({}), and {where_} has another", self.name, key.algorithm());
-            Err(Refusal::new(Code::HostKeyChanged).detail(why))
+        let line = format!("{} {}", self.name, without_comment(key));
+        let changed = |where_: &str, instead: &str| {
+            let why = format!("`{}` shows {fingerprint} ({}), and {where_} another", self.name, key.algorithm());
+            Err(Refusal::new(Code::HostKeyChanged).detail(format!("{why}; if the host's owner changed it, {instead}")))
         };
         if !self.trust.pinned.is_empty() {
-            return changed("the target's `host_keys`".to_owned());
+            return changed(
+                "the target's `host_keys` have",
+                &format!("its fingerprint belongs there, or into known_hosts the line: {line}"),
+            );
         }
-        if let Some(line) = plain().find(|line| line.entry.public_key().algorithm() == key.algorithm()) {
-            return changed(format!("line {} of known_hosts", line.number));
+        if let Some(old) = plain().find(|line| line.entry.public_key().algorithm() == key.algorithm()) {
+            return changed(&format!("line {} of known_hosts has", old.number), &format!("the line in its place is: {line}"));
         }
-        let line = format!("{} {}", self.name, without_comment(key));
         // A host that is known by a key of another kind, or by an authority, is not met for the first time.
         if self.trust.first_use && self.lines.is_empty() {
             return self.learn(key, &line).map(|()| fingerprint);
@@ -303,6 +313,8 @@ mod tests {
         let pinned = Known::read(&Trust { pinned: vec![pin], ..Trust::default() }, "web", 22).unwrap();
         assert!(pinned.check_key(&key(1)).is_ok());
         assert_eq!(code(pinned.check_key(&key(2))), Some(Code::HostKeyChanged));
+        let told = pinned.check_key(&key(2)).unwrap_err().message();
+        assert!(told.contains(&format!("web {}", without_comment(&key(2)))), "{told}");
     }
 
     #[test]
