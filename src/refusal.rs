@@ -87,7 +87,7 @@ codes! {
     InvalidManifest = "operation.invalid_manifest", "the manifest is not one that can be applied", "correct the object that the message names; give each object a document of its own";
     InvalidPatch = "operation.invalid_patch", "the patch is not one of its type", "correct what the message names: an object for strategic and merge, a list of operations for json";
     UnknownKind = "operation.unknown_kind", "the cluster knows no such kind, or several by that name", "give `api_version` and `kind` as the message or k8s_api_resources lists them";
-    RiskierOutcome = "operation.riskier_outcome", "what would come of the change is of a higher risk than the call was judged for", "say in the call itself what the message names, so that it is judged for what it does";
+    RiskierOutcome = "operation.riskier_outcome", "what would come of the call is, or may be, of a higher risk than it was judged for", "say in the call itself what the message names, so that it is judged for what it does";
     ImageNotAllowed = "operation.image_not_allowed", "the target does not allow this image for debugging", "use one that the message names, or ask the target's owner";
     InvalidPath = "operation.invalid_path", "a path is not one that can be told for sure", "give an absolute path without `..` and control characters";
     OutsideRoots = "operation.outside_roots", "the target does not allow files there", "use a path below what the message names, or ask the target's owner";

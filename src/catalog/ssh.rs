@@ -135,7 +135,7 @@ impl Tool {
             Self::SessionOpen => "Keeps a folder and variables of a host under a name, so that ssh_session_run need not be told them again. Nothing runs on in between. Open it again under the same name to change the folder.".to_owned(),
             Self::SessionRun => asks("Runs one program, or where the target allows it a text for a shell, in a session's folder with its variables; else as ssh_exec. A program cannot change the session: open it again for that."),
             Self::SessionClose => "Forgets a session.".to_owned(),
-            Self::FileList => "Lists a folder below a root that the target allows: names, types, sizes, modes.".to_owned(),
+            Self::FileList => "Lists a folder below a root that the target allows, by name: names, types, sizes, modes. Page with cursor: pass next_cursor of the answer before.".to_owned(),
             Self::FileStat => "Says what a file is: type, size, mode, owner, time of the last change. Of a link it tells of the link itself.".to_owned(),
             Self::FileRead => "Reads a part of a file, as text (whole lines) or base64, with the SHA-256 of the whole where all of it was read. Page with offset: pass next_offset of the answer before. Secrets come back masked; do not write a masked text back over the file.".to_owned(),
             Self::FileWrite => asks("Writes a whole file: beside its place first, then in its place, so that nobody reads half of it. A file that is there is left alone unless overwrite is true; give if_sha256 (of sftp_read) with it, so that nobody's change is lost."),

@@ -68,6 +68,69 @@ async fn a_forbid_on_a_path_or_program_holds_however_it_is_spelt() {
     world.verify();
 }
 
+/// Policies judge a path as it was written: by a link nobody comes to where it does not say.
+#[tokio::test]
+async fn a_forbid_on_a_path_holds_whatever_links_lead_there() {
+    let sshd = Sshd::start();
+    let dir = playground();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    for folder in ["srv/secret", "srv/pub"] {
+        std::fs::create_dir_all(at(folder)).unwrap();
+    }
+    std::fs::write(at("srv/secret/key"), "s").unwrap();
+    std::fs::write(at("srv/pub/plain"), "p").unwrap();
+    for (to, link) in
+        [("srv/secret/key", "srv/pub/link"), ("srv/secret", "srv/pub/folder"), ("srv/pub/plain", "srv/pub/same"), ("srv", "root")]
+    {
+        std::os::unix::fs::symlink(at(to), at(link)).unwrap();
+    }
+    own(dir.path());
+    let forbid = |path: String| format!("forbid (principal, action, resource in Path::\"web{path}\");\n");
+    let fenced = format!(
+        "@id(\"own\") permit (principal, action == Action::\"invoke\", resource is Broker);\n\
+         @id(\"all\") permit (principal, action == Action::\"invoke\", resource) when {{ context.kind == \"ssh\" }};\n\
+         @id(\"review\") permit (principal in Team::\"approvers\", action == Action::\"review\", resource);\n\
+         @id(\"secret\") {}@id(\"by_root\") {}",
+        forbid(at("srv/secret")),
+        forbid(at("root/secret"))
+    );
+    for root in ["srv", "root"] {
+        let wish = Wish { policies: fenced.clone(), ..wish() };
+        let world = World::with_targets(wish, |issuer| vec![sshd.target(&[&at(root)], issuer)]).await;
+        let agent = agent(&world);
+        let path = |name: &str| json!({"path": at(&format!("{root}/{name}"))});
+        let to = |name: &str, more: Value| {
+            let mut arguments = path(name);
+            arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            arguments
+        };
+        let riskier = "operation.riskier_outcome";
+        for (tool, arguments, expected) in [
+            ("sftp_read", path("secret/key"), "policy.denied"),
+            ("sftp_read", path("pub/link"), riskier),
+            ("sftp_read", path("pub/folder/key"), riskier),
+            ("sftp_read", path("pub/same"), riskier),
+            ("sftp_list", path("pub/folder"), riskier),
+            ("sftp_stat", path("pub/folder/key"), riskier),
+            ("sftp_write", to("pub/folder/new", json!({"content": "x"})), riskier),
+            ("sftp_mkdir", path("pub/folder/d"), riskier),
+            ("sftp_chmod", to("pub/folder/key", json!({"mode": "0644"})), riskier),
+            ("sftp_rename", to("pub/plain", json!({"to": at(&format!("{root}/pub/folder/x"))})), riskier),
+            ("sftp_rename", to("pub/folder/key", json!({"to": at(&format!("{root}/pub/x"))})), riskier),
+            ("sftp_remove", path("pub/folder/key"), riskier),
+            ("sftp_read", path("pub/plain"), "ok"),
+            ("sftp_list", path("pub"), "ok"),
+            ("sftp_list", json!({"path": at(root)}), "ok"),
+            ("sftp_stat", path("pub/link"), "ok"),
+            ("sftp_write", to("pub/new", json!({"content": "x", "overwrite": true})), "ok"),
+        ] {
+            assert_eq!(judged(&agent, tool, &arguments).await, expected, "{root}: {tool} {arguments}");
+        }
+        world.verify();
+    }
+    assert_eq!(std::fs::read_dir(at("srv/secret")).unwrap().count(), 1);
+}
+
 const TOOLS: [(&str, &str); 2] = [
     (
         "tail_log.toml",

@@ -43,6 +43,10 @@ arguments! {
         #[serde(default = "thousand")]
         #[schemars(range(min = 1, max = 10000))]
         pub limit: u32,
+        /// The next_cursor of the answer before.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(length(min = 1, max = 1020))]
+        pub cursor: Option<String>,
     }
 }
 

@@ -230,7 +230,9 @@ pub(in crate::catalog) fn parse(tool: Tool, value: Value, bounds: &Bounds<'_>) -
             let (session, _) = bounds.kept(&close.session)?;
             Ok(Ssh::Run(Run::nothing().keeping(Keep::Forget(session))))
         }),
-        Tool::FileList => file(value, bounds, |list: files::FileList| Ok((list.path, Work::List { limit: list.limit }))),
+        Tool::FileList => {
+            file(value, bounds, |list: files::FileList| Ok((list.path, Work::List { limit: list.limit, after: list.cursor })))
+        }
         Tool::FileStat => file(value, bounds, |stat: files::FileStat| Ok((stat.path, Work::Stat))),
         Tool::FileRead => file(value, bounds, |read: files::FileRead| {
             let base64 = read.encoding == Encoding::Base64;

@@ -1,9 +1,10 @@
-//! Files over SFTP, one step at a time, each where its path really leads: links are followed by the host first, and what is found must lie below a root of
-//! the target. SFTP has no handle on a folder, so that a path could be made to lead elsewhere between two steps by whoever may write there.
+//! Files over SFTP, one step at a time, each where its path says: the host follows links first, and a path that leads elsewhere by one is refused, since it
+//! was judged as it was written; only a root itself may be a link. SFTP has no handle on a folder, so that a path could be made to lead elsewhere between two steps by whoever may write there.
 //!
 //! A file is written beside its place and then takes it, so that nobody ever reads half of it. What an approver saw is looked at again before anything is
 //! changed.
 
+mod list;
 mod write;
 
 use std::sync::atomic::AtomicBool;
@@ -35,8 +36,6 @@ const AHEAD: usize = 16;
 const WHOLE_MAX_BYTES: u64 = 64 << 20;
 /// The largest text that an approver is shown.
 const SHOWN_MAX_BYTES: u64 = 64 * 1024;
-/// The longest name of an entry: four times what file systems take.
-const NAME_MAX_BYTES: usize = 1_020;
 /// Kinds of a file, in its mode.
 const KIND: u32 = 0o170_000;
 const REGULAR: u32 = 0o100_000;
@@ -120,7 +119,7 @@ impl Files<'_> {
         }
         let path = self.file.path();
         let document = match self.file.work() {
-            Work::List { limit } => return self.list(&self.real(path).await?, *limit).await,
+            Work::List { limit, after } => return self.list(&self.real(path).await?, *limit, after.as_deref()).await,
             Work::Stat => {
                 let real = self.parent_real(path).await?;
                 told(path, &self.session.lstat(real).await.map_err(|error| refused(&error))?.attrs)
@@ -165,14 +164,25 @@ impl Files<'_> {
             .ok_or_else(|| Refusal::new(Code::TargetFailed).detail("the host does not say where a path leads"))
     }
 
-    /// Where a path leads, which must be below a root, wherever that leads itself.
+    /// Where a path is, which must be where it was said to be: policies have judged no other place. A root may lead elsewhere itself.
     async fn real(&self, path: &str) -> Result<String, Refusal> {
         let real = self.canonical(path).await?;
+        if real == path {
+            return Ok(real);
+        }
+        let mut is_inside = false;
         for root in self.file.roots() {
             // A root that is not there has nothing below it.
-            if is_below(&real, root) || self.canonical(root).await.is_ok_and(|root| is_below(&real, &root)) {
+            let Ok(leads_to) = self.canonical(root).await else { continue };
+            is_inside |= is_below(&real, &leads_to);
+            let rest = path.strip_prefix(root.trim_end_matches('/')).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+            if rest.is_some_and(|rest| real == format!("{}{rest}", leads_to.trim_end_matches('/'))) {
                 return Ok(real);
             }
+        }
+        if is_inside {
+            let why = "it leads, by a link, to another place below the roots: name that path itself (`realpath` on the host tells it)";
+            return Err(Refusal::new(Code::RiskierOutcome).detail(why));
         }
         Err(Refusal::new(Code::OutsideRoots).detail("it leads elsewhere, by a link"))
     }
@@ -196,32 +206,6 @@ impl Files<'_> {
             return Err(Refusal::new(Code::RiskierOutcome).detail(why));
         }
         Ok(real)
-    }
-
-    async fn list(&self, real: &str, limit: u32) -> Result<Held, Refusal> {
-        let handle = self.session.opendir(real).await.map_err(|error| refused(&error))?.handle;
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let (mut entries, mut truncated) = (Vec::new(), false);
-        loop {
-            let batch = match self.session.readdir(handle.as_str()).await {
-                Ok(batch) => batch,
-                Err(Error::Status(status)) if status.status_code == StatusCode::Eof => break,
-                Err(error) => return Err(refused(&error)),
-            };
-            // What is no name of an entry would be taken for a path.
-            let is_name = |name: &str| (1..=NAME_MAX_BYTES).contains(&name.len()) && name != "." && name != ".." && !name.contains('/');
-            entries.extend(batch.files.into_iter().filter(|file| is_name(&file.filename)));
-            if entries.len() > limit {
-                truncated = true;
-                break;
-            }
-        }
-        drop(self.session.close(handle).await);
-        entries.sort_by(|one, other| one.filename.cmp(&other.filename));
-        entries.truncate(limit);
-        let entries: Vec<Value> = entries.iter().map(|file| told(&file.filename, &file.attrs)).collect();
-        let document = json!({ "path": self.file.path(), "entries": entries, "truncated": truncated });
-        Ok((vec![Piece::Kube { document, kind: None }], Done { truncated, ..Done::default() }))
     }
 
     /// What a regular file is; nothing else is opened, since a pipe or a device may never end.

@@ -13,10 +13,12 @@ const PATH_MAX_BYTES: usize = 4_096;
 /// What is done to a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {
-    /// The entries of a folder.
+    /// The entries of a folder, by name.
     List {
         /// At most so many.
         limit: u32,
+        /// Those that come after this name.
+        after: Option<String>,
     },
     /// What is known of it.
     Stat,

@@ -41,7 +41,7 @@ impl FileWork {
     fn show(&self) -> Value {
         let mode = |mode: &Option<u32>| mode.map(|mode| format!("{mode:04o}"));
         let (verb, more) = match self.work() {
-            Work::List { limit } => ("list", json!({ "limit": limit })),
+            Work::List { limit, after } => ("list", json!({ "limit": limit, "cursor": after })),
             Work::Stat => ("stat", json!({})),
             Work::Read { offset, length, .. } => ("read", json!({ "offset": offset, "length": length })),
             Work::Write { content, mode: permissions, overwrite, if_sha256, atomic } => {
