@@ -116,6 +116,50 @@ fn every_declared_tool_loads() {
     }
 }
 
+/// A parameter is a word that a program is given, and never says what runs.
+#[test]
+fn a_declared_tool_says_itself_what_runs() {
+    let to = HostPlace { host: "web-1.example.com".to_owned(), port: 22 };
+    let endpoint = Endpoint::Ssh { route: Route { to, through: Vec::new(), trust: Trust::default() }, bounds: HostBounds::default() };
+    let host = target("web-1", endpoint, Access::File);
+    let problems = |call: &str, arguments: &str| {
+        let text = format!(
+            "name = \"t\"\ndescription = \"Does one thing on a host.\"\ntarget = \"web-1\"\ncall = \"{call}\"\n[arguments]\n{arguments}\n\
+             [[parameter]]\nname = \"p\"\ntype = \"string\"\ndescription = \"A word.\"\nmax_length = 20\nrequired = true\n"
+        );
+        let declared = [DeclaredFile { path: "t.toml".to_owned(), text }];
+        let catalog = Catalog::new(vec![broker::known_target(&host)], &declared, Bounds::default());
+        catalog.err().map(|problems| format!("{problems:?}")).unwrap_or_default()
+    };
+    for (call, arguments) in [
+        ("ssh_exec", "command = \"{p}\""),
+        ("ssh_exec", "command = \"ls {p}\""),
+        ("ssh_exec", "argv = [\"{p}\"]"),
+        ("ssh_exec", "argv = [\"/usr/bin/{p}\", \"x\"]"),
+        ("ssh_sudo", "argv = [\"{p}\", \"x\"]"),
+        ("ssh_job_start", "argv = [\"{p}\"]"),
+        ("ssh_session_run", "session = \"s\"\ncommand = \"{p}\""),
+        ("ssh_read", "program = \"{p}\""),
+        ("ssh_exec", "argv = [\"env\", \"{p}\"]"),
+        ("ssh_exec", "argv = [\"timeout\", \"5\", \"{p}\", \"x\"]"),
+        ("ssh_exec", "argv = [\"sh\", \"-c\", \"{p}\"]"),
+        ("ssh_exec", "argv = [\"find\", \"/srv\", \"-exec\", \"{p}\", \";\"]"),
+        ("ssh_read", "program = \"nice\"\nargs = [\"{p}\"]"),
+    ] {
+        let told = problems(call, arguments);
+        assert!(told.contains("says itself what runs") || told.contains("says that itself"), "{call} {arguments}: {told}");
+    }
+    for (call, arguments) in [
+        ("ssh_exec", "argv = [\"printf\", \"%s\", \"{p}\"]"),
+        ("ssh_read", "program = \"grep\"\nargs = [\"-e\", \"{p}\", \"/var/log/syslog\"]"),
+        ("ssh_exec", "argv = [\"timeout\", \"5\", \"ls\", \"{p}\"]"),
+        ("ssh_service", "unit = \"{p}\"\naction = \"status\""),
+        ("sftp_read", "path = \"{p}\""),
+    ] {
+        assert_eq!(problems(call, arguments), "", "{call} {arguments}");
+    }
+}
+
 #[test]
 fn the_quickstarts_configuration_and_shop_load() {
     let dir = tempfile::tempdir().unwrap();

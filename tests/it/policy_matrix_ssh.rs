@@ -58,6 +58,8 @@ fn calls() -> Vec<(&'static str, &'static str, Value)> {
         ("restart_shop", "restart_shop", json!({})),
         ("tail_log", "tail_log", json!({"file": "/var/log/syslog"})),
         ("folder_size", "folder_size", json!({"folder": "/tmp"})),
+        ("unit_log", "unit_log", json!({"unit": "shop.service", "since": "-1h"})),
+        ("busiest", "busiest", json!({"by": "rss"})),
     ]
 }
 
@@ -82,6 +84,8 @@ fn tools() -> Vec<(&'static str, String)> {
         ("restart_shop.toml", include_str!("../../examples/ssh/tools/ssh/restart_shop.toml")),
         ("tail_log.toml", include_str!("../../examples/ssh/tools/ssh/tail_log.toml")),
         ("folder_size.toml", include_str!("../../examples/ssh/tools/ssh/folder_size.toml")),
+        ("unit_log.toml", include_str!("../../tools/ssh/unit_log.toml")),
+        ("busiest.toml", include_str!("../../tools/ssh/busiest.toml")),
     ]
     .map(|(name, text)| (name, text.to_owned()))
     .into()

@@ -9,10 +9,13 @@ use serde_json::{Map, Value};
 
 use crate::catalog::builtin::{self, Builtin};
 use crate::catalog::definition::Parameter;
+use crate::operation::ssh::judge;
 use crate::refusal::{Code, Refusal};
 
 /// Arguments that are the caller's, or the tool's own.
 const OWN: [&str; 3] = ["target", "reason", "timeout_ms"];
+/// Stands in a parameter's place while its tool is looked at.
+const STAND_IN: &str = "countersign-parameter";
 /// The longest word within a text (that of a label's value).
 const WORD_MAX: usize = 63;
 
@@ -62,6 +65,9 @@ impl Fixed {
         if let Some(unused) = parameters.iter().find(|parameter| !used.contains(&parameter.name)) {
             return Err(format!("the parameter `{}` stands nowhere in the arguments", unused.name));
         }
+        if kind == "ssh" {
+            check_program(&arguments)?;
+        }
         for required in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
             if !OWN.contains(&required) && !arguments.contains_key(required) {
                 return Err(format!("`{call}` needs the argument `{required}`"));
@@ -88,6 +94,36 @@ impl Fixed {
         filled.extend(timeout_ms.map(|timeout| ("timeout_ms".to_owned(), Value::from(timeout))));
         Ok(Value::Object(filled))
     }
+}
+
+/// Refuses a parameter where a program or a text for a shell would stand: a value is a word that a program is given, and never says what runs.
+fn check_program(arguments: &Map<String, Value>) -> Result<(), String> {
+    let said = |name: &str| format!("no parameter may stand in `{name}`: a declared tool says itself what runs");
+    for name in ["command", "program"] {
+        if arguments.get(name).is_some_and(holds_place) {
+            return Err(said(name));
+        }
+    }
+    let words = |name: &str| arguments.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if words("argv").first().is_some_and(holds_place) {
+        return Err(said("argv/0"));
+    }
+    // Programs that run what they are given, `env`, `timeout`, `sh -c`, are seen through as they are when they are called.
+    let argv: Vec<&Value> = arguments.get("program").into_iter().chain(words("args")).chain(words("argv")).collect();
+    let filled: Vec<String> =
+        argv.iter().map(|word| if holds_place(word) { STAND_IN } else { word.as_str().unwrap_or_default() }.to_owned()).collect();
+    if judge::argv(&filled).programs.iter().any(|(program, _)| program.contains(STAND_IN)) {
+        return Err(format!(
+            "a parameter stands where `{}` is told what to run: a declared tool says that itself",
+            filled.first().map_or("argv", String::as_str)
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a parameter stands in it.
+fn holds_place(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.contains('{'))
 }
 
 fn names_in(value: &Value, used: &mut BTreeSet<String>) -> Result<(), String> {
