@@ -71,6 +71,7 @@ mod secrets;
 mod settings;
 mod ssh;
 mod ssh_hosts;
+mod ssh_named;
 mod ssh_policy;
 mod ssh_programs;
 mod ssh_shells;

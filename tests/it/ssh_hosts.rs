@@ -273,6 +273,48 @@ async fn a_shared_key_works_and_is_recorded_as_shared() {
 }
 
 #[tokio::test]
+async fn a_shared_password_works_and_is_recorded_as_shared() {
+    let sshd = Sshd::with(With { config: "PasswordAuthentication yes\n".to_owned(), ..With::default() });
+    let Some(_password) = Password::set("correct horse 71") else { return };
+    let with = |password: &str| {
+        std::fs::write(sshd.folder().join("password"), password).unwrap();
+        let by = Shared::Password(Reference::parse("file:password", sshd.folder()).unwrap());
+        let endpoint = Endpoint::Ssh { route: sshd.route(&sshd.known_line()), bounds: HostBounds::default() };
+        target("web", endpoint, Access::Host(HostAccess::Shared { account: account(), by }))
+    };
+    let world = World::with_targets(wish(), |_| vec![with("correct horse 71")]).await;
+    let answer = id_of(&world).await;
+    assert_eq!(answer["result"]["stdout"], format!("{}\n", account()), "{answer} {}", sshd.log());
+    assert!(sshd.log().contains(&format!("Accepted password for {}", account())), "{}", sshd.log());
+    let (_, whole) = world.approver().get(&format!("/audit/calls/{}", answer["call_id"].as_str().unwrap())).await;
+    assert_eq!(whole["entries"][1]["leaf"]["cred"]["form"], "shared_password", "{whole}");
+    assert!(!whole.to_string().contains("correct horse"), "{whole}");
+    world.verify();
+    let world = World::with_targets(wish(), |_| vec![with("another")]).await;
+    let refused = id_of(&world).await;
+    assert!(code(&refused) == "target.refused" && !refused.to_string().contains("another"), "{refused}");
+    world.verify();
+}
+
+/// A password of the account of tests, for as long as a test needs it.
+struct Password;
+
+impl Password {
+    fn set(password: &str) -> Option<Self> {
+        use std::io::Write as _;
+        let mut child = Command::new("chpasswd").stdin(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+        writeln!(child.stdin.take()?, "{}:{password}", account()).ok()?;
+        child.wait().ok()?.success().then_some(Self)
+    }
+}
+
+impl Drop for Password {
+    fn drop(&mut self) {
+        drop(Command::new("usermod").args(["-p", "*", &account()]).status());
+    }
+}
+
+#[tokio::test]
 async fn reads_share_a_connection_that_ends_with_what_was_lent() {
     let sshd = Sshd::start();
     let manage = "@id(\"manage\") permit (principal in Team::\"approvers\", action == Action::\"manage\", resource);";
