@@ -99,7 +99,7 @@ const FILES: &[(Evil, &[&str])] = &[
     (Evil::SftpSaysNothing, &["target.unreachable", "target.timeout", "target.not_installed"]),
     (Evil::SftpWrongIds, &["target.unreachable", "target.timeout", "target.not_installed", "target.failed"]),
     (Evil::SftpLies, &["ok", "operation.outside_roots", "target.failed", "target.unreachable", "target.timeout"]),
-    (Evil::SftpEndless, &["ok", "target.unreachable", "target.failed", "target.timeout", "mask.result_too_large"]),
+    (Evil::SftpEndless, &["ok", "request.too_large", "target.unreachable", "target.failed", "target.timeout", "mask.result_too_large"]),
     (Evil::SftpTells, &["target.refused", "target.failed", "target.not_found"]),
 ];
 

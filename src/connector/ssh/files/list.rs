@@ -10,8 +10,9 @@ use crate::connector::ssh::files::{Files, Held, refused, told};
 use crate::mask::{Done, Piece};
 use crate::refusal::{Code, Refusal};
 
-/// Entries of a folder that are heard.
-const ENTRIES_MAX: usize = 1_000_000;
+/// Entries of a folder that are heard, and bytes of all their names: whoever makes up folders without end costs no more.
+const ENTRIES_MAX: usize = 100_000;
+const NAMES_MAX_BYTES: usize = 8 << 20;
 /// The longest name of an entry: four times what file systems take.
 const NAME_MAX_BYTES: usize = 1_020;
 
@@ -20,7 +21,7 @@ impl Files<'_> {
     pub(super) async fn list(&self, real: &str, limit: u32, after: Option<&str>) -> Result<Held, Refusal> {
         let handle = self.session.opendir(real).await.map_err(|error| refused(&error))?.handle;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let (mut entries, mut truncated, mut heard) = (BTreeMap::new(), false, 0_usize);
+        let (mut entries, mut truncated, mut heard) = (BTreeMap::new(), false, (0_usize, 0_usize));
         loop {
             let batch = match self.session.readdir(handle.as_str()).await {
                 Ok(batch) => batch,
@@ -29,10 +30,13 @@ impl Files<'_> {
             };
             // What is no name of an entry would be taken for a path.
             let is_name = |name: &str| (1..=NAME_MAX_BYTES).contains(&name.len()) && name != "." && name != ".." && !name.contains('/');
-            heard = heard.saturating_add(batch.files.len());
-            if heard > ENTRIES_MAX {
+            for file in &batch.files {
+                heard = (heard.0 + 1, heard.1 + file.filename.len());
+            }
+            if heard.0 > ENTRIES_MAX || heard.1 > NAMES_MAX_BYTES {
                 drop(self.session.close(handle).await);
-                return Err(Refusal::new(Code::TooLarge).detail(format!("the folder has more than {ENTRIES_MAX} entries")));
+                let why = format!("the folder has more than {ENTRIES_MAX} entries: `ssh_read` with `ls` or `find` tells some of them");
+                return Err(Refusal::new(Code::TooLarge).detail(why));
             }
             for file in batch.files.into_iter().filter(|file| is_name(&file.filename)) {
                 if after.is_none_or(|after| file.filename.as_str() > after) {
