@@ -12,7 +12,7 @@ use crate::refusal::{Code, Refusal};
 
 /// Entries of a folder that are heard, and bytes of all their names: whoever makes up folders without end costs no more.
 const ENTRIES_MAX: usize = 100_000;
-const NAMES_MAX_BYTES: usize = 8 << 20;
+const NAMES_MAX_BYTES: usize = 2 << 20;
 /// The longest name of an entry: four times what file systems take.
 const NAME_MAX_BYTES: usize = 1_020;
 
@@ -35,7 +35,7 @@ impl Files<'_> {
             }
             if heard.0 > ENTRIES_MAX || heard.1 > NAMES_MAX_BYTES {
                 drop(self.session.close(handle).await);
-                let why = format!("the folder has more than {ENTRIES_MAX} entries: `ssh_read` with `ls` or `find` tells some of them");
+                let why = "the folder has more entries than are heard: `ssh_read` with `ls` or `find` tells of some";
                 return Err(Refusal::new(Code::TooLarge).detail(why));
             }
             for file in batch.files.into_iter().filter(|file| is_name(&file.filename)) {
