@@ -98,7 +98,10 @@ const FILES: &[(Evil, &[&str])] = &[
     (Evil::SftpGarbageLater, &["target.unreachable", "target.failed", "target.timeout"]),
     (Evil::SftpSaysNothing, &["target.unreachable", "target.timeout", "target.not_installed"]),
     (Evil::SftpWrongIds, &["target.unreachable", "target.timeout", "target.not_installed", "target.failed"]),
-    (Evil::SftpLies, &["ok", "operation.outside_roots", "target.failed", "target.unreachable", "target.timeout"]),
+    (
+        Evil::SftpLies,
+        &["ok", "operation.outside_roots", "operation.riskier_outcome", "target.failed", "target.unreachable", "target.timeout"],
+    ),
     (Evil::SftpEndless, &["ok", "request.too_large", "target.unreachable", "target.failed", "target.timeout", "mask.result_too_large"]),
     (Evil::SftpTells, &["target.refused", "target.failed", "target.not_found"]),
 ];
