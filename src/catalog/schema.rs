@@ -108,9 +108,9 @@ pub(super) fn output(result: &Value) -> Arc<Map<String, Value>> {
             "result": result,
             "approval": {
                 "type": "object",
-                "description": "with approval_pending: what a human must decide before the same call goes ahead",
+                "description": "with approval_pending: what a human must decide before the same call goes ahead; else, with state used: the approval by which it went ahead",
                 "properties": { "id": { "type": "string" }, "state": { "type": "string" }, "url": { "type": "string" }, "expires_at": { "type": "string" } },
-                "required": ["id", "state", "url", "expires_at"],
+                "required": ["id", "state"],
             },
             "masked": {
                 "type": "array",
