@@ -46,6 +46,17 @@ const GRANT_CALLS: u32 = 3;
 /// Sequences on one ledger: every restart reads it whole.
 const OF_ONE_LEDGER: u64 = 100;
 
+/// The line of a caller for whom nothing is watched.
+fn line() -> Line {
+    Line {
+        gone: CancellationToken::new(),
+        cancelled: CancellationToken::new(),
+        draining: CancellationToken::new(),
+        progress: None,
+        shows_pages: false,
+    }
+}
+
 fn policies() -> String {
     let mut text = "@id(\"own\") permit (principal, action == Action::\"invoke\", resource is Broker);\n\
         @id(\"decide\") permit (principal in Team::\"approvers\", action == Action::\"approve\", resource);\n\
@@ -157,15 +168,8 @@ impl Stage {
 
     /// One call, as the pipeline makes it; nothing waits.
     async fn call(&self, agent: &Arc<Delegation>, sql: &str) -> Came {
-        let line = Line {
-            gone: CancellationToken::new(),
-            cancelled: CancellationToken::new(),
-            draining: CancellationToken::new(),
-            progress: None,
-            shows_pages: false,
-        };
         let arguments = json!({"target": "shop", "sql": sql}).as_object().unwrap().clone();
-        let request = Request::new(Arc::clone(agent), "db_execute".to_owned(), arguments, Origin::default(), line);
+        let request = Request::new(Arc::clone(agent), "db_execute".to_owned(), arguments, Origin::default(), line());
         let call = self.catalog.parse(request).unwrap_or_else(|stop| panic!("{stop:?}"));
         let Ruling::Pending(pending) = self.policy.rule(call) else { panic!("{sql} did not ask") };
         match self.desk.find(pending.asking(), &self.policy).await.unwrap() {
@@ -469,14 +473,7 @@ impl Run<'_> {
             };
             (revoked, expected)
         } else {
-            let line = Line {
-                gone: CancellationToken::new(),
-                cancelled: CancellationToken::new(),
-                draining: CancellationToken::new(),
-                progress: None,
-                shows_pages: false,
-            };
-            let request = Request::new(Arc::clone(agent), "approval_withdraw".to_owned(), Default::default(), Origin::default(), line);
+            let request = Request::new(Arc::clone(agent), "approval_withdraw".to_owned(), Default::default(), Origin::default(), line());
             let withdrawn = self.stage().desk.withdraw(&newest.id, request.facts()).await.unwrap();
             let expected = match newest.state {
                 State::Pending | State::Approved | State::Granted => Ok(State::Withdrawn),
