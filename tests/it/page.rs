@@ -549,6 +549,10 @@ async fn access_is_narrowed_on_the_page_to_places_and_a_risk() {
         assert_eq!(status, 400, "{form:?} {text}");
     }
     assert_eq!(state(&bob, &third).await, "pending");
+    // Whoever takes everything off it denies it.
+    let form = [("csrf", csrf.as_str()), ("mark", &mark), ("decision", "deny"), ("reason", "none of it")];
+    assert_eq!(submit(&bob, &third, &form).await.0, 303);
+    assert_eq!(state(&bob, &third).await, "denied");
     world.verify();
 }
 

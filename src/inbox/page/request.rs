@@ -95,8 +95,10 @@ async fn decided(
     if approve {
         demand(inbox, person, Action::Approve).await?;
     }
-    let scope = match chosen(inbox, session, &id, &filled).await? {
-        Ok(scope) => scope.filter(|_| approve),
+    // A denial grants nothing, whatever stands in those fields.
+    let chosen = if approve { chosen(inbox, session, &id, &filled).await? } else { Ok(None) };
+    let scope = match chosen {
+        Ok(scope) => scope,
         Err(refusal) => {
             let refusal = inbox.desk.turned_away(person, Some(&id), refusal).await?;
             let again = Again { refusal: Some(refusal), reason: filled.reason };
