@@ -79,7 +79,8 @@ fn body(person: &Person) -> Vec<u8> {
 fn newer(person: &Person, row: Row) -> Option<Write> {
     let known: Option<Known> = serde_json::from_slice(&row.body).ok();
     let issued_us = person.issued_at().timestamp_micros();
-    if known.is_some_and(|known| known.issued_us > issued_us || known.teams == person.human().teams) {
+    // The same teams of a later word are taken note of too: else a word from in between would pass for the newest.
+    if known.is_some_and(|known| known.issued_us > issued_us || known.issued_us == issued_us && known.teams == person.human().teams) {
         return None;
     }
     Some(Write::MoveIf {

@@ -242,6 +242,26 @@ async fn a_vote_lapses_when_its_human_loses_the_role_before_the_quorum_is_full()
     world.verify();
 }
 
+/// A token from before the newest word counts for nothing, also where that word said what was known already.
+#[tokio::test]
+async fn the_newest_word_of_an_issuer_counts_whatever_comes_after_it() {
+    let world = world(asks_with("@quorum(\"2\")")).await;
+    let id = pending(&world.agent(), &refund(1300)).await;
+    let yes = || json!({"decision": "approve"});
+    assert_eq!(world.approver().decide(&id, yes()).await.1["state"], "pending");
+    let later = || world.clock.turn(TimeDelta::seconds(2));
+    later();
+    assert_eq!(world.human("bob", &["support"]).get("/whoami").await.0, 200);
+    later();
+    let between = world.approver();
+    later();
+    for human in [world.human("bob", &["support"]), between] {
+        assert_eq!(human.get("/whoami").await.0, 200);
+    }
+    assert_eq!(world.human("carol", &["approvers"]).decide(&id, yes()).await.1["state"], "pending", "only hers counts");
+    world.verify();
+}
+
 #[tokio::test]
 async fn whoever_breaks_the_glass_answers_for_it() {
     let glass = "@id(\"glass\") permit (principal in Team::\"oncall\", action == Action::\"break_glass\", resource in Target::\"shop\");";
