@@ -229,7 +229,6 @@ fn agents_door(
     }
 }
 
-/// Browsers' sessions.
 /// For whom each system may speak: approval systems, and chats for their users.
 fn spoken_for(settings: &Settings) -> BTreeMap<String, Vec<Human>> {
     let systems = settings.humans.systems.iter().map(|system| &system.voucher);
@@ -240,6 +239,7 @@ fn spoken_for(settings: &Settings) -> BTreeMap<String, Vec<Human>> {
     systems.chain(chats).map(|voucher| (voucher.name.clone(), voucher.humans.values().cloned().collect())).collect()
 }
 
+/// Browsers' sessions.
 fn sessions(settings: &Settings, ledger: &Ledger, recorder: &Arc<Recorder>, identity: &Arc<Identity>, clock: &Clock) -> Sessions {
     let (identity, lasting) = (Arc::clone(identity), settings.humans.session.clone());
     Sessions::new(ledger.clone(), Arc::clone(recorder), identity, clock.clone(), lasting, &settings.identity.public_url)
