@@ -142,16 +142,6 @@ pub trait Herald: Send + Sync {
     fn committed(&self) {}
 }
 
-/// Tells nobody.
-#[derive(Debug, Clone, Copy)]
-pub struct Nobody;
-
-impl Herald for Nobody {
-    fn notices(&self, _: Event, _: &Filed) -> Vec<Write> {
-        Vec::new()
-    }
-}
-
 /// A call that needs a human, with what the policy said of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Asking<'a> {

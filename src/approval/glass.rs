@@ -133,6 +133,11 @@ impl Desk {
         if view.filed.is_access() {
             return Err(Refusal::new(Code::ApprovalNotAllowed).detail("the glass is broken for one call, not for access"));
         }
+        // A channel may tell of some environments and risks only: what counts is whether somebody hears of this request.
+        if self.herald.notices(Event::GlassBroken, &view.filed).is_empty() {
+            return Err(Refusal::new(Code::ApprovalNotAllowed)
+                .detail("nobody would be told of it: no channel has `glass_broken` for this environment and risk"));
+        }
         terms::check_length(reason)?;
         match terms::missing(reason, &view.filed.ticket_forms) {
             Some(what) => Err(Refusal::new(Code::Malformed).detail(format!("breaking the glass needs a `reason`: {what}"))),

@@ -322,6 +322,29 @@ async fn whoever_breaks_the_glass_answers_for_it() {
     world.verify();
 }
 
+/// Whoever would hear of it elsewhere does not hear of it here.
+#[tokio::test]
+async fn the_glass_is_not_broken_where_nobody_would_be_told() {
+    let glass = "@id(\"glass\") permit (principal in Team::\"oncall\", action == Action::\"break_glass\", resource);";
+    let (receiver, dir) = (Receiver::start().await, tempfile::tempdir().unwrap());
+    let elsewhere = Channel {
+        events: vec![Event::GlassBroken],
+        environments: vec!["production".to_owned()],
+        ..channel("owners", webhook(dir.path(), &receiver.url("/owners")))
+    };
+    let notices = Settings { channels: vec![elsewhere], ..Settings::default() };
+    let world = World::with(Wish { policies: format!("{POLICY}\n{glass}"), notices, ..Wish::default() }).await;
+    let id = pending(&world.agent(), &refund(1300)).await;
+    let olga = world.human("olga", &["oncall"]);
+    let (status, told) = olga.post(&format!("/approvals/{id}/break-glass"), json!({"reason": "the shop is down"})).await;
+    assert_eq!((status, told["error"]["code"].as_str()), (403, Some("approval.not_allowed")), "{told}");
+    assert!(told["error"]["message"].as_str().unwrap().contains("nobody would be told"), "{told}");
+    let bob = world.approver();
+    assert_eq!(bob.get(&format!("/approvals/{id}")).await.1["state"], "pending");
+    assert_eq!(bob.trail(&format!("&approval={id}&kind=approval.refused")).await.len(), 1);
+    world.verify();
+}
+
 #[tokio::test]
 async fn what_is_not_wanted_any_more_is_withdrawn_and_what_is_too_much_alike_is_not_asked() {
     let world = World::new().await;
