@@ -1,5 +1,6 @@
 //! Files over SFTP, one step at a time, each where its path says: the host follows links first, and a path that leads elsewhere by one is refused, since it
-//! was judged as it was written; only a root itself may be a link. SFTP has no handle on a folder, so that a path could be made to lead elsewhere between two steps by whoever may write there.
+//! was judged as it was written; only a root itself may be a link. SFTP has no handle on a folder, so that a path could be made to lead elsewhere between
+//! two steps by whoever may write there.
 //!
 //! A file is written beside its place and then takes it, so that nobody ever reads half of it. What an approver saw is looked at again before anything is
 //! changed.
