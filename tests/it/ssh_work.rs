@@ -132,6 +132,13 @@ async fn sudo_is_of_the_highest_risk_and_never_asks_for_a_password() {
         let (shown, answer) = approved(&world, &agent, "ssh_sudo", call).await;
         assert_eq!((&shown["risk"], &shown["operation"]["run_as"]), (&json!("admin"), &json!("nobody")), "{shown}");
         assert_eq!((&answer["result"]["exit_code"], &answer["result"]["stdout"]), (&json!(0), &json!("nobody\n")), "{answer}");
+        // What runs as another account is ended as that account.
+        let script = "trap '' TERM; setsid sleep 4321781 & sleep 4321781 & echo on; sleep 4321781";
+        let call = json!({"target": "web", "argv": ["sh", "-c", script], "run_as": "nobody", "timeout_ms": 1_500});
+        let (_, answer) = approved(&world, &agent, "ssh_sudo", call).await;
+        let is_left = std::process::Command::new("pgrep").args(["-f", "sleep 4321781"]).output().unwrap().status.success();
+        assert_eq!((code(&answer), &answer["result"]["stdout"], is_left), ("target.timeout", &json!("on\n"), false), "{answer}");
+        assert_eq!(answer["error"]["stopped_confirmed"], true, "{answer}");
     }
     let refused = agent.call("ssh_sudo", json!({"target": "web", "argv": ["id"], "run_as": "-u root"})).await;
     assert_eq!(code(&refused), "request.invalid_arguments", "{refused}");
