@@ -3,6 +3,7 @@
 //! A path is absolute and has no `..`, so that it says by itself where it leads. Who may write a file that decides who may log in, what runs by itself
 //! or as whom, could do anything: those places are of the highest risk, wherever a root reaches them.
 
+use crate::operation::ssh::judge::fenced;
 use crate::operation::ssh::obeyed::{is_hidden, is_obeyed, is_of_the_system};
 use crate::operation::{Place, Risk, Touch};
 use crate::refusal::{Code, Refusal};
@@ -195,7 +196,13 @@ impl FileWork {
     #[must_use]
     pub fn judged(&self) -> (Risk, Vec<String>) {
         let (mut risk, mut why) = match &self.work {
-            Work::List { .. } | Work::Stat | Work::Read { .. } => return (Risk::Read, Vec::new()),
+            Work::Read { .. } => {
+                return match fenced(&self.path, false, false) {
+                    Some(why) => (Risk::Admin, vec![format!("`{}`: {why}", self.path)]),
+                    None => (Risk::Read, Vec::new()),
+                };
+            }
+            Work::List { .. } | Work::Stat => return (Risk::Read, Vec::new()),
             Work::Write { overwrite: true, .. } => (Risk::Destructive, vec!["what the file holds would be lost".to_owned()]),
             Work::Rename { overwrite: true, .. } => (Risk::Destructive, vec!["what has the new name would be lost".to_owned()]),
             Work::Rename { .. } => (Risk::Destructive, vec!["whatever uses the file by its name loses it".to_owned()]),

@@ -22,6 +22,8 @@ mod tar;
 mod verbs;
 mod wrap;
 
+pub(super) use place::fenced;
+
 #[cfg(test)]
 mod tests;
 

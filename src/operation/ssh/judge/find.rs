@@ -69,6 +69,9 @@ fn values<'a>(job: &mut Job<'_>, flag: &str, value: Value, words: &'a [Word], wa
     words.get(wanted..).unwrap_or_default()
 }
 
+/// Words of a command that is made of what was found.
+const WORDS_MAX: usize = 512;
+
 /// `-exec command {} ;` or `… {} +`. What was found is below a start, so that it never looks like a flag.
 fn exec<'a>(job: &mut Job<'_>, starts: &[Word], words: &'a [Word]) -> &'a [Word] {
     let mut command = Vec::new();
@@ -82,6 +85,10 @@ fn exec<'a>(job: &mut Job<'_>, starts: &[Word], words: &'a [Word]) -> &'a [Word]
             Some("+") if brace => {
                 wrap::command(job.state, &command);
                 return words.get(index + 1..).unwrap_or_default();
+            }
+            Some("{}") if command.len() + starts.len() > WORDS_MAX => {
+                job.raise(Risk::Admin, "more words than are looked at");
+                command.push(Word::Unknown);
             }
             Some("{}") => command.extend(starts.iter().map(below)),
             Some(text) if text.contains("{}") => command.push(Word::Unknown),

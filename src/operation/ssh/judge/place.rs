@@ -59,7 +59,7 @@ fn has_pattern(part: &str) -> bool {
 }
 
 /// Why opening this path is of the highest risk, if it is.
-pub(super) fn fenced(path: &str, pattern: bool, writes: bool) -> Option<&'static str> {
+pub(in crate::operation::ssh) fn fenced(path: &str, pattern: bool, writes: bool) -> Option<&'static str> {
     let mut parts = parts(path);
     // So may the home directory be.
     if parts.first() == Some(&"~") {

@@ -83,7 +83,9 @@ fn unix(words: &[&str]) -> (bool, bool) {
         }
     }
     let has = |set: &str| options.chars().filter(|letter| set.contains(*letter)).count();
-    sure &= has(UNIX) == options.chars().count() && has(THREADS) < 2 && (has("oO") == 0 || has(FORMATS) == 0);
+    sure &= has(UNIX) == options.chars().count() && has(THREADS) < 2 && (has("o") == 0 || has(FORMATS) == 0);
+    // What it falls back to beside threads or a deselection sorts by that, and reads the other letters anew.
+    sure &= has("O") == 0;
     (shown, sure)
 }
 

@@ -137,9 +137,18 @@ impl Reader {
         done
     }
 
+    /// Also a line that goes on, but only after a blank: whatever is before that, and what comes after, are then two tokens to every shell.
     fn blanks(&mut self) {
-        while matches!(self.peek(), Some(' ' | '\t')) || (self.here.is_empty() && self.starts("\\\n")) {
-            self.at += if self.peek() == Some('\\') { 2 } else { 1 };
+        let mut parted = false;
+        loop {
+            if matches!(self.peek(), Some(' ' | '\t')) {
+                self.at += 1;
+                parted = true;
+            } else if parted && self.here.is_empty() && self.starts("\\\n") {
+                self.at += 2;
+            } else {
+                return;
+            }
         }
     }
 

@@ -244,8 +244,13 @@ impl Row {
         let mut ended = false;
         while let Some(word) = reading.words.next() {
             match word.known() {
-                None if *word == Word::Unknown && !ended && !self.any => {
-                    job.raise(Risk::Admin, "a word that is not known here could be a flag");
+                None if *word == Word::Unknown && !self.any => {
+                    let why = if ended {
+                        "a word that is not known here could be more than one"
+                    } else {
+                        "a word that is not known here could be a flag"
+                    };
+                    job.raise(Risk::Admin, why);
                 }
                 Some("--") if !ended => ended = true,
                 Some(text) if !ended && text.len() > 1 && text.starts_with('-') => reading.flag(job, text),

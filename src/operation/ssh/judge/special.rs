@@ -72,7 +72,7 @@ pub(super) fn mv(job: &mut Job<'_>, parsed: &Parsed) {
 }
 
 pub(super) fn ln(job: &mut Job<'_>, parsed: &Parsed) {
-    transfer(job, parsed, !parsed.has_any("-f --force -i --interactive"), |job, word| job.looks(word));
+    transfer(job, parsed, !parsed.has_any("-f --force -i --interactive -b --backup -S --suffix"), |job, word| job.looks(word));
 }
 
 pub(super) fn tee(job: &mut Job<'_>, parsed: &Parsed) {
@@ -142,10 +142,9 @@ pub(super) fn grep(job: &mut Job<'_>, parsed: &Parsed) {
     files.iter().for_each(|file| if below { job.reads_below(file) } else { job.reads(file) });
 }
 
-/// `diff`: with a flag all that is below two directories.
+/// `diff`: of two directories, what is in them.
 pub(super) fn diff(job: &mut Job<'_>, parsed: &Parsed) {
-    let below = parsed.has_any("-r --recursive");
-    parsed.operands.iter().for_each(|file| if below { job.reads_below(file) } else { job.reads(file) });
+    parsed.operands.iter().for_each(|file| job.reads_below(file));
 }
 
 /// `strings`: like all of its kind it takes a word with `@` before it for a file of further words, wherever that word stands.

@@ -115,8 +115,13 @@ pub(super) fn squeeze(job: &mut Job<'_>, parsed: &Parsed) {
         job.raise(Risk::Admin, "more than one of packing, unpacking, listing and testing");
     }
     let prints = parsed.has_any("-c --stdout --to-stdout -l --list -t --test");
+    let below = parsed.has_any("-r --recursive");
     for word in &parsed.operands {
-        job.reads(word);
+        if below {
+            job.reads_below(word);
+        } else {
+            job.reads(word);
+        }
         if !prints {
             job.deletes(word);
             match word.known() {

@@ -2,6 +2,7 @@
 
 mod corpus;
 mod flags;
+mod fourth;
 mod review;
 mod third;
 mod tricks;

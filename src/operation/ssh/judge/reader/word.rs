@@ -2,6 +2,9 @@
 
 use super::{Command, Reader, Refusal, Script, Word};
 
+/// A shell takes the end of a line that goes on away before it reads what is around it: `$\`, a new line and `(` are a substitution.
+const GOES_ON: &str = "a line that goes on within a word or a quote";
+
 /// What a word is made of so far.
 #[derive(Default)]
 struct Draft {
@@ -67,11 +70,11 @@ impl Reader {
                 '"' => self.double(&mut draft, inner)?,
                 '\\' => {
                     let next = self.ahead(1).ok_or("a backslash at the end")?;
-                    self.stays_on_line(next)?;
-                    if next != '\n' {
-                        draft.text.push(next);
-                        draft.quoted = true;
+                    if next == '\n' {
+                        return Err(GOES_ON);
                     }
+                    draft.text.push(next);
+                    draft.quoted = true;
                     self.at += 2;
                 }
                 '$' | '`' => self.expansion(&mut draft, inner, false)?,
@@ -147,7 +150,7 @@ impl Reader {
                 Some('"') => break,
                 Some('\\') => {
                     match self.ahead(1) {
-                        Some('\n') => self.stays_on_line('\n')?,
+                        Some('\n') => return Err(GOES_ON),
                         Some(c @ ('$' | '`' | '"' | '\\')) => draft.text.push(c),
                         Some(c) => draft.text.extend(['\\', c]),
                         None => return Err("a quote does not end"),
