@@ -34,7 +34,7 @@ use crate::operation::Risk;
 use crate::record::Recorder;
 use crate::refusal::Refusal;
 
-pub use decide::{Decided, Decision};
+pub use decide::{Decided, Decision, Listed};
 pub use filed::{Filed, State};
 pub use glass::Glass;
 pub use grant::Approval;

@@ -128,7 +128,8 @@ pub fn known_target(target: &Target) -> catalog::Target {
             (TargetOf::Ssh { roots, env, shell, groups }, SSH, Vec::new())
         }
     };
-    let facts = TargetFacts { name: target.settings.name.clone(), engine, environment: target.environment.clone(), search_path };
+    let place = target.settings.endpoint.place();
+    let facts = TargetFacts { name: target.settings.name.clone(), engine, environment: target.environment.clone(), place, search_path };
     catalog::Target { facts, of }
 }
 

@@ -173,6 +173,8 @@ pub struct TargetFacts {
     pub engine: &'static str,
     /// Its environment label, such as `production`.
     pub environment: String,
+    /// Where it is, as far as its configuration says: another place under the same name is another target.
+    pub place: String,
     /// The schemas in which unqualified names are looked up, in order.
     pub search_path: Vec<String>,
 }

@@ -87,6 +87,22 @@ pub enum Endpoint {
     },
 }
 
+impl Endpoint {
+    /// Where it is: what makes a target of the same name another one. How it is spoken to, and as whom, is not part of it.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Self::Sqlite { path } => path.display().to_string(),
+            Self::Postgres { host, port, database, .. } | Self::MySql { host, port, database, .. } => format!("{host}:{port}/{database}"),
+            Self::Kubernetes { cluster, .. } => cluster.place(),
+            Self::Ssh { route, .. } => {
+                let hops = route.through.iter().chain([&route.to]);
+                hops.map(|hop| format!("{}:{}", hop.host, hop.port)).collect::<Vec<_>>().join(" ")
+            }
+        }
+    }
+}
+
 /// What tools may do on a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostBounds {

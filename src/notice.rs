@@ -27,7 +27,7 @@ use crate::operation::Risk;
 pub use command::Command;
 pub use courier::{Courier, Undelivered};
 pub use email::{Email, Tls};
-pub use message::Message;
+pub use message::{Buttons, Message};
 pub use outbox::Outbox;
 pub use place::{Address, Place};
 pub use slack::{APPROVE, DENY, Interactions, REASON, Slack, Way, escaped};

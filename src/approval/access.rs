@@ -54,6 +54,7 @@ impl Desk {
         }
         self.enter(asking, Shown::default(), electorate, |filed| {
             filed.target = Some((target.name.clone(), target.engine.to_owned(), target.environment.clone()));
+            filed.place.clone_from(&target.place);
             filed.risk = access.risk.level();
             filed.touches = access.on.clone();
             filed.scope_verbs = access.tools.iter().map(|tool| (tool.name.clone(), tool.verb.to_owned())).collect();

@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::approval::glass::glass_policies;
 use crate::approval::turn::{Turn, appr};
 use crate::approval::{Desk, Electorate, Event, Filed, Scope, State, View, terms};
 use crate::clock::rfc3339;
@@ -28,6 +29,15 @@ pub struct Decision {
     pub mark: Option<String>,
 }
 
+/// Some of the requests that a human may see.
+#[derive(Debug)]
+pub struct Listed {
+    /// Newest last; 500 at most.
+    pub views: Vec<View>,
+    /// Where there are older ones: those before this id.
+    pub before: Option<String>,
+}
+
 /// What came of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decided {
@@ -35,8 +45,8 @@ pub struct Decided {
     pub view: View,
 }
 
-/// Times that a vote is tried again when another was cast at the same moment.
-const VOTE_TRIES: usize = 8;
+/// Times that something is tried again when something else was written about the request at the same moment.
+pub(super) const TRIES: usize = 8;
 /// Requests that one listing shows.
 const LIST_MAX: usize = 500;
 /// Requests that it looks through for them.
@@ -56,7 +66,7 @@ impl Desk {
         decision: Decision,
         electorate: &dyn Electorate,
     ) -> Result<Result<Decided, Refusal>, Unavailable> {
-        for _ in 0..VOTE_TRIES {
+        for _ in 0..TRIES {
             let Some(view) = self.view(id).await? else {
                 return Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalUnknown)).await?));
             };
@@ -103,7 +113,7 @@ impl Desk {
     }
 
     async fn record(&self, person: &Person, kind: &'static str, body: Map<String, Value>) -> Result<(), Unavailable> {
-        for _ in 0..VOTE_TRIES {
+        for _ in 0..TRIES {
             let leaf = self.recorder.personal(kind, person, body.clone());
             let writes = self.seen(person).await?.into_iter().chain(self.recorder.subjects(person.human(), None)).collect();
             match self.ledger.commit(Change { leaves: vec![leaf], writes, payloads: Vec::new() }).await {
@@ -119,29 +129,43 @@ impl Desk {
         Err(Unavailable::because("attempts of one human came too fast to be recorded"))
     }
 
-    /// Requests that this human may decide, or that are asked in their name; newest last.
+    /// Requests that this human may see; newest last, and the newest, or those before one of that id.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn list(&self, person: &Person, states: &[State], electorate: &dyn Electorate) -> Result<Vec<View>, Unavailable> {
+    pub async fn list(
+        &self,
+        person: &Person,
+        states: &[State],
+        before: Option<&str>,
+        electorate: &dyn Electorate,
+    ) -> Result<Listed, Unavailable> {
         let names: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
-        let places = self.ledger.places(Filed::KIND, &names, LOOK_MAX).await?;
+        let mut places = self.ledger.places(Filed::KIND, &names, LOOK_MAX).await?;
+        if let Some(before) = before {
+            let at = self.ledger.place(Filed::KIND, before).await?;
+            places.retain(|place| at.as_ref().is_some_and(|at| place < at));
+        }
         let mut views: Vec<View> = Vec::new();
         // Of all, and not of the newest alone: what others ask must not push out of sight what waits for this human.
         for some in places.chunks(LOOK_AT_ONCE) {
             let rows = self.ledger.at(some).await?;
             let found = rows.iter().filter_map(View::from_row).filter(|view| states.contains(&view.state));
-            views.extend(found.filter(|view| is_shown(person, view, electorate)).take(LIST_MAX - views.len()));
-            if views.len() >= LIST_MAX {
+            // One more than is shown tells that there are more.
+            views.extend(found.filter(|view| is_shown(person, view, electorate)).take(LIST_MAX + 1 - views.len()));
+            if views.len() > LIST_MAX {
                 break;
             }
         }
+        let is_cut = views.len() > LIST_MAX;
+        views.truncate(LIST_MAX);
+        let before = views.last().filter(|_| is_cut).map(|view| view.filed.id.clone());
         views.reverse();
         let mut counted = Vec::with_capacity(views.len());
         for view in views {
             counted.push(self.counted(view).await?);
         }
-        Ok(counted)
+        Ok(Listed { views: counted, before })
     }
 
     /// One request, if this human may decide it or it is asked in their name.
@@ -285,9 +309,17 @@ fn is_complete(decision: &Decision, filed: &Filed) -> Result<(), Refusal> {
     }
 }
 
-/// Whether a human may see a request.
-pub(super) fn is_shown(person: &Person, view: &View, electorate: &dyn Electorate) -> bool {
-    view.filed.is_by(person.human()) || may_decide(person.human(), &view.filed, electorate).is_ok()
+/// Whether a human may see a request: who decides it, whose it is, who may let it go ahead alone, and who looks at that afterwards.
+fn is_shown(person: &Person, view: &View, electorate: &dyn Electorate) -> bool {
+    let human = person.human();
+    has_a_say(human, view, electorate)
+        || view.state == State::Pending && glass_policies(human, &view.filed, electorate).is_ok()
+        || view.filed.glass.is_some() && electorate.may_review(human)
+}
+
+/// Whether it is this human's to decide, or is asked in their name.
+pub(super) fn has_a_say(human: &Human, view: &View, electorate: &dyn Electorate) -> bool {
+    view.filed.is_by(human) || may_decide(human, &view.filed, electorate).is_ok()
 }
 
 /// The policies that let this human decide. Two issuers may know one human by two names, who could then approve a call of their own or vote

@@ -4,7 +4,7 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
-use crate::approval::decide::{LOOK_AT_ONCE, LOOK_MAX, is_shown, may_decide};
+use crate::approval::decide::{LOOK_AT_ONCE, LOOK_MAX, TRIES, has_a_say, may_decide};
 use crate::approval::turn::{Turn, appr};
 use crate::approval::{Desk, Electorate, Event, Filed, State, View, terms};
 use crate::call::Facts;
@@ -56,18 +56,25 @@ impl Desk {
     /// # Errors
     /// Outer: the ledger cannot record it. Inner: there is none of theirs that is still open.
     pub async fn withdraw(&self, id: &ApprovalId, facts: &Facts) -> Result<Result<View, Refusal>, Unavailable> {
-        let own = self.own(id, facts.delegation.human(), facts.delegation.agent()).await?;
-        let Some(view) = own else { return Ok(Err(Refusal::new(Code::ApprovalUnknown))) };
-        if !matches!(view.state_at(self.clock.now()), State::Pending | State::Approved | State::Granted) {
-            return Ok(Err(Refusal::new(Code::ApprovalDecided).detail(format!("it is {}", view.state.as_str()))));
+        // A vote or an escalation of the same moment leaves it open: look again.
+        for _ in 0..TRIES {
+            let own = self.own(id, facts.delegation.human(), facts.delegation.agent()).await?;
+            let Some(view) = own else { return Ok(Err(Refusal::new(Code::ApprovalUnknown))) };
+            if !matches!(view.state_at(self.clock.now()), State::Pending | State::Approved | State::Granted) {
+                return Ok(Err(Refusal::new(Code::ApprovalDecided).detail(format!("it is {}", view.state.as_str()))));
+            }
+            let mut body = appr(&view.filed);
+            body.remove("call");
+            body.insert("res".to_owned(), json!({ "status": "withdrawn", "was": view.state.as_str() }));
+            let leaf = self.recorder.draft("approval.withdrawn", facts, body);
+            let more = self.recorder.subjects_of(facts);
+            let event = Some(Event::Withdrawn);
+            let turn = Turn { to: State::Withdrawn, filed: view.filed.clone(), leaf, event, more, words: Vec::new() };
+            if let Some(view) = self.turn(&view, turn).await? {
+                return Ok(Ok(view));
+            }
         }
-        let mut body = appr(&view.filed);
-        body.remove("call");
-        body.insert("res".to_owned(), json!({ "status": "withdrawn", "was": view.state.as_str() }));
-        let leaf = self.recorder.draft("approval.withdrawn", facts, body);
-        let more = self.recorder.subjects_of(facts);
-        let turn = Turn { to: State::Withdrawn, filed: view.filed.clone(), leaf, event: Some(Event::Withdrawn), more, words: Vec::new() };
-        Ok(self.turn(&view, turn).await?.ok_or_else(|| Refusal::new(Code::ApprovalDecided)))
+        Ok(Err(Refusal::new(Code::ApprovalDecided)))
     }
 
     /// Takes back what was approved: whoever may decide it can, and the human in whose name it would be used. From the commit on nothing goes ahead by it.
@@ -81,9 +88,9 @@ impl Desk {
         reason: Option<&str>,
         electorate: &dyn Electorate,
     ) -> Result<Result<View, Refusal>, Unavailable> {
-        // A use of a grant is no change of its row, but a claim is: look again, a few times at most.
-        for _ in 0..3 {
-            let Some(view) = self.view(id).await?.filter(|view| is_shown(person, view, electorate)) else {
+        // A use of a grant is no change of its row, but a claim is: look again.
+        for _ in 0..TRIES {
+            let Some(view) = self.view(id).await?.filter(|view| has_a_say(person.human(), view, electorate)) else {
                 return Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalUnknown)).await?));
             };
             if let Err(refusal) = self.is_revocable(person, &view, reason) {

@@ -142,6 +142,9 @@ pub struct Filed {
     pub tool: String,
     /// On which target: name, engine, environment.
     pub target: Option<(String, String, String)>,
+    /// Where that is.
+    #[serde(default)]
+    pub place: String,
     /// The main verb.
     pub verb: String,
     /// Its level, 1 to 4.
@@ -287,6 +290,7 @@ impl Filed {
                 name: name.clone(),
                 engine: engine_named(engine),
                 environment: environment.clone(),
+                place: self.place.clone(),
                 search_path: Vec::new(),
             }),
             tool: self.tool.clone(),
@@ -324,6 +328,7 @@ impl Filed {
             agent: Who { issuer: agent.issuer.clone(), id: agent.id.clone(), name: None, person: None },
             tool: call.tool.name.clone(),
             target: call.target.as_ref().map(|target| (target.name.clone(), target.engine.to_owned(), target.environment.clone())),
+            place: call.target.as_ref().map_or_else(String::new, |target| target.place.clone()),
             verb: call.operation.verb().to_owned(),
             risk: judgement.risk.level(),
             touches: call.operation.touches().iter().map(|touch| format!("{} {}", touch.verb, touch.on)).collect(),

@@ -6,12 +6,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::approval::decide::TRIES;
 use crate::approval::filed::Vote;
 use crate::approval::turn::{Turn, appr};
 use crate::approval::{Desk, Electorate, Event, Filed, State, View, terms};
 use crate::clock::rfc3339;
 use crate::id::ApprovalId;
-use crate::identity::Person;
+use crate::identity::{Human, Person};
 use crate::ledger::{Row, Write};
 use crate::record::Unavailable;
 use crate::refusal::{Code, Refusal};
@@ -42,38 +43,42 @@ impl Desk {
         &self,
         person: &Person,
         id: &ApprovalId,
-        reason: Option<&str>,
+        (reason, mark): (Option<&str>, Option<&str>),
         electorate: &dyn Electorate,
     ) -> Result<Result<View, Refusal>, Unavailable> {
-        let Some(view) = self.view(id).await? else {
-            return Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalUnknown)).await?));
-        };
-        let policies = match self.may_break(person, &view, reason, electorate) {
-            Ok(policies) => policies,
-            Err(refusal) => return Ok(Err(self.turned_away(person, Some(id), refusal).await?)),
-        };
-        let vote = self.vote(person, true, reason);
-        let until = self.grant_until(None);
-        let filed = Filed {
-            glass: Some(Glass { broken: vote.clone(), reviewed: None }),
-            votes: view.filed.votes.iter().cloned().chain([vote.clone()]).collect(),
-            // For this one call, whatever others thought of granting.
-            scope: None,
-            grant_until: Some(until),
-            ..view.filed.clone()
-        };
-        let mut body = appr(&filed);
-        body.insert("res".to_owned(), json!({ "status": "approved", "state": State::Approved.as_str(), "glass": "broken" }));
-        body.insert("policy".to_owned(), json!({ "ids": policies }));
-        body.insert("until".to_owned(), json!(rfc3339(until)));
-        let words = self.words(&vote, &mut body)?;
-        let leaf = self.recorder.personal("approval.glass_broken", person, body);
-        let unreviewed = Write::Ensure(Row::new(BROKEN, id.as_str(), UNREVIEWED, "", None, Vec::new()));
-        let more = std::iter::once(unreviewed).chain(self.recorder.subjects(person.human(), None)).collect();
-        match self.turn(&view, Turn { to: State::Approved, filed, leaf, event: Some(Event::GlassBroken), more, words }).await? {
-            Some(view) => Ok(Ok(view)),
-            None => Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalDecided)).await?)),
+        // A vote or an escalation of the same moment leaves it open: look again.
+        for _ in 0..TRIES {
+            let Some(view) = self.view(id).await? else {
+                return Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalUnknown)).await?));
+            };
+            let policies = match self.may_break(person, &view, (reason, mark), electorate) {
+                Ok(policies) => policies,
+                Err(refusal) => return Ok(Err(self.turned_away(person, Some(id), refusal).await?)),
+            };
+            let vote = self.vote(person, true, reason);
+            let until = self.grant_until(None);
+            let filed = Filed {
+                glass: Some(Glass { broken: vote.clone(), reviewed: None }),
+                votes: view.filed.votes.iter().cloned().chain([vote.clone()]).collect(),
+                // For this one call, whatever others thought of granting.
+                scope: None,
+                grant_until: Some(until),
+                ..view.filed.clone()
+            };
+            let mut body = appr(&filed);
+            body.insert("res".to_owned(), json!({ "status": "approved", "state": State::Approved.as_str(), "glass": "broken" }));
+            body.insert("policy".to_owned(), json!({ "ids": policies }));
+            body.insert("until".to_owned(), json!(rfc3339(until)));
+            let words = self.words(&vote, &mut body)?;
+            let leaf = self.recorder.personal("approval.glass_broken", person, body);
+            let unreviewed = Write::Ensure(Row::new(BROKEN, id.as_str(), UNREVIEWED, "", None, Vec::new()));
+            let more = std::iter::once(unreviewed).chain(self.recorder.subjects(person.human(), None)).collect();
+            let turn = Turn { to: State::Approved, filed, leaf, event: Some(Event::GlassBroken), more, words };
+            if let Some(view) = self.turn(&view, turn).await? {
+                return Ok(Ok(view));
+            }
         }
+        Ok(Err(self.turned_away(person, Some(id), Refusal::new(Code::ApprovalDecided)).await?))
     }
 
     /// Says of a broken glass whether it was right. Whoever broke it does not, nor whoever voted, nor the human in whose name the call was made.
@@ -116,20 +121,23 @@ impl Desk {
         Ok(self.ledger.list(BROKEN, &[UNREVIEWED], LISTED_MAX).await?.into_iter().map(|row| row.id).collect())
     }
 
-    fn may_break(&self, person: &Person, view: &View, reason: Option<&str>, electorate: &dyn Electorate) -> Result<Vec<String>, Refusal> {
-        let mut policies = Vec::new();
-        for subject in view.filed.subjects() {
-            // To somebody who may not, it is not there.
-            let hidden = |refusal: Refusal| {
-                let is_theirs = view.filed.is_by(person.human());
-                if refusal.code() == Code::ApprovalNotAllowed && !is_theirs { Refusal::new(Code::ApprovalUnknown) } else { refusal }
-            };
-            let known = person.human().issuer == view.filed.human.issuer || view.filed.any_issuer;
-            let allowed =
-                if known { electorate.may_break_glass(person.human(), &subject) } else { Err(Refusal::new(Code::ApprovalNotAllowed)) };
-            policies.extend(allowed.map_err(hidden)?);
-        }
+    fn may_break(
+        &self,
+        person: &Person,
+        view: &View,
+        (reason, mark): (Option<&str>, Option<&str>),
+        electorate: &dyn Electorate,
+    ) -> Result<Vec<String>, Refusal> {
+        // To somebody who may not, it is not there.
+        let hidden = |refusal: Refusal| {
+            let is_theirs = view.filed.is_by(person.human());
+            if refusal.code() == Code::ApprovalNotAllowed && !is_theirs { Refusal::new(Code::ApprovalUnknown) } else { refusal }
+        };
+        let policies = glass_policies(person.human(), &view.filed, electorate).map_err(hidden)?;
         self.is_open(person, view)?;
+        if mark.is_some_and(|mark| *mark != view.mark()) {
+            return Err(Refusal::new(Code::ApprovalMoved));
+        }
         if view.filed.is_access() {
             return Err(Refusal::new(Code::ApprovalNotAllowed).detail("the glass is broken for one call, not for access"));
         }
@@ -144,6 +152,18 @@ impl Desk {
             None => Ok(policies),
         }
     }
+}
+
+/// The policies by which this human may let a request go ahead alone.
+pub(super) fn glass_policies(human: &Human, filed: &Filed, electorate: &dyn Electorate) -> Result<Vec<String>, Refusal> {
+    if human.issuer != filed.human.issuer && !filed.any_issuer {
+        return Err(Refusal::new(Code::ApprovalNotAllowed));
+    }
+    let mut policies = Vec::new();
+    for subject in filed.subjects() {
+        policies.extend(electorate.may_break_glass(human, &subject)?);
+    }
+    Ok(policies)
 }
 
 /// The broken glass of a request, if this person may say whether it was right.

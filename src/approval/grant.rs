@@ -21,6 +21,7 @@ pub struct Approval {
     call: CallId,
     commit: String,
     bound: Option<Bound>,
+    is_of_broken_glass: bool,
     spending: Vec<(Write, Code)>,
 }
 
@@ -47,6 +48,12 @@ impl Approval {
         &self.commit
     }
 
+    /// Whether one human let it go ahead alone, and somebody is to look at that.
+    #[must_use]
+    pub const fn is_of_broken_glass(&self) -> bool {
+        self.is_of_broken_glass
+    }
+
     /// What the approver was shown the call would touch; `None` of a grant, whose approver saw its scope. Consumes the proof: it is spent by then.
     #[must_use]
     pub fn into_bound(self) -> Option<Bound> {
@@ -69,7 +76,7 @@ impl Desk {
             "v": 1,
             "tool": call.tool.name,
             "schema_hash": call.tool.schema_hash,
-            "target": call.target.as_ref().map_or(Value::from(""), |target| Value::from(target.name.as_str())),
+            "target": call.target.as_ref().map_or(json!(""), |target| json!([target.name, target.engine, target.environment, target.place])),
             "arguments": stringified(&call.arguments),
             "human": [delegation.human().issuer, delegation.human().subject],
             "agent": [delegation.agent().issuer, delegation.agent().id, delegation.agent().chain.join(" ")],
@@ -126,6 +133,7 @@ impl Desk {
             call: asking.call.facts.id.clone(),
             commit: filed.commit.clone(),
             bound: Some(Bound { rows: filed.max_rows, objects: filed.objects.clone() }),
+            is_of_broken_glass: filed.glass.is_some(),
             // By the time of the commit, and not of this look.
             spending: vec![(self.still(filed), Code::ApprovalExpired), (claim, Code::ApprovalSpent)],
         })
@@ -137,10 +145,16 @@ impl Desk {
         Write::Unless { kind: Filed::KIND.to_owned(), id: filed.id.clone(), states: ended, live: true }
     }
 
-    /// Whether a grant was made for this very tool, as it is defined now, and for this way of coming: the same actors, with or without a human there.
+    /// Whether a grant was made for this very tool, as it is defined now, for what its target's name stands for now, and for this way of coming: the same
+    /// actors, with or without a human there.
     fn is_of_its_kind(asking: Asking<'_>, filed: &Filed) -> bool {
         let delegation = &asking.call.facts.delegation;
+        let facts = asking.call.target.as_ref();
+        let target = facts.map(|target| (target.name.clone(), target.engine.to_owned(), target.environment.clone()));
+        let place = facts.map_or("", |target| target.place.as_str());
         filed.schema_hashes.get(&asking.call.tool.name) == Some(&asking.call.tool.schema_hash)
+            && filed.target == target
+            && filed.place == place
             && filed.chain == delegation.agent().chain
             && filed.is_unattended == delegation.is_unattended()
     }
@@ -181,15 +195,18 @@ impl Desk {
         if uses >= u64::from(calls) {
             return Ok(None);
         }
-        // What was previewed binds the call that it was shown for.
-        let is_shown = uses == 0 && !filed.is_access() && self.mint(asking, view).is_ok();
-        let row = Row::new(USE, asking.call.facts.id.as_str(), USED, "", None, Vec::new()).grouped(&filed.id);
+        // What was previewed binds the call that it was shown for, the first time that this very call is made, whatever others were made before.
+        let Ok(digest) = self.digest(asking) else { return Ok(None) };
+        let is_shown = !filed.is_access() && self.mint(asking, view).is_ok();
+        let is_first = !self.ledger.by_key(USE, &digest).await?.iter().any(|used| used.group == filed.id);
+        let row = Row::new(USE, asking.call.facts.id.as_str(), USED, &digest, None, Vec::new()).grouped(&filed.id);
         let counted = Write::InsertUnlessKey { row, states: Vec::new(), group_max: Some((vec![USED.to_owned()], u64::from(calls))) };
         Ok(Some(Approval {
             id,
             call: asking.call.facts.id.clone(),
             commit: filed.commit.clone(),
-            bound: is_shown.then(|| Bound { rows: filed.max_rows, objects: filed.objects.clone() }),
+            bound: (is_shown && is_first).then(|| Bound { rows: filed.max_rows, objects: filed.objects.clone() }),
+            is_of_broken_glass: false,
             spending: vec![(self.still(filed), Code::ApprovalRevoked), (counted, Code::ApprovalSpent)],
         }))
     }

@@ -202,7 +202,6 @@ impl Desk {
     /// # Errors
     /// The store cannot be read.
     pub async fn hold(&self, asking: Asking<'_>, id: &ApprovalId, electorate: &dyn Electorate) -> Result<Outcome, Unavailable> {
-        let began = Instant::now();
         let line = &asking.call.line;
         let human = asking.call.facts.delegation.human();
         // Asked at once: whoever would only wait for another human is not.
@@ -219,23 +218,20 @@ impl Desk {
         } else {
             self.settings.hold
         };
-        // What the human lent may be taken back while a human decides: the wait ends then, with what is true now.
-        let mut changes = asking.call.facts.delegation.changes();
-        let view = loop {
-            if let Err(refusal) = asking.call.still_lent(self.clock.now()) {
-                return Ok(Outcome::Stop(Answer::Refused(refusal)));
-            }
-            tokio::select! {
-                view = self.watch(id, longest.saturating_sub(began.elapsed()), line) => break view?,
-                changed = changes.changed() => if changed.is_err() {
-                    break self.watch(id, longest.saturating_sub(began.elapsed()), line).await?;
-                },
-            }
-        };
-        let Some(view) = view else {
-            return Ok(Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalUnknown))));
+        let view = match self.watch(id, longest, asking.call).await? {
+            Ok(view) => view,
+            Err(refusal) => return Ok(Outcome::Stop(Answer::Refused(refusal))),
         };
         Ok(match view.state_at(self.clock.now()) {
+            State::Pending | State::Approved if line.cancelled.is_cancelled() => {
+                let withdrawn = self.withdraw(id, &asking.call.facts).await?;
+                let refusal = withdrawn.err().unwrap_or_else(|| Refusal::new(Code::ApprovalWithdrawn));
+                Outcome::Stop(Answer::Refused(refusal))
+            }
+            // Nothing runs with nobody there to hear of it; what was given waits for the next call.
+            State::Approved | State::Granted if line.gone.is_cancelled() || line.cancelled.is_cancelled() => {
+                Outcome::Stop(Answer::Waiting(self.waiting(id, &view, asks_the_caller)))
+            }
             State::Granted => match self.by_grant(asking, &view, electorate).await? {
                 Some(approval) => Outcome::Approved(Box::new(approval)),
                 None => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalUnknown))),
@@ -246,11 +242,6 @@ impl Desk {
             },
             State::Withdrawn => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalWithdrawn))),
             State::Revoked => Outcome::Stop(Answer::Refused(Refusal::new(Code::ApprovalRevoked))),
-            State::Pending if line.cancelled.is_cancelled() => {
-                let withdrawn = self.withdraw(id, &asking.call.facts).await?;
-                let refusal = withdrawn.err().unwrap_or_else(|| Refusal::new(Code::ApprovalWithdrawn));
-                Outcome::Stop(Answer::Refused(refusal))
-            }
             State::Pending => Outcome::Stop(Answer::Waiting(self.waiting(id, &view, asks_the_caller))),
             State::Denied => {
                 let reason = view.filed.votes.iter().find(|vote| !vote.approve).and_then(|vote| vote.reason.as_deref());
@@ -274,11 +265,31 @@ impl Desk {
         Ok(self.view(id).await?.filter(|view| view.filed.is_of(human, agent)))
     }
 
-    /// The request as it stands once it is no longer pending, or after `longest`.
+    /// The request as it stands once it is no longer pending, or after `longest`. What the human lent this call may be taken back or end while a human
+    /// decides: the wait ends then, and tells no more.
     ///
     /// # Errors
-    /// The store cannot be read.
-    pub async fn watch(&self, id: &ApprovalId, longest: Duration, line: &Line) -> Result<Option<View>, Unavailable> {
+    /// Outer: the store cannot be read. Inner: nothing is lent any more, or there is no such request.
+    pub async fn watch(&self, id: &ApprovalId, longest: Duration, call: &Call) -> Result<Result<View, Refusal>, Unavailable> {
+        let began = Instant::now();
+        let mut changes = call.facts.delegation.changes();
+        loop {
+            let lasts = (call.facts.delegation.expires_at() - self.clock.now()).to_std().unwrap_or_default();
+            let seen = tokio::select! {
+                view = self.decided(id, longest.saturating_sub(began.elapsed()).min(lasts), &call.line) => Some(view?),
+                // An error means that nothing is ever taken back; the desk's own bound ends the wait.
+                Ok(()) = changes.changed() => None,
+            };
+            if let Err(refusal) = call.still_lent(self.clock.now()) {
+                return Ok(Err(refusal));
+            }
+            if let Some(view) = seen {
+                return Ok(view.ok_or_else(|| Refusal::new(Code::ApprovalUnknown)));
+            }
+        }
+    }
+
+    async fn decided(&self, id: &ApprovalId, longest: Duration, line: &Line) -> Result<Option<View>, Unavailable> {
         let began = Instant::now();
         let mut decisions = self.decisions.subscribe();
         let mut tell_at = began + PROGRESS_EVERY;

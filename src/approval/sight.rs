@@ -179,30 +179,28 @@ impl Writer {
         self.unpadded(&shown.replace('\n', "\\u{a}"))
     }
 
-    /// Long runs of blanks, written out with their length.
+    /// Long runs of blanks, mixed ones as well, written out with their length.
     fn unpadded(&mut self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());
-        let mut chars = text.chars().peekable();
-        while let Some(c) = chars.next() {
-            let most = match c {
-                ' ' => SPACES_MAX,
-                '\n' => LINE_ENDS_MAX,
-                c => {
-                    out.push(c);
-                    continue;
-                }
-            };
-            let mut run = 1;
-            while chars.next_if_eq(&c).is_some() {
-                run += 1;
-            }
-            if run > most {
+        let mut rest = text;
+        while let Some(at) = rest.find([' ', '\n']) {
+            let (before, from) = rest.split_at(at);
+            let run = from.find(|c| c != ' ' && c != '\n').unwrap_or(from.len());
+            let (blanks, after) = from.split_at(run);
+            let count = |of: char| blanks.chars().filter(|c| *c == of).count();
+            let counts = [(' ', count(' '), SPACES_MAX), ('\n', count('\n'), LINE_ENDS_MAX)];
+            out.push_str(before);
+            if counts.iter().any(|(_, count, most)| count > most) {
                 self.padded += 1;
-                out.push_str(&format!("[{} {run} times]", c.escape_unicode()));
+                let said = counts.iter().filter(|(_, count, _)| *count > 0);
+                let said: Vec<String> = said.map(|(c, count, _)| format!("{} {count} times", c.escape_unicode())).collect();
+                out.push_str(&format!("[{}]", said.join(", ")));
             } else {
-                out.extend(std::iter::repeat_n(c, run));
+                out.push_str(blanks);
             }
+            rest = after;
         }
+        out.push_str(rest);
         out
     }
 
@@ -260,17 +258,20 @@ mod tests {
     fn what_is_hidden_padded_or_long_is_written_out_and_counted() {
         let mut writer = Writer::new("title");
         writer.put("statement", &format!("SELECT 1{}; DROP\u{202e} TABLE p\u{430}ypal{}--", " ".repeat(4_096), "\n".repeat(60)));
+        writer.put("mixed", &format!("'{}'{}end", " \n".repeat(600), "\n  ".repeat(4)));
         let name = writer.line("bob\nstate: approved");
         writer.fact("name", name);
         let section = writer.done();
         let text = "SELECT 1[\\u{20} 4096 times]; DROP\\u{202e} TABLE p\u{430}ypal[\\u{a} 60 times]--";
         assert_eq!(section.parts.first(), Some(&Part::Fact { label: "statement".to_owned(), text: text.to_owned() }));
-        assert_eq!(section.parts.get(1), Some(&Part::Fact { label: "name".to_owned(), text: "bob\\u{a}state: approved".to_owned() }));
+        let text = "'[\\u{20} 600 times, \\u{a} 600 times]'\n  \n  \n  \n  end";
+        assert_eq!(section.parts.get(1), Some(&Part::Block { label: "mixed".to_owned(), text: text.to_owned() }));
+        assert_eq!(section.parts.get(2), Some(&Part::Fact { label: "name".to_owned(), text: "bob\\u{a}state: approved".to_owned() }));
         let notes = [
             "2 characters that nobody would see are written out as \\u{…}",
-            "2 long runs of blanks are written out with their length",
+            "3 long runs of blanks are written out with their length",
             "1 letter outside ASCII: it may look like another",
-            "a long text is shown whole: 4186 characters",
+            "long texts are shown whole: 4186, 1217 characters",
         ];
         assert_eq!(section.notes, notes);
     }

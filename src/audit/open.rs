@@ -87,7 +87,11 @@ impl Audit {
             body.insert("dlg".to_owned(), json!({ "id": lent.as_str() }));
         }
         if let Some(approval) = &approval {
-            body.insert("appr".to_owned(), json!({ "id": approval.id().as_str(), "commit": approval.commit() }));
+            let mut by = json!({ "id": approval.id().as_str(), "commit": approval.commit() });
+            if let Some(members) = by.as_object_mut().filter(|_| approval.is_of_broken_glass()) {
+                members.insert("glass".to_owned(), Value::from("broken"));
+            }
+            body.insert("appr".to_owned(), by);
         }
         let payloads = vec![payload];
         body.insert("pay".to_owned(), references(&payloads));

@@ -43,7 +43,13 @@ fn delegation() -> Arc<Delegation> {
 
 fn target(name: &str) -> Target {
     Target {
-        facts: TargetFacts { name: name.into(), engine: "sqlite", environment: "test".into(), search_path: vec!["main".into()] },
+        facts: TargetFacts {
+            name: name.into(),
+            engine: "sqlite",
+            environment: "test".into(),
+            place: String::new(),
+            search_path: vec!["main".into()],
+        },
         of: TargetOf::Sql { engine: Engine::Sqlite, is_shared: false },
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::cli::client::Client;
 use crate::cli::oauth::Door;
-use crate::cli::output::{cell, inert, json as print_json, say, table, whole_table_lines};
+use crate::cli::output::{cell, inert, json as print_json, prompt, say, table, whole_table_lines};
 use crate::cli::{Failure, Remote};
 
 /// See and decide what waits for a human.
@@ -27,6 +27,9 @@ enum Action {
         /// pending, approved, granted, denied, expired, spent, withdrawn, revoked or all.
         #[arg(long, default_value = "pending")]
         state: String,
+        /// Those before this one: a list shows the newest 500.
+        #[arg(long, value_name = "ID")]
+        before: Option<String>,
     },
     /// One request: the exact call, what it touches, and what it would do.
     Show {
@@ -57,7 +60,7 @@ enum Action {
 impl Approvals {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self.action {
-            Action::List { remote, state } => list(&remote, state).await,
+            Action::List { remote, state, before } => list(&remote, state, before).await,
             Action::Show { remote, id } => show(&remote, &id).await,
             Action::Watch(watch) => watch.run().await,
             Action::Approve(approve) => approve.run().await,
@@ -70,8 +73,9 @@ impl Approvals {
     }
 }
 
-async fn list(remote: &Remote, state: String) -> Result<(), Failure> {
-    let answer = Client::new(remote, Door::Inbox)?.get("/approvals", &[("state", state)]).await?;
+async fn list(remote: &Remote, state: String, before: Option<String>) -> Result<(), Failure> {
+    let query: Vec<(&str, String)> = [("state", Some(state)), ("before", before)].into_iter().filter_map(|(n, v)| Some((n, v?))).collect();
+    let answer = Client::new(remote, Door::Inbox)?.get("/approvals", &query).await?;
     if remote.json {
         print_json(&answer);
         return Ok(());
@@ -82,6 +86,9 @@ async fn list(remote: &Remote, state: String) -> Result<(), Failure> {
         return Ok(());
     }
     table(&HEADING, &approvals.iter().map(row).collect::<Vec<_>>());
+    if let Some(oldest) = answer.get("before").and_then(Value::as_str) {
+        prompt(&format!("there are older ones: --before {}", inert(oldest)));
+    }
     Ok(())
 }
 

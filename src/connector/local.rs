@@ -105,7 +105,7 @@ impl Locals {
         // Whose it is comes first: a stranger must not learn by waiting that there is something to wait for.
         let mut view = self.desk.own(id, human, agent).await.map_err(unavailable)?.ok_or_else(unknown)?;
         if let Some(wait) = wait {
-            view = self.desk.watch(id, wait.min(call.limits.timeout), &call.line).await.map_err(unavailable)?.ok_or_else(unknown)?;
+            view = self.desk.watch(id, wait.min(call.limits.timeout), call).await.map_err(unavailable)??;
         }
         Ok(view.for_agent(&self.desk.url(id), self.clock.now()))
     }

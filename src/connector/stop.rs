@@ -60,10 +60,12 @@ pub(super) async fn guard(
         () = tokio::time::sleep(timeout) => Refusal::new(Code::TargetTimeout).detail(format!("after {} ms", timeout.as_millis())),
         () = call.line.gone.cancelled() => Refusal::new(Code::TargetCancelled),
     };
-    if let Some(process) = progress.process.get() {
-        // A server that does not answer to this either is waited for no longer than its statement.
-        drop(tokio::time::timeout(GRACE, cancel(*process)).await);
-    }
+    let Some(process) = progress.process.get() else {
+        // Nothing of the agent's runs yet, and nothing will: going on would only begin it with nobody there.
+        return Err(Failed { stopped: Some(true), ..refusal.into() });
+    };
+    // A server that does not answer to this either is waited for no longer than its statement.
+    drop(tokio::time::timeout(GRACE, cancel(*process)).await);
     match tokio::time::timeout(GRACE, &mut work).await {
         // It was done before the cancel arrived: what is true is told.
         Ok(Ok(done)) => Ok(done),

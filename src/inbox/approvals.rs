@@ -12,7 +12,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::approval::{Decision, Scope, State as Standing, View};
+use crate::approval::{Decision, Listed, Scope, State as Standing, View};
 use crate::clock::Timestamp;
 use crate::id::ApprovalId;
 use crate::identity::Person;
@@ -20,11 +20,12 @@ use crate::inbox::door::{Action, demand, person};
 use crate::inbox::{Inbox, Problem, page};
 use crate::refusal::{Code, Refusal};
 
-/// `?state=pending`, `?state=all`.
+/// `?state=pending`, `?state=all`, and of many those `&before=` an id.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     state: Option<String>,
+    before: Option<String>,
 }
 
 /// What `state` may be.
@@ -71,14 +72,16 @@ async fn whole(inbox: &Inbox, id: &ApprovalId, view: &View) -> Result<Value, Pro
 }
 
 /// The requests that a human may see; what is shown of them must be recorded with [`reading`] first.
-async fn found(inbox: &Inbox, person: &Person, which: &Which) -> Result<Vec<View>, Problem> {
+async fn found(inbox: &Inbox, person: &Person, which: &Which) -> Result<Listed, Problem> {
     let states: Vec<Standing> = match which.state() {
         "all" => Standing::ALL.to_vec(),
         name => vec![Standing::parse(name).ok_or_else(|| {
             Problem::refused(Refusal::new(Code::Malformed).detail(format!("`state` must be one of {}", STATES.join(", "))))
         })?],
     };
-    Ok(grouped(inbox.desk.list(person, &states, &*inbox.policy).await?))
+    let before = which.before.as_deref();
+    let listed = inbox.desk.list(person, &states, before, &*inbox.policy).await?;
+    Ok(Listed { views: grouped(listed.views), ..listed })
 }
 
 /// Near-identical requests of one agent beside each other, for reading: each is decided by itself. Groups come in the order of their newest.
@@ -112,10 +115,10 @@ async fn reading(inbox: &Inbox, person: &Person, views: &[View]) -> Result<(), P
 }
 
 /// The requests that a human may see, on record as read.
-pub(super) async fn visible(inbox: &Inbox, person: &Person, which: &Which) -> Result<Vec<View>, Problem> {
-    let views = found(inbox, person, which).await?;
-    reading(inbox, person, &views).await?;
-    Ok(views)
+pub(super) async fn visible(inbox: &Inbox, person: &Person, which: &Which) -> Result<Listed, Problem> {
+    let listed = found(inbox, person, which).await?;
+    reading(inbox, person, &listed.views).await?;
+    Ok(listed)
 }
 
 /// One request that a human may see, on record as read.
@@ -136,7 +139,7 @@ pub(super) async fn list(
         return Ok(page::list(&inbox, &headers, which).await);
     }
     let person = person(&inbox, &headers).await?;
-    let views = found(&inbox, &person, &which?).await?;
+    let Listed { views, before } = found(&inbox, &person, &which?).await?;
     let now = inbox.clock.now();
     let tag = tag(&views, now);
     if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
@@ -152,7 +155,7 @@ pub(super) async fn list(
             Some(shown)
         })
         .collect();
-    Ok(([(header::ETAG, tag)], Json(json!({ "approvals": approvals }))).into_response())
+    Ok(([(header::ETAG, tag)], Json(json!({ "approvals": approvals, "before": before }))).into_response())
 }
 
 /// What changes when a list does: which requests there are, how each stands, and with which votes.

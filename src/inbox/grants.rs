@@ -16,11 +16,20 @@ use crate::inbox::door::{Action, demand, person, person_for};
 use crate::inbox::{Inbox, Problem};
 use crate::refusal::{Code, Refusal};
 
-/// The body of taking back and of breaking the glass.
+/// The body of taking back.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Why {
     reason: Option<String>,
+}
+
+/// The body of breaking the glass.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Urgent {
+    reason: Option<String>,
+    /// What was shown, as the request's `mark` says it.
+    mark: Option<String>,
 }
 
 /// The body of a review.
@@ -72,9 +81,10 @@ pub(super) async fn revoke(State(inbox): State<Arc<Inbox>>, Path(id): Path<Strin
 
 /// Lets a request go ahead at once, alone.
 pub(super) async fn break_glass(State(inbox): State<Arc<Inbox>>, Path(id): Path<String>, request: Request) -> Result<Json<Value>, Problem> {
-    let (person, id, why) = read::<Why>(&inbox, &id, request).await?;
+    let (person, id, urgent) = read::<Urgent>(&inbox, &id, request).await?;
     demand(&inbox, &person, Action::Approve).await?;
-    let view = inbox.desk.break_glass(&person, &id, why.reason.as_deref(), &*inbox.policy).await?.map_err(Problem::refused)?;
+    let said = (urgent.reason.as_deref(), urgent.mark.as_deref());
+    let view = inbox.desk.break_glass(&person, &id, said, &*inbox.policy).await?.map_err(Problem::refused)?;
     Ok(shown(&inbox, &id, &view))
 }
 

@@ -109,7 +109,8 @@ async fn acted(
     if click.kind != "block_actions" {
         return Err(malformed());
     }
-    let id = act.value.as_deref().and_then(|value| ApprovalId::parse(value).ok()).ok_or_else(malformed)?;
+    // A button that this broker has not put there, above what it has shown, decides nothing.
+    let id = act.value.as_deref().and_then(|value| inbox.outbox.pressed(name, approve, value)).ok_or_else(malformed)?;
     let decision = Decision { approve, reason: click.reason().map(ToOwned::to_owned), scope: None, mark: None };
     let text = said(inbox, (&known.voucher, word), &click.user.id, &id, decision).await?;
     if let Some(url) = click.response_url {

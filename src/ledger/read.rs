@@ -58,7 +58,7 @@ pub struct Entries {
 const PAGE_MAX: usize = 1_000;
 
 /// Where a row is, for as long as it is there.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place(i64);
 
 /// Idle read connections of this process, by database.
@@ -177,6 +177,21 @@ impl Ledger {
         let sql = format!("SELECT seq FROM row WHERE kind = ? AND state IN ({marks}) ORDER BY seq DESC LIMIT ?");
         self.read(move |connection| {
             connection.prepare_cached(&sql)?.query_map(params_from_iter(values), |row| row.get(0).map(Place))?.collect()
+        })
+        .await
+    }
+
+    /// Where a row is.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn place(&self, kind: &str, id: &str) -> Result<Option<Place>, StoreError> {
+        let values = [Sql::from(kind.to_owned()), Sql::from(id.to_owned())];
+        self.read(move |connection| {
+            connection
+                .prepare_cached("SELECT seq FROM row WHERE kind = ? AND id = ?")?
+                .query_row(params_from_iter(values), |row| row.get(0).map(Place))
+                .optional()
         })
         .await
     }

@@ -163,7 +163,8 @@ impl Outbox {
         let url = format!("{}/{}", self.page, owed.approval);
         let outcome = match earlier(&self.ledger, &owed.approval).await {
             Ok(earlier) => {
-                let message = Message::of(row.id.clone(), event, (owed.first_at, self.clock.now()), url, view, &earlier);
+                let mut message = Message::of(row.id.clone(), event, (owed.first_at, self.clock.now()), url, view, &earlier);
+                message.buttons = message.waits.as_deref().map(|id| self.buttons(&channel.name, id));
                 courier.send(channel, &message).await.map(|_| ())
             }
             Err(_) => Err(Undelivered::later("the store could not be read")),

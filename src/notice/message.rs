@@ -29,6 +29,8 @@ pub struct Message {
     pub now: Timestamp,
     /// The request, where it waits to be decided.
     pub waits: Option<String>,
+    /// What its buttons say, in a message that may have any.
+    pub buttons: Option<Buttons>,
     /// The page on which a human decides.
     pub url: String,
     /// One line that says it all.
@@ -41,6 +43,15 @@ pub struct Message {
     sight: Option<Sight>,
     data: Map<String, Value>,
     preview: Value,
+}
+
+/// What a button of ours says when it is clicked: which request, and that this broker has put it into a message of this channel for this decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Buttons {
+    /// With a yes.
+    pub approve: String,
+    /// With a no.
+    pub deny: String,
 }
 
 impl Message {
@@ -82,6 +93,7 @@ impl Message {
             title: short(&format!("{what}: {}{target} ({risk})", inert(&filed.tool)), FACT_MAX),
             facts: facts(view, state, &preview, &call),
             waits: event.asks().then(|| filed.id.clone()),
+            buttons: None,
             url,
             call,
             sight: Some(Sight::of(filed, earlier, now)),
@@ -97,6 +109,7 @@ impl Message {
             id,
             event: "channel.test",
             waits: None,
+            buttons: None,
             at: now,
             now,
             title: format!("Test of the channel {channel}"),
@@ -188,11 +201,15 @@ fn counted(value: &Value) -> (usize, usize) {
 
 fn facts(view: &View, state: State, preview: &Value, call: &Inert) -> Vec<(&'static str, String)> {
     let filed = &view.filed;
+    // The id first: a name is what somebody calls themselves.
     let who = |name: Option<&String>, id: &str| match name {
-        Some(name) => format!("{name} ({id})"),
+        Some(name) => format!("{id} ({name})"),
         None => id.to_owned(),
     };
-    let mut facts = vec![("Human", who(filed.human.name.as_ref(), &filed.human.id)), ("Agent", filed.agent.id.clone())];
+    // Not so that anything makes a link of it.
+    let of = |issuer: &str| issuer.split_once("://").map_or_else(|| issuer.to_owned(), |(_, rest)| rest.to_owned());
+    let human = format!("{} of {}", who(filed.human.name.as_ref(), &filed.human.id), of(&filed.human.issuer));
+    let mut facts = vec![("Human", human), ("Agent", format!("{} of {}", filed.agent.id, of(&filed.agent.issuer)))];
     if let Some((name, engine, environment)) = &filed.target {
         facts.push(("Target", format!("{name} ({engine}, {environment})")));
     }
@@ -208,6 +225,15 @@ fn facts(view: &View, state: State, preview: &Value, call: &Inert) -> Vec<(&'sta
     }
     if let Some(rows) = preview.get("would_touch_rows").and_then(Value::as_u64) {
         facts.push(("Rows it would touch", rows.to_string()));
+    }
+    if !filed.policies.is_empty() {
+        facts.push(("Asked for by the policies", filed.policies.join(", ")));
+    }
+    if filed.self_approval {
+        facts.push(("Self-approval", "the human in whose name it is made may decide it".to_owned()));
+    }
+    if filed.any_issuer {
+        facts.push(("Issuers", "humans of any issuer may decide it".to_owned()));
     }
     if let Some(reason) = &filed.reason {
         facts.push(("The agent's reason (unverified)", reason.clone()));

@@ -12,8 +12,10 @@ use tokio::sync::watch;
 
 use crate::approval::{Event, Filed, Herald};
 use crate::clock::{Clock, Timestamp, rfc3339};
+use crate::id::ApprovalId;
 use crate::identity::Person;
 use crate::ledger::{Change, CommitError, Ledger, Row, Write};
+use crate::notice::message::Buttons;
 use crate::notice::{Channel, Pace, Settings};
 use crate::record::{Recorder, Unavailable};
 use crate::refusal::{Code, Refusal};
@@ -116,6 +118,27 @@ impl Outbox {
     pub fn new(ledger: Ledger, recorder: Arc<Recorder>, clock: Clock, settings: Settings, page: &str) -> Self {
         let Settings { channels, pace } = settings;
         Self { ledger, clock, channels: channels.into(), pace, page: page.into(), woken: watch::Sender::new(0), recorder }
+    }
+
+    /// What the buttons of a message in this channel say.
+    pub(super) fn buttons(&self, channel: &str, id: &str) -> Buttons {
+        let of = |approve| format!("{id}.{}", self.seal(channel, id, approve));
+        Buttons { approve: of(true), deny: of(false) }
+    }
+
+    /// The request that a clicked button is of, if it is a button for this decision that this store's broker has put into a message of this channel.
+    /// Whoever can write into a channel, or knows an id, must not be able to put an innocent text above a button that approves.
+    #[must_use]
+    pub fn pressed(&self, channel: &str, approve: bool, value: &str) -> Option<ApprovalId> {
+        let (id, seal) = value.split_once('.')?;
+        let is_ours =
+            aws_lc_rs::constant_time::verify_slices_are_equal(seal.as_bytes(), self.seal(channel, id, approve).as_bytes()).is_ok();
+        ApprovalId::parse(id).ok().filter(|_| is_ours)
+    }
+
+    fn seal(&self, channel: &str, id: &str, approve: bool) -> String {
+        let decision = if approve { "approve" } else { "deny" };
+        hex::encode(self.ledger.keys().digest(format!("countersign button/v1\0{channel}\0{decision}\0{id}").as_bytes()))
     }
 
     /// A channel by its name.

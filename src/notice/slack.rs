@@ -145,8 +145,8 @@ fn decidable(message: &Message, include_preview: bool) -> Option<String> {
 }
 
 fn blocks(message: &Message, has_buttons: bool, include_preview: bool) -> Value {
-    let waits = message.waits.as_ref().filter(|_| has_buttons);
-    let whole = waits.and_then(|_| decidable(message, include_preview));
+    let buttons = message.buttons.as_ref().filter(|_| has_buttons);
+    let whole = buttons.and_then(|_| decidable(message, include_preview));
     let mut blocks = vec![json!({ "type": "header", "text": plain(&message.title, HEADER_MAX) })];
     for facts in message.facts.chunks(FIELDS_MAX) {
         let fields: Vec<Value> = facts.iter().map(|(label, text)| plain(&format!("{label}\n{text}"), FIELD_MAX)).collect();
@@ -159,9 +159,9 @@ fn blocks(message: &Message, has_buttons: bool, include_preview: bool) -> Value 
         blocks.push(json!({ "type": "section", "text": plain(&call, TEXT_MAX) }));
     }
     let open = json!({ "type": "button", "action_id": "open", "text": plain("Open the request", 75), "url": message.url });
-    let decide = |action: &str, label: &str, style: &str, id: &str| json!({ "type": "button", "action_id": action, "text": plain(label, 75), "style": style, "value": id });
+    let decide = |action: &str, label: &str, style: &str, value: &str| json!({ "type": "button", "action_id": action, "text": plain(label, 75), "style": style, "value": value });
     let mut elements = Vec::new();
-    if let Some(id) = waits {
+    if let Some(buttons) = buttons {
         if whole.is_none() {
             let where_to = "Not all of it is shown here, such as what it would change: it is approved on the page.";
             blocks.push(json!({ "type": "section", "text": plain(where_to, TEXT_MAX) }));
@@ -175,8 +175,8 @@ fn blocks(message: &Message, has_buttons: bool, include_preview: bool) -> Value 
             "element": { "type": "plain_text_input", "action_id": element, "max_length": REASON_MAX },
         }));
         // Nobody says yes to what they were not shown.
-        elements.extend(whole.is_some().then(|| decide(APPROVE, "Approve", "primary", id)));
-        elements.push(decide(DENY, "Deny", "danger", id));
+        elements.extend(whole.is_some().then(|| decide(APPROVE, "Approve", "primary", &buttons.approve)));
+        elements.push(decide(DENY, "Deny", "danger", &buttons.deny));
     }
     elements.push(open);
     blocks.push(json!({ "type": "actions", "elements": elements }));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use countersign::connector::Endpoint;
 use countersign::identity::development::{DevelopmentIssuer, TokenRequest};
 use countersign::identity::{ClaimPath, KeySource};
 use secrecy::ExposeSecret;
@@ -60,6 +61,23 @@ async fn asked_approved_done_once() {
     assert_eq!(done, 1, "{one} {two}");
     assert!([&one, &two].iter().any(|answer| answer["status"] == "approval_pending" || code(answer) == "approval.spent"), "{one} {two}");
     assert_eq!(agent.call("approval_status", json!({"approval_id": id})).await["result"]["state"], "spent");
+    world.verify();
+}
+
+/// A name that stands for another place is another target: nothing that was approved of the one holds for the other.
+#[tokio::test]
+async fn what_was_approved_of_a_target_does_not_hold_for_another_place_of_that_name() {
+    let mut world = World::new().await;
+    let id = pending(&world, SQL).await;
+    assert_eq!(world.approver().decide(&id, yes()).await.0, 200);
+    let elsewhere = world.dir.path().join("elsewhere.db");
+    std::fs::copy(world.dir.path().join("shop.db"), &elsewhere).unwrap();
+    let before = std::fs::read(&elsewhere).unwrap();
+    world.restart_with(|settings| settings.targets[0].settings.endpoint = Endpoint::Sqlite { path: elsewhere.clone() }).await;
+    assert_ne!(pending(&world, SQL).await, id);
+    assert!(std::fs::read(&elsewhere).unwrap() == before, "it was done all the same");
+    world.restart_with(|settings| settings.targets[0].environment = "another".to_owned()).await;
+    assert_ne!(pending(&world, SQL).await, id);
     world.verify();
 }
 

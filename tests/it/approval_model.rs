@@ -1,9 +1,9 @@
-//! Random sequences of asking, voting, denying, expiring, taking back, crashing and repeating, beside a model of a few lines: what the desk does is what the
+//! Random sequences of asking, voting, denying, losing roles, expiring, taking back, crashing and repeating, beside a model of a few lines: what the desk does is what the
 //! model says, in every order; and whatever ran stands on an approval that the ledger's own verifier finds.
 //!
 //! `COUNTERSIGN_RUNS` says how many sequences, `COUNTERSIGN_SEED` replays them; `tests/long` runs more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,8 +81,13 @@ fn policies() -> String {
     text
 }
 
-/// Whoever acts, with proofs that last.
+/// Humans who may lose the role of an approver, and get it back.
+const NAMES: [&str; 4] = ["alice", "bob", "carol", "dave"];
+
+/// Whoever acts, with proofs that last, and who says who they are.
 struct Cast {
+    issuer: DevelopmentIssuer,
+    identity: Identity,
     agents: Vec<Arc<Delegation>>,
     /// alice (whose agent it is, and an approver), bob, carol, dave; last eve, who is none.
     humans: Vec<Person>,
@@ -106,37 +111,39 @@ impl Cast {
             bound_required: false,
         };
         let identity = Identity::new(settings, clock.clone(), Arc::new(Alone), Arc::new(Alone)).unwrap();
-        let headers = |subject: &str, team: &str, door: &str, actor: Option<&str>| {
-            let token = issuer.mint(&TokenRequest {
-                subject: subject.to_owned(),
-                name: None,
-                teams: vec![team.to_owned()],
-                audience: format!("http://127.0.0.1:1/{door}"),
-                client: "countersign-cli".to_owned(),
-                actor: actor.map(ToOwned::to_owned),
-                scope: "mcp:read mcp:write".to_owned(),
-                lifetime: TimeDelta::days(3_650),
-            });
-            HeaderMap::from_iter([(
-                http::header::AUTHORIZATION,
-                HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).unwrap(),
-            )])
-        };
-        let mut cast = Self {
-            agents: Vec::new(),
-            humans: Vec::new(),
-            oncall: identity.person(&headers("olga", "oncall", "inbox", None), "/").await.unwrap(),
-        };
+        let oncall = identity.person(&headers(&issuer, ("olga", "oncall"), "inbox", None), "/").await.unwrap();
+        let mut cast = Self { issuer, identity, agents: Vec::new(), humans: Vec::new(), oncall };
         for (human, agent) in [("alice", "one"), ("alice", "two"), ("zoe", "one")] {
-            cast.agents.push(identity.agent(&headers(human, "support", "mcp", Some(agent))).await.unwrap());
+            let headers = headers(&cast.issuer, (human, "support"), "mcp", Some(agent));
+            cast.agents.push(cast.identity.agent(&headers).await.unwrap());
         }
-        for (human, team) in
-            [("alice", "approvers"), ("bob", "approvers"), ("carol", "approvers"), ("dave", "approvers"), ("eve", "support")]
-        {
-            cast.humans.push(identity.person(&headers(human, team, "inbox", None), "/").await.unwrap());
+        for human in NAMES {
+            cast.humans.push(cast.person(human, true).await);
         }
+        cast.humans.push(cast.person("eve", false).await);
         cast
     }
+
+    /// A human as their issuer has them now.
+    async fn person(&self, human: &str, approves: bool) -> Person {
+        let team = if approves { "approvers" } else { "support" };
+        self.identity.person(&headers(&self.issuer, (human, team), "inbox", None), "/").await.unwrap()
+    }
+}
+
+fn headers(issuer: &DevelopmentIssuer, (subject, team): (&str, &str), door: &str, actor: Option<&str>) -> HeaderMap {
+    let token = issuer.mint(&TokenRequest {
+        subject: subject.to_owned(),
+        name: None,
+        teams: vec![team.to_owned()],
+        audience: format!("http://127.0.0.1:1/{door}"),
+        client: "countersign-cli".to_owned(),
+        actor: actor.map(ToOwned::to_owned),
+        scope: "mcp:read mcp:write".to_owned(),
+        lifetime: TimeDelta::days(3_650),
+    });
+    let bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).unwrap();
+    HeaderMap::from_iter([(http::header::AUTHORIZATION, bearer)])
 }
 
 /// The stages that a call passes, over one ledger.
@@ -215,13 +222,12 @@ enum Came {
 struct Asked {
     id: ApprovalId,
     state: State,
-    yes: BTreeSet<usize>,
+    /// Who said yes, and whether to more than the one call.
+    yes: BTreeMap<usize, bool>,
     asked_at: Timestamp,
     until: Timestamp,
     ended_at: Timestamp,
     calls_left: Option<u32>,
-    /// Of those who said yes, so many granted more than the one call.
-    scoped: usize,
 }
 
 /// One agent's one call, over and over.
@@ -230,6 +236,8 @@ struct Model {
     self_approval: bool,
     grants: bool,
     asked: Vec<Asked>,
+    /// Who is an approver.
+    roles: [bool; 5],
     ran: usize,
     given: usize,
 }
@@ -254,7 +262,12 @@ impl Model {
         for asked in self.asked.iter_mut().rev() {
             match (asked.state, &mut asked.calls_left) {
                 (State::Approved, _) => asked.state = State::Spent,
-                (State::Granted, Some(left)) if *left > 0 => *left -= 1,
+                // A grant stands on those who gave it.
+                (State::Granted, Some(left))
+                    if *left > 0 && asked.yes.keys().filter(|human| self.roles[**human]).count() >= self.quorum =>
+                {
+                    *left -= 1;
+                }
                 _ => continue,
             }
             self.ran += 1;
@@ -279,7 +292,7 @@ impl Model {
         self.expire(now);
         let (quorum, self_approval, grants) = (self.quorum, self.self_approval, self.grants);
         let asked = self.asked.last_mut().unwrap();
-        if human == 4 {
+        if !self.roles[human] {
             return Err("approval.unknown");
         }
         match asked.state {
@@ -290,7 +303,7 @@ impl Model {
         if yes && human == 0 && !self_approval {
             return Err("approval.not_allowed");
         }
-        if yes && asked.yes.contains(&human) {
+        if yes && asked.yes.contains_key(&human) {
             return Err("approval.already_decided");
         }
         if scope && !grants {
@@ -301,11 +314,12 @@ impl Model {
             asked.ended_at = now;
             return Ok(State::Denied);
         }
-        asked.yes.insert(human);
-        asked.scoped += usize::from(scope);
+        // Who has lost the role since has no say any more, and would have to say it again.
+        asked.yes.retain(|human, _| self.roles[*human]);
+        asked.yes.insert(human, scope);
         if asked.yes.len() >= quorum {
             // It reaches further only if each of them said so.
-            asked.calls_left = (asked.scoped == asked.yes.len()).then_some(GRANT_CALLS - 1);
+            asked.calls_left = asked.yes.values().all(|scoped| *scoped).then_some(GRANT_CALLS - 1);
             asked.state = if asked.calls_left.is_some() { State::Granted } else { State::Approved };
             asked.until = now + if asked.calls_left.is_some() { TimeDelta::minutes(i64::from(GRANT_MINUTES)) } else { GRANT_TTL };
             self.given += 1;
@@ -329,7 +343,7 @@ fn decision(yes: bool, table: &str, scope: bool) -> Decision {
 
 struct Run<'a> {
     stage: Option<Stage>,
-    cast: &'a Cast,
+    cast: Cast,
     dir: &'a Path,
     random: u64,
 }
@@ -349,8 +363,15 @@ impl Run<'_> {
         let agent = Arc::clone(&self.cast.agents[usize::try_from(number % 3).unwrap()]);
         // An own call is one of alice: of zoe's, alice is anybody.
         let is_alices = number % 3 < 2;
-        let mut model =
-            Model { quorum: quorum.into(), self_approval: self_approval || !is_alices, grants, asked: Vec::new(), ran: 0, given: 0 };
+        let mut model = Model {
+            quorum: quorum.into(),
+            self_approval: self_approval || !is_alices,
+            grants,
+            asked: Vec::new(),
+            roles: [true, true, true, true, false],
+            ran: 0,
+            given: 0,
+        };
         let sql = format!("UPDATE {table} SET rowid = rowid WHERE rowid = {number}");
         let mut steps = vec![format!("{sql} by {}", number % 3)];
         for _ in 0..3 + self.below(10) {
@@ -366,7 +387,8 @@ impl Run<'_> {
                 60..70 => self.race(&mut model, &agent, &sql).await,
                 70..80 => self.end(&mut model, &agent, human, now).await,
                 80..85 => self.glass(&mut model, now).await,
-                85..97 => {
+                85..91 => self.role(&mut model, 1 + human % 3).await,
+                91..97 => {
                     let by = 4 * i64::try_from(1 + self.below(5)).unwrap();
                     self.stage().clock.turn(TimeDelta::minutes(by));
                     if self.below(2) == 0 {
@@ -386,6 +408,9 @@ impl Run<'_> {
             steps.push(told);
             assert!(!steps.last().unwrap().starts_with('!'), "{steps:#?}");
         }
+        for human in (1..4).filter(|human| !model.roles[*human]).collect::<Vec<_>>() {
+            self.role(&mut model, human).await;
+        }
         // What was granted would reach the next sequence's call too.
         self.stage().clock.turn(TimeDelta::minutes(i64::from(GRANT_MINUTES) + 2));
         [steps.len(), model.given, model.ran]
@@ -403,9 +428,20 @@ impl Run<'_> {
     }
 
     async fn newest(&self, now: Timestamp) -> Asked {
-        let all = self.stage().desk.list(&self.cast.humans[1], &[State::Pending], &self.stage().policy).await.unwrap();
-        let id = ApprovalId::parse(&all.last().unwrap().filed.id).unwrap();
-        Asked { id, state: State::Pending, yes: BTreeSet::new(), asked_at: now, until: now, ended_at: now, calls_left: None, scoped: 0 }
+        // Whoever may break the glass sees what waits.
+        let all = self.stage().desk.list(&self.cast.oncall, &[State::Pending], None, &self.stage().policy).await.unwrap();
+        let id = ApprovalId::parse(&all.views.last().unwrap().filed.id).unwrap();
+        Asked { id, state: State::Pending, yes: BTreeMap::new(), asked_at: now, until: now, ended_at: now, calls_left: None }
+    }
+
+    /// Somebody is an approver no longer, or again: their issuer says so when they next come.
+    async fn role(&mut self, model: &mut Model, human: usize) -> String {
+        // The later of two words counts, and they are told apart by the second.
+        self.stage().clock.turn(TimeDelta::seconds(1));
+        model.roles[human] = !model.roles[human];
+        self.cast.humans[human] = self.cast.person(NAMES[human], model.roles[human]).await;
+        self.stage().desk.met(&self.cast.humans[human]).await.unwrap();
+        format!("{human} approves: {}", model.roles[human])
     }
 
     async fn vote(&self, model: &mut Model, human: usize, yes: bool, scope: bool, table: &str, now: Timestamp) -> String {
@@ -428,7 +464,7 @@ impl Run<'_> {
         let newest = model.asked.last_mut().unwrap();
         let id = newest.id.clone();
         match newest.state {
-            State::Pending if newest.yes.is_empty() => {
+            State::Pending if newest.yes.is_empty() && model.roles[1] && model.roles[2] => {
                 let (desk, policy) = (&self.stage().desk, &self.stage().policy);
                 let (yes, no) = tokio::join!(
                     desk.decide(&self.cast.humans[1], &id, decision(true, "", false), policy),
@@ -439,7 +475,7 @@ impl Run<'_> {
                 match (&yes, &no, model.quorum) {
                     (Ok(State::Approved), Err(_), 1) => {
                         (newest.state, newest.until) = (State::Approved, now + GRANT_TTL);
-                        newest.yes.insert(1);
+                        newest.yes.insert(1, false);
                         model.given += 1;
                     }
                     (Err(_), Ok(State::Denied), _) | (Ok(State::Pending), Ok(State::Denied), 2..) => {
@@ -476,7 +512,7 @@ impl Run<'_> {
             let revoked =
                 self.stage().desk.revoke(&self.cast.humans[human], &newest.id, Some("not any more"), &self.stage().policy).await.unwrap();
             let expected = match newest.state {
-                _ if human == 4 => Err("approval.unknown"),
+                _ if !model.roles[human] => Err("approval.unknown"),
                 State::Approved | State::Granted => Ok(State::Revoked),
                 _ => Err("approval.already_decided"),
             };
@@ -500,7 +536,8 @@ impl Run<'_> {
     async fn glass(&self, model: &mut Model, now: Timestamp) -> String {
         model.expire(now);
         let newest = model.asked.last_mut().unwrap();
-        let broken = self.stage().desk.break_glass(&self.cast.oncall, &newest.id, Some("it burns"), &self.stage().policy).await.unwrap();
+        let broken =
+            self.stage().desk.break_glass(&self.cast.oncall, &newest.id, (Some("it burns"), None), &self.stage().policy).await.unwrap();
         let came = broken.map(|view| view.state).map_err(|refusal| refusal.code().as_str());
         let expected = match newest.state {
             State::Pending => Ok(State::Approved),
@@ -525,7 +562,7 @@ async fn sequences(share: u64) {
         let clock = Clock::system();
         let cast = Cast::new(dir.path(), &clock).await;
         let data = dir.path().join(format!("data-{done}"));
-        let mut run = Run { stage: Some(Stage::open(dir.path(), &data, &clock)), cast: &cast, dir: dir.path(), random: seed ^ done << 20 };
+        let mut run = Run { stage: Some(Stage::open(dir.path(), &data, &clock)), cast, dir: dir.path(), random: seed ^ done << 20 };
         for _ in 0..OF_ONE_LEDGER.min(count - done) {
             sums.iter_mut().zip(run.sequence(done).await).for_each(|(sum, more)| *sum += more);
             done += 1;

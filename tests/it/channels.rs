@@ -495,8 +495,16 @@ async fn the_next_team_is_told_when_nobody_decides_and_the_owners_when_the_glass
     // The desk looks at the time every fifteen seconds.
     let escalated = leaves_within(&world.approver(), &id, "notice.sent", 1, Duration::from_secs(40)).await;
     assert_eq!(escalated[0]["notice"]["channel"], "oncall", "{escalated:?}");
-    let reason = json!({"reason": "the shop is down"});
-    let (status, broken) = world.human("olga", &["oncall"]).post(&format!("/approvals/{id}/break-glass"), reason).await;
+    // She sees what she may let through, and of anything else than that nothing happens.
+    let olga = world.human("olga", &["oncall"]);
+    let (status, shown) = olga.get(&format!("/approvals/{id}")).await;
+    assert_eq!((status, &shown["approval_id"]), (200, &json!(id)), "{shown}");
+    assert_eq!(olga.get("/approvals").await.1["approvals"].as_array().unwrap().len(), 1);
+    let stale = json!({"reason": "the shop is down", "mark": "another"});
+    let (status, refused) = olga.post(&format!("/approvals/{id}/break-glass"), stale).await;
+    assert_eq!((status, &refused["error"]["code"]), (409, &json!("approval.changed_since_shown")), "{refused}");
+    let reason = json!({"reason": "the shop is down", "mark": shown["mark"]});
+    let (status, broken) = olga.post(&format!("/approvals/{id}/break-glass"), reason).await;
     assert_eq!((status, &broken["state"]), (200, &json!("approved")), "{broken}");
     let seen = receiver.wait(2).await;
     let told: Vec<(&str, String)> = seen.iter().map(|seen| (seen.path.as_str(), kinds(std::slice::from_ref(seen)).remove(0))).collect();

@@ -261,6 +261,21 @@ async fn with_slack() -> (World, Receiver) {
     (world, receiver)
 }
 
+/// What the button for this decision says in the message that tells of this request.
+async fn button(receiver: &Receiver, id: &str, action: &str) -> String {
+    for _ in 0..200 {
+        for message in receiver.seen().iter().filter(|message| message.body.contains(id)) {
+            let blocks = message.json()["blocks"].as_array().cloned().unwrap_or_default();
+            let elements = blocks.iter().filter_map(|block| block["elements"].as_array()).flatten();
+            if let Some(found) = elements.into_iter().find(|element| element["action_id"] == action) {
+                return found["value"].as_str().unwrap().to_owned();
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("no message has {action} for {id}: {:?}", receiver.seen());
+}
+
 async fn state(world: &World, id: &str) -> String {
     world.approver().get(&format!("/approvals/{id}")).await.1["state"].as_str().unwrap().to_owned()
 }
@@ -277,7 +292,8 @@ async fn a_click_of_a_known_user_approves_and_everybody_else_is_led_to_the_page(
     let buttons = blocks.as_array().unwrap().iter().find(|block| block["type"] == "actions").unwrap()["elements"].clone();
     let actions: Vec<&str> = buttons.as_array().unwrap().iter().map(|button| button["action_id"].as_str().unwrap()).collect();
     assert_eq!(actions, ["countersign.approve", "countersign.deny", "open"]);
-    assert_eq!(buttons[0]["value"], id.as_str());
+    let (yes, no) = (button(&receiver, &id, "countersign.approve").await, button(&receiver, &id, "countersign.deny").await);
+    assert!(buttons[0]["value"] == yes.as_str() && yes.starts_with(&id) && yes != no, "{buttons}");
     let field = blocks.as_array().unwrap().iter().find(|block| block["type"] == "input").unwrap();
     assert_eq!((&field["block_id"], &field["element"]["action_id"]), (&json!("countersign.reason"), &json!("reason")));
 
@@ -287,7 +303,7 @@ async fn a_click_of_a_known_user_approves_and_everybody_else_is_led_to_the_page(
         team: "T1",
         app: "A1",
         action: "countersign.approve",
-        value: &id,
+        value: &yes,
         answer: receiver.url(answer),
         reason: Value::Null,
         at: now,
@@ -307,18 +323,23 @@ async fn a_click_of_a_known_user_approves_and_everybody_else_is_led_to_the_page(
         assert_eq!(click.send(&world).await, 401, "{what}");
     }
     assert_eq!(of("U1", "/a").send_as(&world, "v0=").await, 401);
-    assert_eq!(Click { value: "apr_x", ..of("U1", "/a") }.send(&world).await, 400);
+    // Buttons that are none of ours, put above a text of somebody else's: what an agent knows, and what a message without a yes has.
+    for value in ["apr_x", &id, &format!("{id}."), &format!("{id}.{}", "0".repeat(64)), &no, &format!("{yes}0"), &yes.to_uppercase()] {
+        assert_eq!(Click { value, ..of("U1", "/a") }.send(&world).await, 400, "{value}");
+    }
+    assert_eq!(Click { action: "countersign.deny", reason: json!("no"), ..of("U1", "/a") }.send(&world).await, 400);
     assert_eq!(Click { action: "open", ..of("U1", "/b") }.send(&world).await, 200);
     assert_eq!(receiver.seen().len(), 2);
+    let denies = |user, reason, answer| Click { action: "countersign.deny", value: &no, reason, ..of(user, answer) };
     // Not on the list; on it, and not allowed to; a denial, which needs a reason: the page.
     for (click, word) in [
         (of("U9", "/unmapped"), "nobody has said who you are"),
         (of("U2", "/eve"), "Nothing was decided"),
-        (Click { action: "countersign.deny", ..of("U1", "/deny") }, "a denial needs a reason"),
-        (Click { action: "countersign.deny", reason: json!(" \n"), ..of("U1", "/blank") }, "a denial needs a reason"),
-        (Click { action: "countersign.deny", reason: json!({"x": 1}), ..of("U1", "/object") }, "a denial needs a reason"),
-        (Click { action: "countersign.deny", reason: json!("x".repeat(2_001)), ..of("U1", "/long") }, "at most 2000 bytes"),
-        (Click { action: "countersign.deny", reason: json!("no"), ..of("U2", "/eve-denies") }, "Nothing was decided"),
+        (denies("U1", Value::Null, "/deny"), "a denial needs a reason"),
+        (denies("U1", json!(" \n"), "/blank"), "a denial needs a reason"),
+        (denies("U1", json!({"x": 1}), "/object"), "a denial needs a reason"),
+        (denies("U1", json!("x".repeat(2_001)), "/long"), "at most 2000 bytes"),
+        (denies("U2", json!("no"), "/eve-denies"), "Nothing was decided"),
     ] {
         assert_eq!(click.send(&world).await, 200);
         let seen = receiver.wait_for(click.answer.trim_start_matches(&receiver.url(""))).await.json();
@@ -354,14 +375,15 @@ async fn a_click_comes_with_the_reason_that_stands_in_the_message() {
         .await;
     let click = |action, id: &str, reason: Value, answer: &str| {
         let (id, answer) = (id.to_owned(), receiver.url(answer));
-        let (at, world) = (world.clock.now().timestamp(), &world);
+        let (at, world, receiver) = (world.clock.now().timestamp(), &world, &receiver);
         async move {
+            let value = button(receiver, &id, action).await;
             let click = Click {
                 user: "U1",
                 team: "T1",
                 app: "A1",
                 action,
-                value: &id,
+                value: &value,
                 answer,
                 reason,
                 at,
@@ -405,8 +427,12 @@ async fn a_message_that_does_not_show_all_of_it_has_no_button_that_says_yes() {
         has_yes && shown.contains("[\\\\u{20} 4096 times]' WHERE id = 1300 OR id = 1301") && shown.contains("WHAT WOULD COME OF IT"),
         "{shown}"
     );
-    world.agent().execute("shop", &sql(&"x".repeat(4_096))).await;
+    // Blanks of two kinds by turns push as far.
+    world.agent().execute("shop", &sql(&" \n".repeat(600))).await;
     let (shown, has_yes) = last(4).await;
+    assert!(has_yes && shown.contains("[\\\\u{20} 600 times, \\\\u{a} 600 times]' WHERE id = 1300 OR id = 1301"), "{shown}");
+    world.agent().execute("shop", &sql(&"x".repeat(4_096))).await;
+    let (shown, has_yes) = last(6).await;
     assert!(!has_yes && shown.contains("it is approved on the page") && shown.contains("countersign.reason"), "{shown}");
     // A preview that the channel is not to show.
     world
@@ -419,7 +445,7 @@ async fn a_message_that_does_not_show_all_of_it_has_no_button_that_says_yes() {
         })
         .await;
     ask(&world.agent(), 1302).await;
-    let (shown, has_yes) = last(6).await;
+    let (shown, has_yes) = last(8).await;
     assert!(!has_yes && shown.contains("it is approved on the page") && shown.contains("id = 1302"), "{shown}");
     world.verify();
 }
@@ -446,13 +472,13 @@ async fn what_came_of_a_click_is_told_to_slack_alone() {
     let (mut world, receiver) = with_slack().await;
     let elsewhere = Receiver::start().await;
     let id = ask(&world.agent(), 1300).await;
-    receiver.wait(2).await;
+    let value = button(&receiver, &id, "countersign.approve").await;
     let click = |answer: String| Click {
         user: "U9",
         team: "T1",
         app: "A1",
         action: "countersign.approve",
-        value: &id,
+        value: &value,
         answer,
         reason: Value::Null,
         at: world.clock.now().timestamp(),

@@ -175,6 +175,16 @@ async fn an_approver_may_grant_more_calls_like_the_one_that_was_asked() {
     assert_eq!(agent.execute("shop", &refund(1300)).await["status"], "ok");
     assert_eq!(agent.execute("shop", &refund(1301)).await["status"], "ok");
     assert_eq!(agent.execute("shop", &refund(1302)).await["status"], "approval_pending");
+    // What the approver was shown binds the call that it was shown of, also where another one within the scope was first.
+    let previewed = "UPDATE orders SET status = 'refunded' WHERE id IN (1310, 999999)";
+    let id = pending(&agent, previewed).await;
+    assert_eq!(bob.decide(&id, scope("orders", 4)).await.0, 200);
+    assert_eq!(agent.execute("shop", &refund(1311)).await["status"], "ok");
+    let shop = rusqlite::Connection::open(world.dir.path().join("shop.db")).unwrap();
+    shop.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+    assert_eq!(shop.execute("UPDATE orders SET id = 999999 WHERE id = 1312", []).unwrap(), 1);
+    let answer = agent.execute("shop", previewed).await;
+    assert_eq!(code(&answer), "approval.changed_since_preview", "{answer}");
     // Where no policy speaks of grants, there are none.
     let plain = World::new().await;
     let id = pending(&plain.agent(), &refund(1300)).await;

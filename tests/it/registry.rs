@@ -145,11 +145,20 @@ async fn a_revoked_delegation_ends_the_next_call_and_the_one_that_waits() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         open = world.approver().pending().await;
     }
+    // A tool that waits for the decision is no other way to learn of it.
+    let asks = tokio::spawn({
+        let (agent, id) = (agent.clone(), open[0]["approval_id"].clone());
+        async move { agent.call("approval_wait", json!({"approval_id": id, "max_wait_s": 30})).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!asks.is_finished());
     // Somebody else's cannot be told from one that is not there.
     assert_eq!(post(&world.human("mallory", &["support"]), &format!("/delegations/{id}/revoke"), json!({})).await.0, 404);
     let (status, revoked) = post(&alice, &format!("/delegations/{id}/revoke"), json!({"reason": "enough"})).await;
     assert_eq!((status, revoked["state"].as_str()), (200, Some("revoked")), "{revoked}");
     assert_eq!(code(&waits.await.unwrap()), "identity.delegation_revoked");
+    let asked = asks.await.unwrap();
+    assert!(code(&asked) == "identity.delegation_revoked" && asked["result"].is_null(), "{asked}");
     assert!(began.elapsed() < Duration::from_secs(10), "the wait was ended");
     // What was approved too late is not done.
     let apr = open[0]["approval_id"].as_str().unwrap();

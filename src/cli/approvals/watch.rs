@@ -53,6 +53,8 @@ struct Known {
     waiting: BTreeMap<String, Value>,
     /// In the broker's order.
     order: Vec<String>,
+    /// There are more than it lists.
+    is_cut: bool,
 }
 
 impl Watch {
@@ -128,7 +130,8 @@ impl Known {
             };
             changes.push(Change { what: what.to_owned(), approval: approval.clone() });
         }
-        *self = Self { tag, waiting, order };
+        let is_cut = answer.get("before").is_some_and(|before| !before.is_null());
+        *self = Self { tag, waiting, order, is_cut };
         Ok(changes)
     }
 }
@@ -203,6 +206,7 @@ impl Screen {
 
     fn draw(&self, known: &Known) {
         let mut lines = vec![match known.order.len() {
+            many if known.is_cut => format!("more than {many} requests wait for you, these are the newest · Ctrl-C ends this"),
             0 => "nothing waits for you · Ctrl-C ends this".to_owned(),
             1 => "1 request waits for you · Ctrl-C ends this".to_owned(),
             many => format!("{many} requests wait for you · Ctrl-C ends this"),

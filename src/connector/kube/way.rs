@@ -32,6 +32,18 @@ pub enum Cluster {
     },
 }
 
+impl Cluster {
+    /// Where it is.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Self::Kubeconfig { path, context, .. } => format!("{} {}", path.display(), context.as_deref().unwrap_or_default()),
+            Self::InCluster => "the cluster of the broker".to_owned(),
+            Self::Url { url, .. } => url.clone(),
+        }
+    }
+}
+
 /// Looks at what can be looked at without asking the cluster.
 ///
 /// # Errors

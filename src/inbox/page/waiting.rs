@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use maud::{Markup, html};
 
-use crate::approval::{State, View};
+use crate::approval::{Listed, State, View};
 use crate::clock::{Timestamp, rfc3339};
 use crate::inbox::approvals::{STATES, Which, alike, visible};
 use crate::inbox::page::{page, problem, signed_in};
@@ -23,12 +23,13 @@ pub(crate) async fn list(inbox: &Inbox, headers: &HeaderMap, which: Result<Which
         Ok(which) => visible(inbox, &session.person, &which).await.map(|views| (which, views)),
         Err(found) => Err(found),
     };
-    let (which, views) = match listed {
+    let (which, Listed { views, before }) = match listed {
         Ok(listed) => listed,
         Err(found) => return problem(found, Some(&session), "/approvals"),
     };
     let wanted = which.state();
     let title = match views.len() {
+        count if before.is_some() => format!("{count} requests ({wanted}), and older ones"),
         count if wanted != State::Pending.as_str() => format!("{count} requests ({wanted})"),
         0 => "Nothing waits for you".to_owned(),
         1 => "1 request waits".to_owned(),
@@ -43,6 +44,9 @@ pub(crate) async fn list(inbox: &Inbox, headers: &HeaderMap, which: Result<Which
             }
         }
         (tables(&views, inbox.clock.now()))
+        @if let Some(before) = &before {
+            p { a href=(format!("/approvals?state={wanted}&before={before}")) { "Older requests" } }
+        }
     };
     page(StatusCode::OK, &title, Some(&session), &content)
 }
