@@ -41,6 +41,8 @@ pub use known::Trust;
 
 /// What the supervisor ends with where there is no such folder.
 const NO_FOLDER: u32 = 254;
+/// The longest line that a login shell can be handed: Linux takes no longer argument (`MAX_ARG_STRLEN`, with the NUL at its end).
+const LINE_MAX_BYTES: usize = 128 * 1024 - 1;
 /// The longest command that a certificate holds; a longer one is bound by the record alone.
 const FORCED_MAX_BYTES: usize = 16 * 1024;
 /// What a certificate allows that is for files alone: OpenSSH's own server, whatever is configured.
@@ -152,6 +154,11 @@ impl Work<'_> {
     async fn program(&self, run: &Run) -> Result<Done, Failed> {
         let tag = self.call.facts.id.as_str();
         let command = command::supervised(run, tag);
+        if command.len() > LINE_MAX_BYTES {
+            let why =
+                format!("the command is {} bytes as the host's shell would read it, and {LINE_MAX_BYTES} are the most", command.len());
+            return Err(Refusal::new(Code::TooLarge).detail(why).into());
+        }
         let scope = if command.len() <= FORCED_MAX_BYTES { Scope::Command(command.clone()) } else { Scope::Session };
         let stop = told_to_stop(self.call, &self.host.clock);
         tokio::pin!(stop);
@@ -167,8 +174,16 @@ impl Work<'_> {
             Err(NotStarted::Unheard) => return Err(self.unheard(run, asked).await),
         };
         let began = Instant::now();
-        self.put(Piece::Began { command: shown(run.command()), timestamp: self.host.clock.now().timestamp() }).await?;
-        let end = self.hear(run, channel, began, stop).await?;
+        let begins = Piece::Began { command: shown(run.command()), timestamp: self.host.clock.now().timestamp() };
+        let heard = async {
+            self.put(begins).await?;
+            self.hear(run, channel, began, stop).await
+        };
+        let end = match heard.await {
+            Ok(end) => end,
+            // What it does can be put down no longer: it must not go on unseen.
+            Err(refusal) => return Err(Failed { stopped: Some(self.look_again(run, asked).await), ..refusal.into() }),
+        };
         let is_own = self.is_own();
         if is_own {
             connection.close().await;

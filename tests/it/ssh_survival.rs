@@ -75,6 +75,44 @@ async fn a_client_that_goes_away_stops_its_command() {
     world.verify();
 }
 
+/// An agent that is suspended, and one whose human takes back what was lent, have nothing running any more.
+#[tokio::test]
+async fn what_is_taken_back_stops_what_runs() {
+    let sshd = Sshd::start();
+    let manage = "@id(\"manage\") permit (principal in Team::\"approvers\", action == Action::\"manage\", resource);";
+    let wish = Wish { policies: format!("{ALL}\n{manage}"), ..wish() };
+    let world = World::with_targets(wish, |issuer| vec![sshd.target(&[], issuer)]).await;
+    let (agent, alice) = (agent_of(&world), world.human("alice", &[]));
+    let lends = json!({"agent": "demo-agent", "highest_risk": "admin", "lasting_s": 3600});
+    let (status, lent) = alice.post("/delegations", lends).await;
+    assert_eq!(status, 200, "{lent}");
+    let revoke = format!("/delegations/{}/revoke", lent["id"].as_str().unwrap());
+    let suspend = json!({"agent": "demo-agent", "state": "suspended", "reason": "it repeats itself"});
+    for (mark, argv, end) in [
+        ("4321791", stubborn("4321791"), "identity.delegation_revoked"),
+        ("4321792", json!(["sleep", "4321792"]), "identity.agent_suspended"),
+    ] {
+        let call = tokio::spawn({
+            let agent = agent.clone();
+            async move { agent.call("ssh_exec", json!({"target": "web", "argv": argv})).await }
+        });
+        assert!(until(|| runs(&format!("sleep {mark}"))).await);
+        let taken_back = if end.ends_with("revoked") {
+            alice.post(&revoke, json!({"reason": "enough"})).await
+        } else {
+            world.approver().post("/agents/state", suspend.clone()).await
+        };
+        assert_eq!(taken_back.0, 200, "{taken_back:?}");
+        let answer = call.await.unwrap();
+        assert_eq!((code(&answer), &answer["error"]["stopped_confirmed"]), (end, &json!(true)), "{answer}");
+        assert!(!runs(&format!("sleep {mark}")));
+        if end.ends_with("revoked") {
+            alice.post("/delegations", json!({"agent": "demo-agent", "highest_risk": "admin", "lasting_s": 3600})).await;
+        }
+    }
+    world.verify();
+}
+
 #[tokio::test]
 async fn what_escapes_a_stop_is_told() {
     let sshd = Sshd::start();
