@@ -196,7 +196,7 @@ fn judging() {
     }
     println!("{:<52} {:>8.0} a second", "everyday shell texts judged", judged as f64 / began.elapsed().as_secs_f64());
     let whole = 1 << 20;
-    let hostile: [(&str, String); 9] = [
+    let hostile: [(&str, String); 12] = [
         ("$(", "$(".repeat(whole / 2)),
         ("cat a***", format!("cat a{}", "*".repeat(16_000))),
         ("echo $(id)", format!("echo {}", "$(id) ".repeat(2_600))),
@@ -206,6 +206,9 @@ fn judging() {
         ("x|", "x|".repeat(8_000)),
         ("quotes", "'\\\"".repeat(5_400)),
         ("here-documents", "cat <<a\n".repeat(2_000)),
+        ("find a… -exec ls {}…", format!("find {}-exec ls {}+", "a ".repeat(4_000), "{} ".repeat(2_600))),
+        ("xargs -I… b…", format!("xargs {}{}", "-I{} ".repeat(4), "b{} ".repeat(4_000))),
+        ("sh -c 'sh -c …'", (0..6).fold("ls;".repeat(60), |text, _| format!("sh -c '{}'", text.replace('\'', "'\\''")))),
     ];
     for (name, text) in &hostile {
         let times = (0..20).map(|_| {
