@@ -168,7 +168,7 @@ impl Desk {
         Ok(Listed { views: counted, before })
     }
 
-    /// One request, if this human may decide it or it is asked in their name.
+    /// One request, if this human may see it.
     ///
     /// # Errors
     /// The store cannot be read.

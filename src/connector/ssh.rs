@@ -39,7 +39,7 @@ use pool::{Pool, Whose};
 pub use client::{Place, Route};
 pub use known::Trust;
 
-/// What the supervisor ends with where there is no such folder.
+/// What the supervisor ends with where there is no such folder, or where it starts nothing for another reason that it says.
 const NO_FOLDER: u32 = 254;
 /// The longest line that a login shell can be handed: Linux takes no longer argument (`MAX_ARG_STRLEN`, with the NUL at its end).
 const LINE_MAX_BYTES: usize = 128 * 1024 - 1;

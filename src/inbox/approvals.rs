@@ -79,8 +79,8 @@ async fn found(inbox: &Inbox, person: &Person, which: &Which) -> Result<Listed, 
             Problem::refused(Refusal::new(Code::Malformed).detail(format!("`state` must be one of {}", STATES.join(", "))))
         })?],
     };
-    let before = which.before.as_deref();
-    let listed = inbox.desk.list(person, &states, before, &*inbox.policy).await?;
+    let before = which.before.as_deref().map(approval_id).transpose().map_err(Problem::refused)?;
+    let listed = inbox.desk.list(person, &states, before.as_ref().map(ApprovalId::as_str), &*inbox.policy).await?;
     Ok(Listed { views: grouped(listed.views), ..listed })
 }
 

@@ -110,7 +110,14 @@ async fn acted(
         return Err(malformed());
     }
     // A button that this broker has not put there, above what it has shown, decides nothing.
-    let id = act.value.as_deref().and_then(|value| inbox.outbox.pressed(name, approve, value)).ok_or_else(malformed)?;
+    let Some(id) = act.value.as_deref().and_then(|value| inbox.outbox.pressed(name, approve, value)) else {
+        let why = "this broker has put no such button into a message of this channel: decide on the page";
+        let refusal = Refusal::new(Code::Malformed).detail(why);
+        return Err(Problem::refused(match word.person(&click.user.id) {
+            Ok(person) => inbox.desk.turned_away(&person, None, refusal).await?,
+            Err(_) => in_vain(inbox, &known.voucher, refusal).await?,
+        }));
+    };
     let decision = Decision { approve, reason: click.reason().map(ToOwned::to_owned), scope: None, mark: None };
     let text = said(inbox, (&known.voucher, word), &click.user.id, &id, decision).await?;
     if let Some(url) = click.response_url {

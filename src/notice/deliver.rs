@@ -164,7 +164,7 @@ impl Outbox {
         let outcome = match earlier(&self.ledger, &owed.approval).await {
             Ok(earlier) => {
                 let mut message = Message::of(row.id.clone(), event, (owed.first_at, self.clock.now()), url, view, &earlier);
-                message.buttons = message.waits.as_deref().map(|id| self.buttons(&channel.name, id));
+                message.buttons = event.asks().then(|| self.buttons(&channel.name, &owed.approval));
                 courier.send(channel, &message).await.map(|_| ())
             }
             Err(_) => Err(Undelivered::later("the store could not be read")),

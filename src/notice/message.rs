@@ -27,9 +27,7 @@ pub struct Message {
     pub at: Timestamp,
     /// When it is told.
     pub now: Timestamp,
-    /// The request, where it waits to be decided.
-    pub waits: Option<String>,
-    /// What its buttons say, in a message that may have any.
+    /// What its buttons say, where the request waits to be decided.
     pub buttons: Option<Buttons>,
     /// The page on which a human decides.
     pub url: String,
@@ -92,7 +90,6 @@ impl Message {
             now,
             title: short(&format!("{what}: {}{target} ({risk})", inert(&filed.tool)), FACT_MAX),
             facts: facts(view, state, &preview, &call),
-            waits: event.asks().then(|| filed.id.clone()),
             buttons: None,
             url,
             call,
@@ -108,7 +105,6 @@ impl Message {
         Self {
             id,
             event: "channel.test",
-            waits: None,
             buttons: None,
             at: now,
             now,

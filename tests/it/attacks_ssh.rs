@@ -310,7 +310,13 @@ async fn a_long_hostile_command_costs_no_time() {
         assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     }
     let huge = agent.call("ssh_exec", json!({"target": "web", "argv": ["echo", "y".repeat(1 << 20)]})).await;
-    assert!(["request.too_large", "request.invalid_arguments"].contains(&code(&huge)) || huge["error"].is_object(), "{huge}");
+    assert_eq!(huge["error"]["data"]["code"], "request.too_large", "{huge}");
+    // What fits as words and not as the line that a login shell is handed is told so, on record, and nothing runs.
+    let quotes = agent.call("ssh_exec", json!({"target": "web", "argv": ["echo", "'".repeat(40_000)]})).await;
+    let why = quotes["error"]["message"].as_str().unwrap_or_default();
+    assert!(code(&quotes) == "request.too_large" && why.contains("as the host's shell would read it, and 131071 are the most"), "{quotes}");
+    let kept = world.approver().trail(&format!("&call={}&kind=call.completed", quotes["call_id"].as_str().unwrap())).await;
+    assert_eq!(kept[0]["leaf"]["res"]["code"], "request.too_large", "{kept:?}");
 }
 
 #[tokio::test]

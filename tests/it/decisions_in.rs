@@ -328,6 +328,11 @@ async fn a_click_of_a_known_user_approves_and_everybody_else_is_led_to_the_page(
         assert_eq!(Click { value, ..of("U1", "/a") }.send(&world).await, 400, "{value}");
     }
     assert_eq!(Click { action: "countersign.deny", reason: json!("no"), ..of("U1", "/a") }.send(&world).await, 400);
+    assert_eq!(Click { value: &id, ..of("U9", "/a") }.send(&world).await, 400);
+    // On record, with the human where there is one.
+    let refused = world.approver().trail("&kind=approval.refused").await;
+    let named = refused.iter().filter(|entry| entry["leaf"]["human"]["vouched_by"] == "slack:on-call").count();
+    assert_eq!((refused.len(), named), (9, 8), "{refused:?}");
     assert_eq!(Click { action: "open", ..of("U1", "/b") }.send(&world).await, 200);
     assert_eq!(receiver.seen().len(), 2);
     let denies = |user, reason, answer| Click { action: "countersign.deny", value: &no, reason, ..of(user, answer) };

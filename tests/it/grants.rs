@@ -275,7 +275,8 @@ async fn the_newest_word_of_an_issuer_counts_whatever_comes_after_it() {
 #[tokio::test]
 async fn whoever_breaks_the_glass_answers_for_it() {
     let glass = "@id(\"glass\") permit (principal in Team::\"oncall\", action == Action::\"break_glass\", resource in Target::\"shop\");";
-    let policies = format!("{}\n{glass}", asks_with("@quorum(\"2\")"));
+    let looks = "@id(\"looks\") permit (principal in Team::\"reviewers\", action == Action::\"review\", resource);";
+    let policies = format!("{}\n{glass}\n{looks}", asks_with("@quorum(\"2\")"));
     let (receiver, dir) = (Receiver::start().await, tempfile::tempdir().unwrap());
     let owners = Channel { events: vec![Event::GlassBroken], ..channel("owners", webhook(dir.path(), &receiver.url("/owners"))) };
     let notices = Settings { channels: vec![owners], ..Settings::default() };
@@ -292,11 +293,21 @@ async fn whoever_breaks_the_glass_answers_for_it() {
     let mut agents = world.human("alice", &[]);
     agents.token = world.token("alice", &["oncall"], "inbox", Some("demo-agent"), "mcp:write");
     assert!(matches!(agents.post(&at, reason.clone()).await.0, 401 | 403));
+    // Who only reviews has nothing to look at before.
+    let rita = world.human("rita", &["reviewers"]);
+    assert_eq!(rita.get(&format!("/approvals/{id}")).await.0, 404);
     let (status, broken) = alice.post(&at, reason.clone()).await;
     assert_eq!((status, broken["state"].as_str()), (200, Some("approved")), "{broken}");
+    assert_eq!(rita.get(&format!("/approvals/{id}")).await.0, 200);
+    assert_eq!(refused(&rita.post(&format!("/approvals/{id}/revoke"), json!({"reason": "no"})).await), (404, "approval.unknown"));
     assert_eq!(agent.execute("shop", &refund(1300)).await["status"], "ok");
     assert_eq!(refused(&alice.post(&at, reason).await).0, 409);
-    // It stands out until somebody else has looked at it.
+    // It stands out, also on the call's own record, until somebody else has looked at it.
+    let admitted = bob.trail("&kind=call.admitted&tool=db_execute").await;
+    assert!(
+        admitted.iter().any(|entry| entry["leaf"]["appr"]["glass"] == "broken" && entry["leaf"]["appr"]["id"] == id.as_str()),
+        "{admitted:?}"
+    );
     let (_, shown) = bob.get(&format!("/approvals/{id}")).await;
     assert_eq!((&shown["broken_glass"]["reviewed"], &shown["state"]), (&Value::Null, &json!("spent")), "{shown}");
     let (status, summary) = bob.get("/approvals/summary").await;

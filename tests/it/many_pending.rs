@@ -90,6 +90,8 @@ async fn a_request_that_waits_is_a_row_and_not_a_task() {
         older = format!("&before={before}");
     }
     assert_eq!(seen.len(), usize::try_from(count).unwrap());
+    let (status, told) = bob.get("/approvals?before=yesterday").await;
+    assert_eq!((status, &told["error"]["code"]), (404, &json!("approval.unknown")), "{told}");
     // Who may decide none of it has the most to look through.
     let began = Instant::now();
     assert!(world.human("zoe", &["support"]).pending().await.is_empty());

@@ -1,9 +1,9 @@
 //! What a host is told to run: words quoted for its shell, and a supervisor around them that ends the program when the channel does.
 //!
 //! An argument arrives as exactly that argument whatever is in it. The supervisor is a few lines of POSIX shell, since nothing else is on every host:
-//! it runs the program in a session of its own under a tag in its environment, and watches its own standard input. When that ends (the broker says
-//! stop, dies, or is cut off), it ends all that carry the tag, looks that they are gone, and says so by its exit code. Nothing is read out of what the
-//! program writes: no marker could be forged there.
+//! it runs the program under a tag in its environment, in a session of its own unless it only reads, and watches its own standard input. When that ends
+//! (the broker says stop, dies, or is cut off), it ends all of that session and all that carry the tag, looks that they are gone, and says so by its exit
+//! code. Nothing is read out of what the program writes: no marker could be forged there.
 
 use std::time::Duration;
 
@@ -70,8 +70,8 @@ _i=$((_i+1));[ $_i -lt 40 ]||exit 1;[ $_i -lt 20 ]||_w=KILL;sleep 0.1
 done;_gone "$_b" "$(cat /proc/$$/cgroup)"||exit 1
 _led;[ -n "$(_left)" ]||exit 0;done"#;
 
-/// Ends what a connection that broke has left: the tag's own processes, and the sessions that a supervisor with this tag leads, or a child of it. Nothing of it is there
-/// afterwards, and no stray that began while the call was under way (Linux counts in hundredths of a second), or the exit code says otherwise.
+/// Ends what a connection that broke has left: the tag's own processes, and the sessions that a supervisor with this tag leads, or a child of it. Nothing
+/// of it is there afterwards, and no stray that began while the call was under way (Linux counts in hundredths of a second), or the exit code says otherwise.
 const REAPER: &str = r#"exec 2>/dev/null;_t=COUNTERSIGN_CALL=$1 _s=" " _w=TERM _i=0
 grep -qsz "" /proc/self/environ&&_at $$||exit 1
 _b=$((_z-$2*100))
@@ -132,10 +132,14 @@ pub(super) fn supervised(run: &Run, tag: &str) -> String {
     for_any_shell(&line(&all))
 }
 
+/// What is run under csh and tcsh instead.
+const NO_CSH: &str =
+    "echo \"countersign: the login shell of this account is csh or tcsh, which takes commands apart; give it another\" >&2;exit 254";
+
 /// The line that the account's login shell reads. To csh and tcsh an argument of several lines is several commands: they are told to end before that.
 fn for_any_shell(command: &str) -> String {
     // `exit` does not end it there: it reads on.
-    format!("test -z \"$shell\"||exec sh -c 'exit 254'\nexec {command}")
+    format!("test -z \"$shell\"||exec sh -c '{NO_CSH}'\nexec {command}")
 }
 
 /// What a program of the call has in its environment, its supervisor among its arguments, and what a run reads ends with.

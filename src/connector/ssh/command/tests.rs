@@ -148,7 +148,9 @@ fn a_shell_of_another_kind_starts_nothing() {
         let made = dir.path().join("made");
         let text = format!("x\ntouch {}\ny", made.display());
         let run = Run::argv(vec!["echo".to_owned(), text], Around::default()).unwrap();
-        assert_eq!(told(shell, &run, "01TESTTAG").status.code(), Some(254), "{shell}");
+        let output = told(shell, &run, "01TESTTAG");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(254) && said.contains("the login shell of this account"), "{shell}: {output:?}");
         let reaped = Command::new(shell).args(["-c", &reaper(None, "01TESTTAG", Duration::ZERO)]).status().unwrap();
         assert!(reaped.code() == Some(254) && !made.exists(), "{shell}");
     }
