@@ -96,6 +96,7 @@ impl Desk {
                 _ => {}
             }
         }
+        // Who said no to this very call said it against a grant of before, too.
         if matches!(found, Found::Denied(_)) || asking.terms.grant.is_none() {
             return Ok(found);
         }

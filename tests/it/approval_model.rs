@@ -259,32 +259,36 @@ impl Model {
     /// What the same call comes to now; `Asked` and `Waits` change what the caller keeps.
     fn called(&mut self, now: Timestamp) -> Came {
         self.expire(now);
+        let mut found = Came::Asked;
         for asked in self.asked.iter_mut().rev() {
-            match (asked.state, &mut asked.calls_left) {
-                (State::Approved, _) => asked.state = State::Spent,
-                // A grant stands on those who gave it.
-                (State::Granted, Some(left))
-                    if *left > 0 && asked.yes.keys().filter(|human| self.roles[**human]).count() >= self.quorum =>
-                {
-                    *left -= 1;
-                }
-                _ => continue,
-            }
-            self.ran += 1;
-            return Came::Ran;
-        }
-        let mut denied = None;
-        for asked in self.asked.iter().rev() {
+            let is_fresh = found == Came::Asked && now < asked.ended_at + MEMORY;
             match asked.state {
-                State::Pending => return Came::Waits,
-                State::Denied if denied.is_none() && now < asked.ended_at + MEMORY => denied = Some("approval.denied"),
-                State::Revoked if denied.is_none() && asked.calls_left.is_none() && now < asked.ended_at + MEMORY => {
-                    denied = Some("approval.revoked")
+                State::Approved => {
+                    asked.state = State::Spent;
+                    self.ran += 1;
+                    return Came::Ran;
                 }
+                State::Pending => found = Came::Waits,
+                State::Denied if is_fresh => found = Came::Refused("approval.denied"),
+                State::Revoked if is_fresh && asked.calls_left.is_none() => found = Came::Refused("approval.revoked"),
                 _ => {}
             }
         }
-        denied.map_or(Came::Asked, Came::Refused)
+        // Who said no to this very call said it against a grant of before, too.
+        if matches!(found, Came::Refused(_)) {
+            return found;
+        }
+        let roles = self.roles;
+        for asked in self.asked.iter_mut().rev().filter(|asked| asked.state == State::Granted) {
+            // A grant stands on those who gave it.
+            let stands = asked.yes.keys().filter(|human| roles[**human]).count() >= self.quorum;
+            if let Some(left @ 1..) = asked.calls_left.filter(|_| stands) {
+                asked.calls_left = Some(left - 1);
+                self.ran += 1;
+                return Came::Ran;
+            }
+        }
+        found
     }
 
     /// What a vote on the newest request comes to: its state afterwards, or the code.
