@@ -34,7 +34,7 @@ use crate::refusal::{Code, Refusal};
 
 use client::{Connection, Errand};
 use exec::{Confirmed, End, NotStarted, Why};
-use pool::{Pool, Whose};
+use pool::{Lease, Link as _, Pool, Whose};
 
 pub use client::{Place, Route};
 pub use known::Trust;
@@ -59,7 +59,7 @@ pub(super) struct Target {
     route: Route,
     connect_timeout: Duration,
     clock: Clock,
-    pool: Pool,
+    pool: Pool<Connection>,
 }
 
 /// The work of one call.
@@ -123,17 +123,18 @@ impl Work<'_> {
             let channel = connection.channel().await.map_err(dead)?;
             return Ok((connection, channel));
         }
+        let (whose, patience) = (self.whose(), self.host.connect_timeout);
         for is_last in [false, true] {
-            let open = self.open(Scope::Session);
-            let connection = self.host.pool.get(self.whose(), self.call, &self.host.clock, open).await?;
-            match tokio::time::timeout(self.host.connect_timeout, connection.channel()).await {
+            let lease = || Lease::of(self.call, &self.host.clock);
+            let connection = self.host.pool.get(&whose, lease, patience, self.open(Scope::Session)).await?;
+            match tokio::time::timeout(patience, connection.channel()).await {
                 Ok(Ok(channel)) => {
                     self.used(&connection).await?;
                     return Ok((connection, channel));
                 }
                 Ok(Err(error)) if is_last => return Err(dead(error)),
                 Err(_) if is_last => return Err(Refusal::new(Code::TargetUnreachable).detail("the host does not answer")),
-                _ => self.host.pool.forget(&self.whose(), &connection).await,
+                _ => self.host.pool.forget(&whose, &connection).await,
             }
         }
         Err(Refusal::new(Code::TargetUnreachable))

@@ -383,3 +383,32 @@ async fn a_connection_that_died_is_opened_anew() {
     assert_eq!(ran(&agent, &["true"]).await["status"], "ok");
     assert_eq!(accepted(&sshd).len(), 2);
 }
+
+#[tokio::test]
+async fn a_host_that_takes_few_sessions_a_connection_is_given_more_connections() {
+    let sshd = Sshd::with(With { config: "MaxSessions 4\n".to_owned(), ..With::default() });
+    let world = world(&sshd, &[]).await;
+    let agent = agent(&world);
+    let answers = futures::future::join_all((0..10).map(|_| ran(&agent, &["sleep", "1"]))).await;
+    assert!(answers.iter().all(|answer| answer["status"] == "ok"), "{answers:?}");
+    assert!((3..=10).contains(&accepted(&sshd).len()), "{:?}", accepted(&sshd));
+    assert_eq!(ran(&agent, &["true"]).await["status"], "ok");
+}
+
+#[tokio::test]
+async fn connections_that_wait_make_room_for_others() {
+    let sshd = Sshd::start();
+    let world = world(&sshd, &[]).await;
+    let held = agent(&world);
+    let (long, ()) = tokio::join!(ran(&held, &["sleep", "20"]), async {
+        for number in 0..70 {
+            let agent = world.agent_of("alice", &format!("agent-{number}"), &[], "mcp:read");
+            assert_eq!(ran(&agent, &["true"]).await["status"], "ok");
+            let open = || accepted(&sshd).len() - sshd.log().matches("Disconnected from user").count();
+            assert!(open() <= 65, "{} are open", open());
+        }
+    });
+    // One in use is not closed for it.
+    assert_eq!(long["status"], "ok", "{long}");
+    assert!(sshd.log().matches("Disconnected from user").count() >= 6, "{}", sshd.log());
+}

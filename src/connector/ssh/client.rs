@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use crate::call::ConnectionFacts;
 use crate::clock::Timestamp;
 use crate::connector::ssh::known::{Known, Trust};
+use crate::connector::ssh::pool::Link;
 use crate::credential::host::{HostLogin, Opener, Scope};
 use crate::id::CallId;
 use crate::refusal::{Code, Refusal};
@@ -334,24 +335,25 @@ impl Route {
     }
 }
 
-impl Connection {
-    pub(super) fn is_closed(&self) -> bool {
+impl Link for Connection {
+    fn is_closed(&self) -> bool {
         self.handle.is_closed() || self.before.iter().any(Handle::is_closed)
     }
 
+    async fn close(&self) {
+        for handle in std::iter::once(&self.handle).chain(self.before.iter().rev()) {
+            let goodbye = handle.disconnect(Disconnect::ByApplication, "", "en");
+            drop(tokio::time::timeout(GOODBYE, goodbye).await);
+        }
+    }
+}
+
+impl Connection {
     /// A channel for one piece of work.
     ///
     /// # Errors
     /// The connection is gone, or the host opens no more.
     pub(super) async fn channel(&self) -> Result<Channel<Msg>, russh::Error> {
         self.handle.channel_open_session().await
-    }
-
-    /// Says goodbye.
-    pub(super) async fn close(&self) {
-        for handle in std::iter::once(&self.handle).chain(self.before.iter().rev()) {
-            let goodbye = handle.disconnect(Disconnect::ByApplication, "", "en");
-            drop(tokio::time::timeout(GOODBYE, goodbye).await);
-        }
     }
 }

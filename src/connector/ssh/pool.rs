@@ -1,28 +1,44 @@
 //! Connections that reads share: one for each human, agent and delegation, so that a read does not pay for a handshake. A connection ends with the
 //! delegation it was opened under, after a while without use, and at a certain age; a call that changes anything has one of its own.
+//!
+//! Each has a task that tends it, owns its place among those that a target may have, and is the only one to close it: what is open is counted until it is
+//! closed, whether or not anybody is still given it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::call::Call;
 use crate::clock::{Clock, Timestamp};
-use crate::connector::ssh::client::Connection;
-use crate::identity::{Delegation, Reach};
+use crate::identity::Reach;
 use crate::operation::Risk;
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 
 /// Without use for so long, a connection is closed.
 const IDLE: Duration = Duration::from_secs(60);
-/// And at this age, whatever it is used for.
+/// At this age it is given to nobody any more.
 const AGE_MAX: Duration = Duration::from_secs(15 * 60);
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Connections that are kept for a target.
-const KEPT_MAX: usize = 64;
+/// And how often where only its last call is waited for.
+const AWAIT_EVERY: Duration = Duration::from_millis(250);
+/// How long one that may not go on waits for its calls, which are being stopped over it.
+const STOPPING: Duration = Duration::from_secs(10);
+/// Connections of a target that may be open.
+const OPEN_MAX: usize = 64;
+
+/// What can be shared.
+pub(super) trait Link: Send + Sync + 'static {
+    /// Whether it is gone.
+    fn is_closed(&self) -> bool;
+    /// Says goodbye, a bounded time.
+    fn close(&self) -> impl Future<Output = ()> + Send;
+}
 
 /// Whose it is: the human, the agent, and what was lent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -33,22 +49,42 @@ pub(super) struct Whose {
     expires_at: Timestamp,
 }
 
-/// A connection with when it was last used.
-struct Kept {
-    connection: Arc<Connection>,
+/// What a connection lives under: whether it stands, and word of when that may have changed.
+pub(super) struct Lease {
+    stands: Box<dyn Fn() -> bool + Send>,
+    changes: watch::Receiver<u64>,
+}
+
+/// A connection that may be given out. Its tending task and the calls that use it hold it.
+struct Kept<L> {
+    link: Weak<L>,
     opened: Instant,
-    used: Instant,
+    used: Arc<Mutex<Instant>>,
+    /// Fires when nobody is to be given it any more.
+    retired: CancellationToken,
 }
 
 /// One at a time opens; the others wait for what it opens.
-type Place = Arc<tokio::sync::Mutex<Option<Kept>>>;
+type Place<L> = Arc<tokio::sync::Mutex<Option<Kept<L>>>>;
 
-#[derive(Default)]
-pub(super) struct Pool {
-    places: Arc<Mutex<HashMap<Whose, Place>>>,
+pub(super) struct Pool<L> {
+    places: Mutex<HashMap<Whose, Place<L>>>,
+    /// How many more may be opened.
+    room: Arc<Semaphore>,
     /// Fires when the broker ends.
     over: CancellationToken,
     tending: TaskTracker,
+}
+
+impl<L> Default for Pool<L> {
+    fn default() -> Self {
+        Self {
+            places: Mutex::default(),
+            room: Arc::new(Semaphore::new(OPEN_MAX)),
+            over: CancellationToken::new(),
+            tending: TaskTracker::new(),
+        }
+    }
 }
 
 impl Whose {
@@ -63,29 +99,74 @@ impl Whose {
     }
 }
 
-impl Pool {
-    /// The connection of a call's human and agent, opened if there is none that is alive.
-    pub(super) async fn get(
-        &self,
-        whose: Whose,
-        call: &Call,
-        clock: &Clock,
-        open: impl Future<Output = Result<Connection, Refusal>>,
-    ) -> Result<Arc<Connection>, Refusal> {
-        let place = self.place(&whose);
-        let mut kept = place.lock().await;
-        if let Some(kept) = kept.as_mut().filter(|kept| !kept.connection.is_closed() && kept.opened.elapsed() < AGE_MAX) {
-            kept.used = Instant::now();
-            return Ok(Arc::clone(&kept.connection));
-        }
-        let connection = Arc::new(open.await?);
-        let now = Instant::now();
-        *kept = Some(Kept { connection: Arc::clone(&connection), opened: now, used: now });
+impl Lease {
+    pub(super) fn of(call: &Call, clock: &Clock) -> Self {
+        let delegation = Arc::clone(&call.facts.delegation);
         let tool = call.tool.name.clone();
         let target = call.target.as_ref().map(|target| target.name.clone()).unwrap_or_default();
-        let lease = Lease { delegation: Arc::clone(&call.facts.delegation), tool, target, clock: clock.clone() };
-        self.tending.spawn(tend(Arc::downgrade(&self.places), whose, Arc::downgrade(&place), lease, self.over.clone()));
-        Ok(connection)
+        let clock = clock.clone();
+        let changes = delegation.changes();
+        let stands = move || {
+            let reach = Reach { tool: &tool, target: Some(&target), risk: Risk::Read };
+            delegation.covers(reach, clock.now()).is_ok()
+        };
+        Self { stands: Box::new(stands), changes }
+    }
+}
+
+impl<L: Link> Kept<L> {
+    /// The connection, where it may be given out.
+    fn give(&self) -> Option<Arc<L>> {
+        let may_be_given = |link: &Arc<L>| !link.is_closed() && !self.retired.is_cancelled() && self.opened.elapsed() < AGE_MAX;
+        let link = self.link.upgrade().filter(may_be_given)?;
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        Some(link)
+    }
+
+    /// Since when nobody has used it, where nobody does.
+    fn is_free_since(&self) -> Option<Instant> {
+        (self.link.strong_count() == 1).then(|| *self.used.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<L: Link> Pool<L> {
+    /// The connection that is `whose`, opened if there is none that is alive. At most `patience` is waited for others to end.
+    ///
+    /// # Errors
+    /// `target.busy`: as many as may be open are in use; and what `open` fails with.
+    pub(super) async fn get(
+        &self,
+        whose: &Whose,
+        lease: impl FnOnce() -> Lease,
+        patience: Duration,
+        open: impl Future<Output = Result<L, Refusal>>,
+    ) -> Result<Arc<L>, Refusal> {
+        let place = self.place(whose);
+        let mut kept = place.lock().await;
+        if let Some(link) = kept.as_ref().and_then(Kept::give) {
+            return Ok(link);
+        }
+        if let Some(old) = kept.take() {
+            old.retired.cancel();
+        }
+        let room = self.room(patience).await?;
+        let link = Arc::new(open.await?);
+        let now = Instant::now();
+        let one = Kept { link: Arc::downgrade(&link), opened: now, used: Arc::new(Mutex::new(now)), retired: CancellationToken::new() };
+        let (used, retired) = (Arc::clone(&one.used), one.retired.clone());
+        let tended = Tended { link: Arc::clone(&link), opened: now, used, retired, over: self.over.clone(), _room: room };
+        self.tending.spawn(tended.tend(lease()));
+        *kept = Some(one);
+        Ok(link)
+    }
+
+    /// Gives nobody any more what turned out to be dead.
+    pub(super) async fn forget(&self, whose: &Whose, dead: &Arc<L>) {
+        let place = self.place(whose);
+        let mut kept = place.lock().await;
+        if let Some(kept) = kept.take_if(|kept| std::ptr::eq(kept.link.as_ptr(), Arc::as_ptr(dead))) {
+            kept.retired.cancel();
+        }
     }
 
     /// Closes all connections, and waits until they are.
@@ -95,73 +176,95 @@ impl Pool {
         self.tending.wait().await;
     }
 
-    /// Forgets a connection that turned out to be dead.
-    pub(super) async fn forget(&self, whose: &Whose, dead: &Arc<Connection>) {
-        let place = self.place(whose);
-        let mut kept = place.lock().await;
-        if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(&kept.connection, dead)) {
-            *kept = None;
+    fn place(&self, whose: &Whose) -> Place<L> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if !places.contains_key(whose) {
+            // Whoever holds a place is at work on it.
+            places.retain(|_, place| {
+                Arc::strong_count(place) > 1
+                    || place.try_lock().is_ok_and(|kept| kept.as_ref().is_some_and(|kept| kept.link.strong_count() > 0))
+            });
+        }
+        Arc::clone(places.entry(whose.clone()).or_insert_with(|| Arc::new(tokio::sync::Mutex::new(None))))
+    }
+
+    /// Room for one more: whatever was not used for longest makes it, if there is none.
+    async fn room(&self, patience: Duration) -> Result<OwnedSemaphorePermit, Refusal> {
+        let room = Arc::clone(&self.room);
+        if let Ok(room) = Arc::clone(&room).try_acquire_owned() {
+            return Ok(room);
+        }
+        self.make_room();
+        let busy = || Refusal::new(Code::TargetBusy).detail(format!("{OPEN_MAX} connections are open, and all of them in use"));
+        match tokio::time::timeout(patience, room.acquire_owned()).await {
+            Ok(Ok(room)) => Ok(room),
+            _ => Err(busy()),
         }
     }
 
-    fn place(&self, whose: &Whose) -> Place {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        if places.len() >= KEPT_MAX && !places.contains_key(whose) {
-            // Whatever is not being used this moment makes room; what is goes on until its call ends.
-            let free = places.iter().find(|(_, place)| Arc::strong_count(place) == 1).map(|(whose, _)| whose.clone());
-            if let Some(free) = free {
-                places.remove(&free);
+    fn make_room(&self) {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = places.values().filter_map(|place| {
+            let kept = place.try_lock().ok()?;
+            let kept = kept.as_ref().filter(|kept| !kept.retired.is_cancelled())?;
+            Some((kept.is_free_since()?, kept.retired.clone()))
+        });
+        if let Some((_, retired)) = free.min_by_key(|(since, _)| *since) {
+            retired.cancel();
+        }
+    }
+}
+
+/// A connection, as the task that tends it has it.
+struct Tended<L> {
+    link: Arc<L>,
+    opened: Instant,
+    used: Arc<Mutex<Instant>>,
+    retired: CancellationToken,
+    over: CancellationToken,
+    /// Held until it is closed.
+    _room: OwnedSemaphorePermit,
+}
+
+impl<L: Link> Tended<L> {
+    /// Closes it when its time has come.
+    async fn tend(mut self, mut lease: Lease) {
+        let mut fallen: Option<Instant> = None;
+        loop {
+            let is_awaited = self.retired.is_cancelled();
+            let told = tokio::select! {
+                () = tokio::time::sleep(if is_awaited { AWAIT_EVERY } else { LOOK_EVERY }) => Ok(()),
+                told = lease.changes.changed() => told,
+                () = self.over.cancelled() => Ok(()),
+                () = self.retired.cancelled(), if !is_awaited => Ok(()),
+            };
+            if Arc::strong_count(&self.link) > 1 {
+                *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            }
+            if told.is_err() || !(lease.stands)() {
+                fallen.get_or_insert_with(Instant::now);
+                self.retired.cancel();
+            }
+            let is_out_of_time = self.over.is_cancelled() || told.is_err() || fallen.is_some_and(|since| since.elapsed() >= STOPPING);
+            if is_out_of_time || self.link.is_closed() {
+                return self.link.close().await;
+            }
+            if !self.is_to_end() {
+                continue;
+            }
+            // Nobody uses it, and nobody can be given it from here on.
+            match Arc::try_unwrap(self.link) {
+                Ok(link) => return link.close().await,
+                Err(in_use) => self.link = in_use,
             }
         }
-        Arc::clone(places.entry(whose.clone()).or_default())
+    }
+
+    fn is_to_end(&self) -> bool {
+        let unused = self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        self.retired.is_cancelled() || self.opened.elapsed() >= AGE_MAX || unused > IDLE
     }
 }
 
-/// What a connection lives under.
-struct Lease {
-    delegation: Arc<Delegation>,
-    tool: String,
-    target: String,
-    clock: Clock,
-}
-
-impl Lease {
-    fn stands(&self) -> bool {
-        let reach = Reach { tool: &self.tool, target: Some(&self.target), risk: Risk::Read };
-        self.delegation.covers(reach, self.clock.now()).is_ok()
-    }
-}
-
-/// Closes a connection when its time has come.
-async fn tend(
-    places: Weak<Mutex<HashMap<Whose, Place>>>,
-    whose: Whose,
-    place: Weak<tokio::sync::Mutex<Option<Kept>>>,
-    lease: Lease,
-    over: CancellationToken,
-) {
-    let mut changes = lease.delegation.changes();
-    loop {
-        let told = tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => Ok(()),
-            told = changes.changed() => told,
-            () = over.cancelled() => Ok(()),
-        };
-        let stands = told.is_ok() && !over.is_cancelled() && lease.stands();
-        let Some(place) = place.upgrade() else { return };
-        let mut kept = place.lock().await;
-        let Some(one) = kept.as_ref() else { return };
-        let is_idle = one.used.elapsed() > IDLE && Arc::strong_count(&one.connection) == 1;
-        if stands && !is_idle && one.opened.elapsed() < AGE_MAX && !one.connection.is_closed() {
-            continue;
-        }
-        if let Some(one) = kept.take() {
-            one.connection.close().await;
-        }
-        drop(kept);
-        if let Some(places) = places.upgrade() {
-            places.lock().unwrap_or_else(PoisonError::into_inner).remove(&whose);
-        }
-        return;
-    }
-}
+#[cfg(test)]
+mod tests;
