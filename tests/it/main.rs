@@ -38,6 +38,7 @@ mod elicitation;
 mod fuzz;
 mod gates;
 mod grants;
+mod grants_on_clusters;
 mod grants_on_hosts;
 mod guides;
 mod harness;
