@@ -175,6 +175,16 @@ impl Operation {
         }
     }
 
+    /// Why its risk is above that of a plain read or change, a short sentence each; none where its class says all.
+    #[must_use]
+    pub fn why(&self) -> Vec<String> {
+        match self {
+            Self::Kube(kube) => kube.why(),
+            Self::Ssh(ssh) => ssh.why(),
+            _ => Vec::new(),
+        }
+    }
+
     /// All it touches, each at most once a verb.
     #[must_use]
     pub fn touches(&self) -> Vec<Touch> {

@@ -239,7 +239,25 @@ impl Tool {
                 },
                 "required": ["stdout", "stderr", "truncated"],
             }),
+            Self::JobStart => object(json!({ "job_id": { "type": "string" } })),
+            Self::JobStop => object(
+                json!({ "stopped_confirmed": { "type": ["boolean", "null"], "description": "whether all of it is known to be gone" } }),
+            ),
+            Self::JobOutput => object(json!({
+                "lines": { "type": "array", "items": { "type": "string" } },
+                "next_line": { "type": ["integer", "null"], "description": "since_line of the page that follows" },
+                "total_lines": { "type": ["integer", "null"], "description": "so far" },
+                "state": { "type": "string", "description": "running, ended, or gone: no longer there, without an exit code" },
+                "exit_code": { "type": ["integer", "null"], "description": "of the job; 124: its time was over" },
+            })),
+            Self::JobList => object(json!({ "jobs": { "type": "array", "items": { "type": "object" } } })),
+            Self::SessionOpen => object(json!({ "folder": { "type": "string", "description": "where it really is" } })),
+            Self::Signal => object(json!({ "sent": { "type": "boolean" } })),
             _ => json!({ "type": "object" }),
         }
     }
+}
+
+fn object(properties: Value) -> Value {
+    json!({ "type": "object", "properties": properties })
 }

@@ -42,7 +42,7 @@ enum Command {
         #[arg(default_value = "ssh_ca", value_name = "FILE")]
         key: PathBuf,
         /// The account that humans come in as; without, each comes in as an account of their own name.
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", requires = "principal")]
         account: Option<String>,
         /// Logins that may be that account.
         #[arg(long, value_name = "LOGIN", requires = "account")]
@@ -122,10 +122,13 @@ fn sshd_config(public: &str, account: Option<&str>, principals: &[String]) -> Re
     if let Some(wrong) = account.into_iter().chain(principals.iter().map(String::as_str)).find(|name| !is_name(name)) {
         return Err(Failure::Usage(format!("`{}` is no name of an account", wrong.escape_default())));
     }
+    // In a shell of its own: what stops it leaves the owner's own alone.
     let mut text = format!(
-        "# On the host, as root. Nothing of this lets anybody in without a certificate that the broker made minutes ago.\n\
+        "# On the host, as root. Nothing of this lets anybody in without a certificate that the broker made minutes ago. It may be done again.\n\
+         sh -eu <<'COUNTERSIGN'\n\
          # An authority that is trusted already would be displaced (the first TrustedUserCAKeys counts): then add the key to its file instead.\n\
-         ! sshd -T 2>/dev/null | grep -qi '^trustedusercakeys /' || {{ echo 'there is a TrustedUserCAKeys already: add the key to that file' >&2; exit 1; }}\n\
+         other=$(sshd -T 2>/dev/null </dev/null | grep -i '^trustedusercakeys /' | grep -v ' /etc/ssh/countersign_ca.pub$') || :\n\
+         [ -z \"$other\" ] || {{ echo \"nothing was done: sshd has $other: add the key to that file\" >&2; exit 1; }}\n\
          mkdir -p /etc/ssh/sshd_config.d\n\
          cat > /etc/ssh/countersign_ca.pub <<'KEY'\n{public}\nKEY\n\
          cat > /etc/ssh/sshd_config.d/50-countersign.conf <<'CONF'\n\
@@ -136,13 +139,20 @@ fn sshd_config(public: &str, account: Option<&str>, principals: &[String]) -> Re
     }
     text.push_str(
         "# A connection that is cut is noticed within half a minute, and what ran over it is ended.\n\
-         ClientAliveInterval 10\nClientAliveCountMax 3\nCONF\n",
+         ClientAliveInterval 10\nClientAliveCountMax 3\n",
     );
+    if account.is_none() {
+        // With principals, root has none.
+        text.push_str("# No certificate opens root, whoever is called so.\nMatch User root\n  TrustedUserCAKeys none\n");
+    }
+    text.push_str("CONF\n");
     if let Some(account) = account {
         text.push_str("mkdir -p /etc/ssh/countersign_principals\n");
         text.push_str(&format!("cat > /etc/ssh/countersign_principals/{account} <<'LOGINS'\n{}\nLOGINS\n", principals.join("\n")));
     }
     text.push_str("grep -q '^Include /etc/ssh/sshd_config.d/' /etc/ssh/sshd_config || sed -i '1i Include /etc/ssh/sshd_config.d/*.conf' /etc/ssh/sshd_config\n");
-    text.push_str("sshd -t && (systemctl reload ssh 2>/dev/null || systemctl reload sshd)");
+    text.push_str(
+        "sshd -t </dev/null\nsystemctl reload ssh 2>/dev/null || systemctl reload sshd\necho 'sshd trusts the broker now'\nCOUNTERSIGN",
+    );
     Ok(text)
 }

@@ -28,7 +28,7 @@ use crate::connector::{Failed, Out, send};
 use crate::credential::host::Scope;
 use crate::credential::{Credential, HostLogin};
 use crate::mask::{Done, Piece};
-use crate::operation::ssh::{Command, FileWork, Keep, Run, Ssh, Telling};
+use crate::operation::ssh::{Command, FileWork, Keep, NO_JOB, Run, Ssh, Telling};
 use crate::operation::{Operation, Risk};
 use crate::refusal::{Code, Refusal};
 
@@ -273,6 +273,9 @@ impl Work<'_> {
             }
             End::Lost => return Err(Refusal::new(Code::Unresolved).into()),
         };
+        if let Some(refusal) = exit_code.and_then(|code| not_there(run.telling(), code)) {
+            return Err(refusal.into());
+        }
         let exit = exit_code.map_or_else(|| Value::from(signal.clone().unwrap_or_else(|| "stopped".to_owned())), Value::from);
         let mut document = json!({
             "exit_code": exit_code, "signal": signal, "truncated": truncated, "stopped_confirmed": confirmed, "duration_ms": at,
@@ -283,11 +286,11 @@ impl Work<'_> {
         let piece = match run.telling() {
             Telling::Streams => Piece::Ran { document, exit, at },
             // What went wrong is told in the program's own words; a unit is told as it is now whether or not it did what was asked.
-            telling if exit_code != Some(0) && *telling != Telling::Acted => Piece::Ran { document, exit, at },
+            telling if exit_code != Some(0) && !matches!(telling, Telling::Acted | Telling::Ended) => Piece::Ran { document, exit, at },
             telling => Piece::Said { document, exit, at, telling: facts::reader(telling) },
         };
         self.put(piece).await?;
-        // A session is opened only where its folder is there.
+        // One that goes into another folder stays where it was, if that is not there.
         let keep = run.keep().filter(|keep| matches!(keep, Keep::Forget(_)) || exit_code != Some(NO_FOLDER)).cloned();
         let keep = keep.map(|keep| (keep, self.host.clock.now()));
         Ok(Done { truncated, stopped: confirmed, keep, ..Done::default() })
@@ -366,6 +369,16 @@ impl Work<'_> {
             self.put(piece).await?;
         }
         Ok(done)
+    }
+}
+
+/// What our own commands look for, and end with such a code where there is none.
+fn not_there(telling: &Telling, code: u32) -> Option<Refusal> {
+    let not_found = |what: &str| Some(Refusal::new(Code::ObjectNotFound).detail(what));
+    match (telling, code) {
+        (Telling::Lines | Telling::Ended, NO_JOB) => not_found("a job of this agent by that id, on this host: ssh_job_list shows them"),
+        (Telling::Folder, NO_FOLDER) => not_found("a folder by that name that the account may enter"),
+        _ => None,
     }
 }
 

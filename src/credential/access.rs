@@ -136,7 +136,7 @@ impl Access {
     /// Every login or role that a call could reach.
     #[must_use]
     pub fn reach(&self, logins: &Humans) -> Vec<Reach> {
-        let anybody = "any other human whose id is a plain name".to_owned();
+        let anybody = "any other human whose id is a plain name, and no administrator's".to_owned();
         let each = |template: &Template, form, through: Option<&String>| {
             let one = |name: String, who: String| Reach { name, form, through: through.cloned(), who };
             let mapped = logins.mapped().filter_map(|(who, login)| Some(one(template.name(Some(login)).ok()?, format!("human {who}"))));

@@ -79,6 +79,9 @@ impl Template {
     }
 }
 
+/// Logins that systems give their administrators: nobody has one because an issuer calls somebody so.
+const ADMINISTRATORS: [&str; 8] = ["root", "toor", "admin", "administrator", "postgres", "mysql", "mariadb", "system"];
+
 /// The logins of humans.
 #[derive(Debug, Clone, Default)]
 pub struct Humans {
@@ -107,7 +110,7 @@ impl Humans {
         if problems.is_empty() { Ok(Self { mapped, issuer: issuer.to_owned() }) } else { Err(problems) }
     }
 
-    /// The login of a human: the mapped one, else the id, if it is a plain name that is nobody else's login.
+    /// The login of a human: the mapped one, else the id, if it is a plain name that is nobody else's login, nor an administrator's.
     ///
     /// # Errors
     /// `target.refused`: the human has none.
@@ -116,6 +119,12 @@ impl Humans {
             return Ok(login);
         }
         let own = &human.subject;
+        if ADMINISTRATORS.contains(&own.as_str()) {
+            let why = format!(
+                "no login is mapped for this human, and `{own}` is what administrators are called: [[human]] maps it if that is meant"
+            );
+            return Err(Refusal::new(Code::TargetRefused).detail(why));
+        }
         if human.issuer == self.issuer && is_plain(own) && !self.mapped.values().any(|login| login == own) {
             return Ok(own);
         }
@@ -178,7 +187,11 @@ mod tests {
     #[test]
     fn a_login_is_one_humans() {
         let key = |issuer: &str, subject: &str| (issuer.to_owned(), subject.to_owned());
-        let mapped = BTreeMap::from([(key("one", "alice@example.com"), "alice".to_owned()), (key("two", "bob"), "robert".to_owned())]);
+        let mapped = BTreeMap::from([
+            (key("one", "alice@example.com"), "alice".to_owned()),
+            (key("two", "bob"), "robert".to_owned()),
+            (key("one", "boss"), "admin".to_owned()),
+        ]);
         let humans = Humans::new("one", mapped.clone()).unwrap();
         for (issuer, subject, login) in [
             ("one", "alice@example.com", Some("alice")),
@@ -189,6 +202,9 @@ mod tests {
             ("two", "alice", None),
             ("two", "carol", None),
             ("one", "carol@example.com", None),
+            ("one", "root", None),
+            ("one", "postgres", None),
+            ("one", "boss", Some("admin")),
         ] {
             assert_eq!(humans.login(&human(issuer, subject)).ok(), login, "{issuer} {subject}");
         }

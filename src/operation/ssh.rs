@@ -15,7 +15,7 @@ use crate::operation::{Place, Risk, Touch};
 use crate::refusal::{Code, Refusal};
 
 pub use file::{FileWork, Work};
-pub use fixed::Action;
+pub use fixed::{Action, NO_JOB};
 use judge::{Access, Judged};
 pub use keep::{Keep, Kept, Session};
 
@@ -49,8 +49,14 @@ pub enum Telling {
     Unit,
     /// As the state of a unit after something was done with it, with what `systemctl` wrote.
     Acted,
-    /// As pairs of a name and a value.
-    Pairs,
+    /// As a signal that was sent, or not.
+    Sent,
+    /// As the id of a job that was started.
+    Started,
+    /// As whether a job is gone.
+    Ended,
+    /// As a folder that is there.
+    Folder,
     /// As a list of jobs.
     Jobs,
     /// As lines of a job's output.
@@ -266,6 +272,7 @@ impl Run {
         let programs = self.judged.programs.iter().map(|(name, risk)| Touch { on: Place::Program(name.clone()), verb, risk: *risk });
         let paths = self.judged.paths.iter().map(|(path, access)| {
             let (verb, risk) = match access {
+                Access::List => ("list", Risk::Read),
                 Access::Read => ("read", Risk::Read),
                 Access::Write => ("write", Risk::Write),
                 Access::Delete => ("delete", Risk::Destructive),

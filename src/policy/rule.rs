@@ -110,6 +110,22 @@ fn qualified(call: &Call) -> Vec<Touch> {
     touches
 }
 
+/// Reasons that a refusal gives, and how long each may be: enough to say the call in another way.
+const REASONS_MAX: usize = 3;
+const REASON_MAX_CHARS: usize = 200;
+
+/// Why a call is of its risk, as a refusal says it.
+fn because(call: &Call) -> String {
+    let why = call.operation.why();
+    let said: Vec<String> = why.iter().take(REASONS_MAX).map(|why| why.chars().take(REASON_MAX_CHARS).collect()).collect();
+    if said.is_empty() { String::new() } else { format!(" ({})", said.join("; ")) }
+}
+
+fn too_risky(call: &Call, cap: Risk) -> String {
+    let needed = if call.risk() == Risk::Admin { "mcp:admin" } else { "mcp:write" };
+    format!("this call's risk is {}{}, and the token reaches {cap}: it would need the scope `{needed}`", call.risk(), because(call))
+}
+
 /// What access is asked to, as policies judge it. What is named of a cluster is judged as the whole of it: only a call says which kinds it means.
 fn places(kind: &str, on: &[String]) -> Vec<Place> {
     let place = |name: &String| match kind {
@@ -196,16 +212,16 @@ impl Policy {
         let covered_by = delegation.covers(reach, self.clock.now()).map_err(|refusal| (None, refusal))?;
         let (mut ids, mut asks) = (Vec::new(), Vec::new());
         let named = |touch: Touch| {
-            let within = self.named.within(call.target.as_ref(), &touch);
-            std::iter::once(touch).chain(within)
+            let within = self.named.within(call.target.as_ref(), &touch).into_iter().map(|touch| (touch, true));
+            std::iter::once((touch, false)).chain(within)
         };
-        for touch in qualified(call).into_iter().flat_map(named) {
+        for (touch, is_within) in qualified(call).into_iter().flat_map(named) {
             let verdict = self.judge(delegation, &call.tool.name, call.operation.kind(), &touch, call.target.as_ref());
             match verdict {
                 Ok(Verdict::Invoke(because)) => ids.extend(because),
                 Ok(Verdict::Request(because)) => asks.extend(because),
                 Ok(Verdict::Deny(because)) => {
-                    return Err((Some(judgement(self, because, "denied", risk)), self.denial(call, &touch)));
+                    return Err((Some(judgement(self, because, "denied", risk)), self.denial(call, &touch, is_within)));
                 }
                 Err(broken) => {
                     let refusal = Refusal::new(Code::PolicyFailed).cause(broken.0);
@@ -216,7 +232,7 @@ impl Policy {
         if risk > delegation.cap() {
             return Err((
                 Some(judgement(self, ids, "denied", risk)),
-                Refusal::new(Code::InsufficientScope).detail(format!("this call's risk is {risk}")),
+                Refusal::new(Code::InsufficientScope).detail(too_risky(call, delegation.cap())),
             ));
         }
         if asks.is_empty() {
@@ -228,7 +244,7 @@ impl Policy {
     }
 
     /// A denial that says no more than the caller may know: a tool or target out of reach looks like one that is not there.
-    fn denial(&self, call: &Call, touch: &Touch) -> Refusal {
+    fn denial(&self, call: &Call, touch: &Touch, is_within: bool) -> Refusal {
         let delegation = &call.facts.delegation;
         let reading = match call.operation.kind() {
             "kube" => ToolAtLeast { name: "k8s_list", kind: "kube", verb: "list", risk: Risk::Read },
@@ -244,7 +260,9 @@ impl Policy {
             _ => {}
         }
         let what = if touch.on == Place::Target { "the target".to_owned() } else { format!("`{}`", touch.on) };
+        let lies = if is_within { ", which lies in what the call reaches and has a rule of its own," } else { "" };
+        let because = if touch.risk > call.tool.mildest.1 { because(call) } else { String::new() };
         Refusal::new(Code::PolicyDenied)
-            .detail(format!("`{}` on {what} is {} and neither allowed nor open to approval", touch.verb, touch.risk))
+            .detail(format!("`{}` on {what}{lies} is {}{because} and neither allowed nor open to approval", touch.verb, touch.risk))
     }
 }

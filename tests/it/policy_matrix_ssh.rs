@@ -156,7 +156,49 @@ fn sshd_takes_what_a_hosts_owner_is_told_to_write() {
         // It is a script that a shell can read.
         assert!(Command::new("sh").args(["-n", "-c", &text]).status().unwrap().success());
     }
-    assert_eq!(told(&["--account", "x;id"]).0, Some(2));
+    assert_eq!(told(&["--account", "x;id", "--principal", "alice"]).0, Some(2));
+    assert_eq!(told(&["--account", "deploy"]).0, Some(2), "nobody could log in");
+}
+
+/// It may be pasted again, is left undone where another authority is trusted, and opens root to nobody.
+#[test]
+fn what_a_hosts_owner_pastes_does_what_it_says() {
+    let sshd = Sshd::start();
+    let dir = tempfile::tempdir().unwrap();
+    let etc = dir.path().display().to_string();
+    let config = dir.path().join("sshd_config");
+    std::fs::write(&config, format!("HostKey {}\n", sshd.folder().join("host").display())).unwrap();
+    let server = format!("/usr/sbin/sshd -f {}", config.display());
+    let paste = |arguments: &[&str]| {
+        let told = Command::new(env!("CARGO_BIN_EXE_countersign"))
+            .args(["ssh-ca", "sshd-config"])
+            .arg(sshd.folder().join("ca"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(told.stdout).unwrap().replace("/etc/ssh", &etc);
+        let text = text.replace("sshd -T", &format!("{server} -T")).replace("sshd -t", &format!("{server} -t"));
+        let text = text.replace("systemctl reload", "true reload");
+        let done = Command::new("bash").args(["-c", &format!("{text}\necho still here")]).output().unwrap();
+        format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr))
+    };
+    let trusts = |user: &str| {
+        let asked = format!("{server} -T -C user={user},host=x,addr=192.0.2.1 | grep -i trustedusercakeys");
+        String::from_utf8(Command::new("sh").args(["-c", &asked]).output().unwrap().stdout).unwrap()
+    };
+    for _ in 0..2 {
+        assert_eq!(paste(&[]), "sshd trusts the broker now\nstill here\n");
+    }
+    assert_eq!(trusts("alice"), format!("trustedusercakeys {etc}/countersign_ca.pub\n"));
+    assert_eq!(trusts("root"), "trustedusercakeys none\n");
+    assert_eq!(paste(&["--account", "deploy", "--principal", "alice"]), "sshd trusts the broker now\nstill here\n");
+    assert_eq!(std::fs::read_to_string(dir.path().join("countersign_principals/deploy")).unwrap(), "alice\n");
+    std::fs::remove_dir_all(dir.path().join("sshd_config.d")).unwrap();
+    let other = format!("TrustedUserCAKeys {}\n", sshd.folder().join("host_ca.pub").display());
+    std::fs::write(&config, format!("HostKey {}\n{other}", sshd.folder().join("host").display())).unwrap();
+    let refused = paste(&[]);
+    assert!(refused.starts_with("still here\nnothing was done: sshd has trustedusercakeys"), "{refused}");
+    assert!(!dir.path().join("sshd_config.d").exists());
 }
 
 /// An authority is made once: hosts may trust it.

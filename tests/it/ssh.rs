@@ -90,6 +90,7 @@ async fn what_a_command_takes_arrives_and_how_it_ends_is_told() {
     assert_eq!(shell["result"]["stdout"], "x2\n", "{shell}");
     let (_, nowhere) = approved(&world, &agent, "ssh_exec", json!({"target": "web", "argv": ["touch", "x"], "cwd": "/no/such"})).await;
     assert_eq!(nowhere["result"]["exit_code"], 254, "{nowhere}");
+    assert_eq!(nowhere["result"]["stderr"], "countersign: the folder of `cwd` is not there, or may not be entered\n", "{nowhere}");
     for (arguments, refused) in [
         (json!({"target": "web", "argv": ["id"], "env": {"PATH": "/tmp"}}), "request.invalid_arguments"),
         (json!({"target": "web", "argv": ["id"], "command": "id"}), "request.invalid_arguments"),

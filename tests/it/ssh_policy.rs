@@ -59,12 +59,33 @@ async fn a_forbid_on_a_path_or_program_holds_however_it_is_spelt() {
     assert_eq!(judged(&agent, "ssh_exec", &json!({"argv": ["cat", "shadow"], "cwd": "/etc"})).await, denied);
     assert_eq!(judged(&agent, "ssh_exec", &json!({"command": "true"})).await, denied);
     assert_eq!(judged(&agent, "sftp_read", &json!({"path": "/etc/shadow"})).await, denied);
-    for fine in [&["cat", "/etc/hostname"][..], &["ls", "/etc"], &["cat", "/etc/shadow.txt"], &["echo", "/etc/shadow"]] {
-        let told = judged(&agent, "ssh_exec", &json!({"argv": fine})).await;
-        // `ls` of a folder reads it, and what policies name in it is judged with it.
-        assert_eq!(told, if fine[0] == "ls" { denied } else { "ok" }, "{fine:?}");
+    // Names in a folder are not what is in the files below it, unless they are looked into.
+    for fine in [
+        &["cat", "/etc/hostname"][..],
+        &["ls", "-l", "/etc"],
+        &["ls", "/"],
+        &["df", "-h", "/"],
+        &["stat", "/etc"],
+        &["cat", "/etc/shadow.txt"],
+        &["echo", "/etc/shadow"],
+    ] {
+        assert_eq!(judged(&agent, "ssh_exec", &json!({"argv": fine})).await, "ok", "{fine:?}");
     }
+    for below in [&["ls", "-lR", "/etc"][..], &["ls", "--recursive", "/"], &["du", "/etc"], &["tree", "/etc"], &["ls", "/etc/shadow"]] {
+        assert_eq!(judged(&agent, "ssh_exec", &json!({"argv": below})).await, denied, "{below:?}");
+    }
+    for pattern in ["ls /etc/*", "ls -d /etc/sh*", "stat /etc/sh*"] {
+        assert_eq!(judged(&agent, "ssh_exec", &json!({"argv": ["sh", "-c", pattern]})).await, denied, "{pattern}");
+    }
+    // What was not named in the call is said to lie in it.
+    let answer = agent.call("ssh_exec", json!({"target": "web", "argv": ["grep", "-r", "x", "/etc"]})).await;
+    assert!(answer.to_string().contains("`/etc/shadow`, which lies in what the call reaches and has a rule of its own"), "{answer}");
     assert_eq!(judged(&agent, "sftp_list", &json!({"path": "/etc"})).await, "ok");
+    // Which word it is that makes it so risky is said, and which scope would be needed.
+    let reader = world.agent_of("alice", "demo-agent", &["support"], "mcp:read");
+    let answer = reader.call("ssh_exec", json!({"target": "web", "argv": ["frobnicate", "x"]})).await;
+    assert_eq!(code(&answer), "identity.insufficient_scope", "{answer}");
+    assert!(answer.to_string().contains("frobnicate") && answer.to_string().contains("`mcp:admin`"), "{answer}");
     world.verify();
 }
 

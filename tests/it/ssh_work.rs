@@ -21,7 +21,7 @@ async fn a_job_outlives_its_call_and_is_read_listed_and_stopped_by_whoever_start
     let agent = agent(&world);
     let script = "for i in 1 2 3 4 5; do echo line $i; done; sleep 0.3; echo late; exit 4";
     let (_, started) = approved(&world, &agent, "ssh_job_start", json!({"target": "web", "argv": ["sh", "-c", script]})).await;
-    let job = started["result"]["said"]["job"].as_str().unwrap_or_else(|| panic!("{started}")).to_owned();
+    let job = started["result"]["job_id"].as_str().unwrap_or_else(|| panic!("{started}")).to_owned();
     assert_eq!(started["call_id"], job.as_str(), "a job is called as the call that started it");
     let output = |since: u64, lines: u64| json!({"target": "web", "job_id": job, "since_line": since, "lines": lines});
     let mut read = Value::Null;
@@ -44,7 +44,7 @@ async fn a_job_outlives_its_call_and_is_read_listed_and_stopped_by_whoever_start
         json!({"target": "web", "argv": ["sh", "-c", "trap '' TERM; env -i sleep 81818 & sleep 81818; sleep 81818"], "max_runtime_s": 60}),
     )
     .await;
-    let long = started["result"]["said"]["job"].as_str().unwrap().to_owned();
+    let long = started["result"]["job_id"].as_str().unwrap().to_owned();
     let listed = agent.call("ssh_job_list", json!({"target": "web"})).await;
     let state = |listed: &Value, id: &str| {
         listed["result"]["jobs"].as_array().unwrap().iter().find(|job| job["job_id"] == id).map(|job| job["state"].clone())
@@ -54,9 +54,10 @@ async fn a_job_outlives_its_call_and_is_read_listed_and_stopped_by_whoever_start
     let other = world.agent_of("alice", "other-agent", &[], "mcp:read mcp:write mcp:admin");
     assert_eq!(state(&other.call("ssh_job_list", json!({"target": "web"})).await, &long), None);
     let (_, foreign) = approved(&world, &other, "ssh_job_stop", json!({"target": "web", "job_id": long})).await;
-    assert_eq!(foreign["result"]["exit_code"], 3, "{foreign}");
+    assert_eq!(code(&foreign), "target.not_found", "{foreign}");
+    assert_eq!(code(&other.call("ssh_job_output", json!({"target": "web", "job_id": long})).await), "target.not_found");
     let (_, stopped) = approved(&world, &agent, "ssh_job_stop", json!({"target": "web", "job_id": long})).await;
-    assert_eq!(stopped["result"]["said"]["confirmed"], "yes", "{stopped}");
+    assert_eq!(stopped["result"]["stopped_confirmed"], true, "{stopped}");
     let left = std::process::Command::new("pgrep").args(["-f", "sleep 81818"]).output().unwrap();
     assert!(left.stdout.is_empty());
     let bad = agent.call("ssh_job_output", json!({"target": "web", "job_id": "../../../../etc/passwd-x-y-z"})).await;
@@ -96,7 +97,7 @@ async fn a_signal_goes_to_one_process_and_a_unit_is_asked_of_systemd() {
     let found = agent.call("ssh_read", json!({"target": "web", "program": "pgrep", "args": ["-x", "-f", "sleep 61616"]})).await;
     let pid: u64 = found["result"]["stdout"].as_str().unwrap().trim().parse().unwrap_or_else(|_| panic!("{found}"));
     let (shown, sent) = approved(&world, &agent, "ssh_signal", json!({"target": "web", "pid": pid, "signal": "KILL"})).await;
-    assert_eq!(sent["result"]["said"]["sent"], "yes", "{sent}");
+    assert_eq!(sent["result"]["sent"], true, "{sent}");
     assert_eq!(shown["risk"], "destructive", "{shown}");
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(!std::path::Path::new(&format!("/proc/{pid}/stat")).exists());
@@ -248,7 +249,7 @@ async fn a_session_is_a_folder_and_variables_that_are_filled_in_before_anybody_j
     let before = agent.call("ssh_session_run", run(&["pwd"])).await;
     assert_eq!(code(&before), "request.unknown_session", "{before}");
     let opened = agent.call("ssh_session_open", open(&path)).await;
-    assert_eq!(opened["result"]["stdout"], format!("{path}\n"), "{opened}");
+    assert_eq!(opened["result"]["folder"], path.as_str(), "{opened}");
     // A variable that is not known to be harmless may change what a program does: a human is asked.
     let (shown, ran) = crate::kube::approved(&world, &agent, "ssh_session_run", run(&["sh", "-c", "pwd; printenv GREETING"])).await;
     assert_eq!(ran["result"]["stdout"], format!("{path}\nhello\n"), "{ran}");
@@ -276,7 +277,7 @@ async fn a_session_is_a_folder_and_variables_that_are_filled_in_before_anybody_j
     assert!(made["result"]["exit_code"] == 0 && dir.path().join("made").exists(), "{made}");
     // A folder that is not there opens nothing, and what is closed is gone.
     let nowhere = json!({"target": "web", "session": "nowhere", "cwd": "/no/such"});
-    assert_eq!(agent.call("ssh_session_open", nowhere).await["result"]["exit_code"], 254);
+    assert_eq!(code(&agent.call("ssh_session_open", nowhere).await), "target.not_found");
     assert_eq!(
         code(&agent.call("ssh_session_run", json!({"target": "web", "session": "nowhere", "argv": ["pwd"]})).await),
         "request.unknown_session"

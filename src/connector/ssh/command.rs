@@ -40,11 +40,11 @@ _gone(){ _i=0;while _stray "$1" "$2";do _i=$((_i+1));[ $_i -lt 20 ]||return 1;do
 /// `setsid` costs as much as it does. `_x` holds the input whole: the program must not be able to keep the supervisor from watching. What is read ends with
 /// the mark, so that an input that was cut off is not taken for a whole one.
 const SUPERVISOR: &str = r#"_s=$2 _n=$3 _d=$4 _t=$5;shift 5
-[ -z "$_d" ]||cd -- "$_d"||exit 254
+[ -z "$_d" ]||cd -- "$_d" 2>/dev/null||{ echo "countersign: the folder of \`cwd\` is not there, or may not be entered">&2;exit 254;}
 exec 3<&0 4>&2 </dev/null 2>/dev/null
 [ "$0" = reader ]&&kill -0 -$$||set -- setsid -- "$@"
 _x=;[ "$_n" = 0 ]||{ _x=$(head -c "$_n" <&3);case $_x in *"$_t") _x=${_x%"$_t"};;*) exit 254;;esac;}
-_run(){ exec 2>&4 4>&-;export "$_t";exec "$@";}
+_run(){ exec 2>&4 4>&-;export "$_t";unset SSH_ORIGINAL_COMMAND;exec "$@";}
 { while read -r _y;do :;done;trap "" TERM;eval "$_s";} <&3 >/dev/null 4>&- &
 _l=$!
 exec 3<&-

@@ -12,7 +12,12 @@ pub(super) fn reader(telling: &Telling) -> fn(&str, &str) -> Value {
         Telling::Facts => facts,
         Telling::Unit => |out, err| json!({ "unit": pairs(out), "journal": err.lines().collect::<Vec<_>>() }),
         Telling::Acted => |out, err| json!({ "unit": pairs(out), "stderr": err }),
-        Telling::Pairs => |out, err| json!({ "said": pairs(out), "stderr": err }),
+        Telling::Sent => |out, err| json!({ "sent": pairs(out).contains_key("sent"), "stderr": err }),
+        Telling::Started => |out, err| json!({ "job_id": pairs(out).get("job"), "stderr": err }),
+        Telling::Ended => {
+            |out, err| json!({ "stopped_confirmed": pairs(out).get("confirmed").is_some_and(|said| said == "yes"), "stderr": err })
+        }
+        Telling::Folder => |out, _| json!({ "folder": out.strip_suffix('\n').unwrap_or(out) }),
         Telling::Jobs => jobs,
         Telling::Lines => lines,
     }

@@ -335,10 +335,11 @@ impl Files<'_> {
         };
         let mut shown = told(path, &attributes);
         let size = attributes.size.unwrap_or_default();
-        let mut content = format!("{} {:?} {size}", kind(&attributes), mode(&attributes));
+        let permissions = mode(&attributes).map_or_else(|| "of no mode".to_owned(), |mode| format!("{mode:04o}"));
+        let mut content = format!("{} {permissions}, {size} bytes", kind(&attributes));
         if kind(&attributes) == "file" {
             let sha256 = self.sha256(&real, size).await?;
-            content = format!("{content} {sha256}");
+            content = format!("{content}, SHA-256 {sha256}");
             if let Some(members) = shown.as_object_mut() {
                 members.insert("sha256".to_owned(), Value::from(sha256));
                 if size <= SHOWN_MAX_BYTES && matches!(self.file.work(), Work::Write { .. } | Work::Remove) {

@@ -67,7 +67,7 @@ fn manifest(manifest: &Manifest) -> Value {
 
 impl Kube {
     /// Why its risk is above that of a plain change.
-    fn why(&self) -> Vec<String> {
+    pub(in crate::operation) fn why(&self) -> Vec<String> {
         let judged = match self {
             Self::Apply(apply) => {
                 apply.manifests.iter().map(|manifest| risk::write(&manifest.object, &manifest.body)).reduce(|one, other| one.with(&other))

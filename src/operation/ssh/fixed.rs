@@ -16,6 +16,8 @@ const STATUS: &str = "systemctl show --no-pager -p Id,Description,LoadState,Acti
 const ACT: &str =
     "systemctl \"$1\" -- \"$2\"; r=$?; systemctl show --no-pager -p Id,LoadState,ActiveState,SubState,MainPID,Result -- \"$2\"; exit $r";
 const SIGNAL: &str = "kill -s \"$1\" \"$2\" && echo sent=yes";
+/// What the commands that look for a job end with where there is none of that name.
+pub const NO_JOB: u32 = 3;
 /// Where jobs of this agent are; the first argument is whose.
 const JOBS: &str = "umask 077; b=${XDG_STATE_HOME:-$HOME/.local/state}/countersign/$1;";
 /// What is left of the job `$1`: whatever carries its name, and whatever is of its session. Which session that is, is asked while the job itself leads it:
@@ -32,11 +34,11 @@ const JOB_LIST: &str = "cd \"$b\" 2>/dev/null || exit 0; for d in *; do [ -e \"$
                         if [ -e \"$d/exit\" ]; then k=ended x=$(cat \"$d/exit\"); elif of \"$d\"; [ -z \"$(left \"$d\")\" ]; then k=gone; fi; \
                         printf '%s\\t%s\\t%s\\t%s\\t%s\\n' \"$d\" \"$k\" \"$x\" \"$(wc -c 2>/dev/null <\"$d/out\")\" \"$(cat \"$d/command\")\"; done";
 // How it stands is asked first, then how much there is, and no more than that is told: what is written meanwhile comes with the next page.
-const JOB_OUTPUT: &str = "d=$b/$2; cd \"$d\" 2>/dev/null || { echo 'there is no such job of this agent here' >&2; exit 3; }; \
+const JOB_OUTPUT: &str = "d=$b/$2; cd \"$d\" 2>/dev/null || exit 3; \
                           if [ -e exit ]; then k=exit=$(cat exit); elif of \"$2\"; [ -z \"$(left \"$2\")\" ]; then k=state=gone; else k=state=running; fi; \
                           t=$(wc -l 2>/dev/null <out); t=${t:-0}; n=$(($3+$4)); [ \"$n\" -le \"$t\" ] || n=$t; [ \"$n\" -le \"$3\" ] || sed -n \"$(($3+1)),${n}p\" out; \
                           echo \"since=$3\" >&2; echo \"next=$n\" >&2; echo \"total=$t\" >&2; echo \"$k\" >&2";
-const JOB_STOP: &str = "[ -d \"$b/$2\" ] || { echo 'there is no such job of this agent here' >&2; exit 3; }; \
+const JOB_STOP: &str = "[ -d \"$b/$2\" ] || exit 3; \
                         grep -qsz '' /proc/self/environ || { echo confirmed=no; exit 1; }; of \"$2\"; w=TERM i=0; \
                         while f=$(left \"$2\"); [ -n \"$f\" ]; do kill -$w $f 2>/dev/null; \
                         i=$((i+1)); [ $i -lt 40 ] || { echo confirmed=no; exit 1; }; [ $i -lt 20 ] || w=KILL; sleep 0.1; done; \
@@ -152,7 +154,7 @@ impl Run {
         if let Some(cwd) = &cwd {
             crate::operation::ssh::file::absolute("cwd", cwd)?;
         }
-        let looked = ours("pwd -P".to_owned(), Vec::new(), judged("pwd", Risk::Read, ""), Telling::Streams, 64 * 1024);
+        let looked = ours("pwd -P".to_owned(), Vec::new(), judged("pwd", Risk::Read, ""), Telling::Folder, 64 * 1024);
         Ok(Self { cwd, ..looked })
     }
 
@@ -167,7 +169,7 @@ impl Run {
     pub fn signal(pid: u32, signal: &'static str) -> Self {
         // The first process is the host itself.
         let (risk, why) = if pid == 1 { (Risk::Admin, "it is the host's first process") } else { (Risk::Destructive, "a process may end") };
-        ours(SIGNAL.to_owned(), vec![signal.to_owned(), pid.to_string()], judged("kill", risk, why), Telling::Pairs, 64 * 1024)
+        ours(SIGNAL.to_owned(), vec![signal.to_owned(), pid.to_string()], judged("kill", risk, why), Telling::Sent, 64 * 1024)
     }
 
     /// The same program as a job that goes on when the call has ended, for at most so many seconds; `whose` is one word for the human and agent.
@@ -179,7 +181,7 @@ impl Run {
         let words = self.words();
         let arguments = [vec![whose.to_owned(), seconds.to_string(), JOB_BYTES.to_owned()], words].concat();
         let Self { cwd, env, .. } = self;
-        Self { cwd, env, ..ours(format!("{JOBS} {JOB}"), arguments, judged, Telling::Pairs, 64 * 1024) }
+        Self { cwd, env, ..ours(format!("{JOBS} {JOB}"), arguments, judged, Telling::Started, 64 * 1024) }
     }
 
     /// This agent's jobs.
@@ -205,6 +207,6 @@ impl Run {
     pub fn job_stop(whose: &str, job: &str) -> Result<Self, Refusal> {
         check_job(job)?;
         let judged = judged("kill", Risk::Write, "a job of the agent's own is ended");
-        Ok(ours(format!("{JOBS} {LEFT} {JOB_STOP}"), vec![whose.to_owned(), job.to_owned()], judged, Telling::Pairs, 64 * 1024))
+        Ok(ours(format!("{JOBS} {LEFT} {JOB_STOP}"), vec![whose.to_owned(), job.to_owned()], judged, Telling::Ended, 64 * 1024))
     }
 }

@@ -34,7 +34,9 @@ use state::State;
 /// How a path named on a command line is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Access {
-    /// Its content or its metadata is read.
+    /// Its metadata, or the names in it, are told, and nothing of what lies below it.
+    List,
+    /// Its content is read, or something of what lies below it.
     Read,
     /// It is made, changed or overwritten.
     Write,
@@ -47,6 +49,7 @@ impl Access {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::List => "list",
             Self::Read => "read",
             Self::Write => "write",
             Self::Delete => "delete",

@@ -15,6 +15,14 @@ impl Ssh {
             Self::File(file) => file.show(),
         }
     }
+
+    /// Why its risk is above that of a plain read or change.
+    pub(in crate::operation) fn why(&self) -> Vec<String> {
+        match self {
+            Self::Run(run) => run.judged.why.clone(),
+            Self::File(file) => file.judged().1,
+        }
+    }
 }
 
 impl Run {

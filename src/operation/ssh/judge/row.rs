@@ -122,9 +122,9 @@ pub(super) enum Operands {
     No,
     /// Words that name no file.
     Text,
-    /// Paths whose names or metadata are read.
-    Looks,
-    /// The same, and the current directory if there are none.
+    /// Paths of which metadata, or the names in them, are told.
+    Lists,
+    /// The same of all that is below them, and the current directory if there are none.
     LooksHere,
     /// Paths that are read.
     Reads,
@@ -229,7 +229,8 @@ impl Row {
             }
             Operands::Text => {}
             Operands::LooksHere if parsed.operands.is_empty() => job.looks(&Word::Known(".".to_owned())),
-            Operands::Looks | Operands::LooksHere => parsed.operands.iter().for_each(|word| job.looks(word)),
+            Operands::LooksHere => parsed.operands.iter().for_each(|word| job.looks(word)),
+            Operands::Lists => parsed.operands.iter().for_each(|word| job.lists(word)),
             Operands::Reads => parsed.operands.iter().for_each(|word| job.reads(word)),
             Operands::Creates => parsed.operands.iter().for_each(|word| job.creates(word)),
             Operands::Overwrites => parsed.operands.iter().for_each(|word| job.overwrites(word)),

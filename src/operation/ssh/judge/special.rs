@@ -67,6 +67,15 @@ pub(super) fn cp(job: &mut Job<'_>, parsed: &Parsed) {
     transfer(job, parsed, spares, from);
 }
 
+/// A folder's names, or those of all that is below it.
+pub(super) fn ls(job: &mut Job<'_>, parsed: &Parsed) {
+    let tells = if parsed.has_any("-R --recursive") { Job::looks } else { Job::lists };
+    if parsed.operands.is_empty() {
+        tells(job, &Word::Known(".".to_owned()));
+    }
+    parsed.operands.iter().for_each(|word| tells(job, word));
+}
+
 pub(super) fn mv(job: &mut Job<'_>, parsed: &Parsed) {
     transfer(job, parsed, false, |job, word| job.deletes(word));
 }

@@ -192,7 +192,13 @@ impl<'a> Job<'a> {
         self.path(word, &Use { below: true, ..Use::of(Access::Read, Risk::Read) });
     }
 
-    /// A path whose name or metadata is read.
+    /// A path of which metadata, or the names in it, are told. A pattern may be many.
+    pub(super) fn lists(&mut self, word: &Word) {
+        let access = if matches!(word, Word::Known(_)) { Access::List } else { Access::Read };
+        self.path(word, &Use { opens: false, ..Use::of(access, Risk::Read) });
+    }
+
+    /// A path whose name or metadata is read, and those of what is below it.
     pub(super) fn looks(&mut self, word: &Word) {
         self.path(word, &Use { opens: false, ..Use::of(Access::Read, Risk::Read) });
     }

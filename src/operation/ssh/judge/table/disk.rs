@@ -1,6 +1,6 @@
 //! Programs that tell of disks, file systems and hardware.
 
-use super::super::row::Operands::{Looks, Own, Text};
+use super::super::row::Operands::{Lists, Own, Text};
 use super::super::row::{Row, looks, may, on, row, takes};
 use super::super::verbs;
 use crate::operation::Risk;
@@ -9,7 +9,7 @@ use crate::operation::Risk;
 pub(super) const ROWS: &[Row] = &[
     row(
         "lsblk",
-        Looks,
+        Lists,
         &[
             on(
                 "-A -D -J -M -O -P -S -a -b -d -f -i -l -m -n -p -r -s -t -z --noempty --discard --json --merge --output-all --pairs --scsi",
@@ -21,7 +21,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "blkid",
-        Looks,
+        Lists,
         &[
             on("-d -k -l -p -i -D --no-encoding --list-filesystems --list-one --probe --info --no-part-details"),
             takes("-o -s -t -L -U -n -u --output --match-tag --match-token --label --uuid --match-types --usages"),
@@ -30,7 +30,7 @@ pub(super) const ROWS: &[Row] = &[
     .floor(Risk::Write, "reads devices and writes its cache"),
     row(
         "findmnt",
-        Looks,
+        Lists,
         &[
             on(
                 "-s -m -k -A -a -b -C -c -D -e -f -i -J -l -n -P -R -r -U -u -v -y --fstab --mtab --kernel --all --ascii --bytes --nocanonicalize",

@@ -228,19 +228,19 @@ pub(super) const ROWS: &[Row] = &[
     row("tty", Text, &[on("-s --silent --quiet")]),
     row(
         "stat",
-        super::super::row::Operands::Looks,
+        super::super::row::Operands::Lists,
         &[on("-L -f -t --dereference --file-system --terse"), takes("-c --format --printf --cached")],
     ),
     row(
         "readlink",
-        super::super::row::Operands::Looks,
+        super::super::row::Operands::Lists,
         &[on(
             "-f -e -m -n -q -s -v -z --canonicalize --canonicalize-existing --canonicalize-missing --no-newline --quiet --silent --verbose --zero",
         )],
     ),
     row(
         "realpath",
-        super::super::row::Operands::Looks,
+        super::super::row::Operands::Lists,
         &[
             on(
                 "-e -m -L -P -q -s -z --canonicalize-existing --canonicalize-missing --logical --physical --quiet --strip --no-symlinks --zero",

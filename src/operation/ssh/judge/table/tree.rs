@@ -1,15 +1,16 @@
 //! Programs that look at directories.
 
 use super::super::find;
-use super::super::row::Operands::{Looks, LooksHere, Text};
+use super::super::row::Operands::{Lists, LooksHere, Own, Text};
 use super::super::row::{Row, looks, may, on, reads, row, takes, writes};
+use super::super::special;
 use crate::operation::Risk;
 
 /// The rows.
 pub(super) const ROWS: &[Row] = &[
     row(
         "ls dir vdir",
-        LooksHere,
+        Own(special::ls),
         &[
             on("-a -A -b -B -c -C -d -D -f -g -G -h -H -i -k -l -L -m -n -N -o -p -q -Q -r -R -s -S -t -u -U -v -x -X -Z -1 -F"),
             on(
@@ -41,7 +42,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "df",
-        Looks,
+        Lists,
         &[
             on("-a -h -H -i -k -l -P -T --all --human-readable --si --inodes --local --no-sync --portability --total --print-type"),
             takes("-B -t -x --block-size --type --exclude-type"),
@@ -63,7 +64,7 @@ pub(super) const ROWS: &[Row] = &[
     .alone(),
     row(
         "find",
-        Looks,
+        Lists,
         &[
             on("-H -L -P -daystart -depth -d -follow -mount -xdev -noleaf -nowarn -warn -ignore_readdir_race -noignore_readdir_race"),
             on("-empty -executable -false -nogroup -nouser -readable -true -writable -print -print0 -prune -quit -ls -not -a -and -o -or"),
@@ -83,5 +84,5 @@ pub(super) const ROWS: &[Row] = &[
     row("basename", Text, &[]).any(),
     row("dirname", Text, &[]).any(),
     row("pwd", Text, &[on("-L -P")]),
-    row("cd", Looks, &[on("-L -P")]),
+    row("cd", Lists, &[on("-L -P")]),
 ];
