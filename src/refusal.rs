@@ -111,7 +111,7 @@ codes! {
     TargetUnreachable = "target.unreachable", "the target could not be reached", "try again later; tell the operator if it lasts";
     TargetRefused = "target.refused", "the target does not accept this human's login, role or right", "the human lacks a login, role or right on that target; ask its owner";
     CredentialUnavailable = "target.no_credential", "the credential for the target could not be read", "try again later; tell the operator if it lasts";
-    HostKeyUnknown = "target.host_key_unknown", "nobody has said yet whether the host's key is its own", "have the host's owner compare the fingerprint, and the operator add the line that the message has";
+    HostKeyUnknown = "target.host_key_unknown", "nobody has said yet whether the host's key is its own", "have the host's owner look at what the message names, and the operator add the line that it has";
     HostKeyChanged = "target.host_key_changed", "the host shows another key than the one that is known, or one that was revoked", "do not try again: somebody may stand between; tell the operator, who compares the fingerprint with the host's owner";
     TargetFailed = "target.failed", "the target rejected the call", "read the message, correct what it names, call again";
     ObjectNotFound = "target.not_found", "there is no such object on the target", "look for its name with the tools that list";

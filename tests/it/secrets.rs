@@ -182,9 +182,9 @@ fn check_lists_every_login_and_role_that_a_call_could_reach() {
     what a call could be on a target, if a policy allows it:
     TARGET  ROLE/LOGIN         FORM                                        WHO
     strong  robert             login                                       human bob@example.com
-    strong  {human.login}      login                                       any other human whose id is a plain name
+    strong  {human.login}      login                                       any other human whose id is a plain name, and no administrator's
     each    app_robert         role of broker                              human bob@example.com
-    each    app_{human.login}  role of broker                              any other human whose id is a plain name
+    each    app_{human.login}  role of broker                              any other human whose id is a plain name, and no administrator's
     teams   support_ro         role of broker                              team support
     leased  a                  role of (leased by vault:database/creds/x)  human alice
     warning: target `nobody`: the shared login `broker` has no mapped role: every call is refused

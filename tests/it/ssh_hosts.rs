@@ -106,7 +106,7 @@ async fn a_certificate_of_a_host_that_is_not_of_this_host_or_not_of_now_is_refus
         assert!(Command::new("kill").args(["-HUP", reload.trim()]).status().unwrap().success());
         tokio::time::sleep(Duration::from_millis(500)).await;
         let world = world_by(&sshd, sshd.route(&sshd.authority_line())).await;
-        assert_eq!(code(&id_of(&world).await), "target.host_key_changed", "{names} {validity}");
+        assert_eq!(code(&id_of(&world).await), "target.host_key_unknown", "{names} {validity}");
     }
 }
 

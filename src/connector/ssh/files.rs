@@ -108,6 +108,14 @@ fn parent(path: &str) -> (&str, &str) {
     }
 }
 
+/// SFTP has one word for most of what fails; `why` is the usual reason.
+fn unless(error: &Error, why: &str) -> Refusal {
+    match error {
+        Error::Status(status) if status.status_code == StatusCode::Failure => Refusal::new(Code::Conflict).detail(why),
+        other => changed(other),
+    }
+}
+
 fn only_permissions(mode: u32) -> FileAttributes {
     FileAttributes { permissions: Some(mode), ..FileAttributes::empty() }
 }
@@ -123,13 +131,20 @@ impl Files<'_> {
             Work::List { limit, after } => return self.list(&self.real(path).await?, *limit, after.as_deref()).await,
             Work::Stat => {
                 let real = self.parent_real(path).await?;
-                told(path, &self.session.lstat(real).await.map_err(|error| refused(&error))?.attrs)
+                let attributes = self.session.lstat(real.as_str()).await.map_err(|error| refused(&error))?.attrs;
+                let mut document = told(path, &attributes);
+                if let (Some(members), "symlink") = (document.as_object_mut(), kind(&attributes)) {
+                    let led = self.session.readlink(real).await.map_err(|error| refused(&error))?.files;
+                    members.insert("target".to_owned(), led.first().map_or(Value::Null, |file| Value::from(file.filename.as_str())));
+                }
+                document
             }
             Work::Read { offset, length, base64 } => return self.read(&self.real(path).await?, *offset, *length, *base64).await,
             Work::Write { .. } => self.write().await?,
             Work::Mkdir { mode } => {
                 let real = self.place(path).await?;
-                self.ask(self.session.mkdir(&real, only_permissions(mode.unwrap_or(0o755)))).await.map_err(|error| changed(&error))?;
+                let made = self.ask(self.session.mkdir(&real, only_permissions(mode.unwrap_or(0o755)))).await;
+                made.map_err(|error| unless(&error, "there may be something by that name already"))?;
                 json!({ "created": path })
             }
             Work::Rename { to, overwrite } => {
@@ -142,7 +157,8 @@ impl Files<'_> {
                 let attributes = self.session.lstat(&real).await.map_err(|error| refused(&error))?.attrs;
                 let is_folder = kind(&attributes) == "directory";
                 let removed = async { if is_folder { self.session.rmdir(&real).await } else { self.session.remove(&real).await } };
-                self.ask(removed).await.map_err(|error| changed(&error))?;
+                let why = if is_folder { "a folder must be empty to be removed" } else { "the host does not let it go" };
+                self.ask(removed).await.map_err(|error| unless(&error, why))?;
                 json!({ "removed": path, "type": kind(&attributes) })
             }
             Work::Chmod { mode } => {

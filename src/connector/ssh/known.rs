@@ -220,7 +220,8 @@ impl Known {
             // Not one of ours, so that only the key itself can be known.
             return self.check_key(&key);
         }
-        let refuse = |why: &str| Err(Refusal::new(Code::HostKeyChanged).detail(format!("the certificate of `{}` {why}", self.name)));
+        // Nobody says that the key is another one: only that this word for it does not count.
+        let refuse = |why: &str| Err(Refusal::new(Code::HostKeyUnknown).detail(format!("the certificate of `{}` {why}", self.name)));
         let host = self.name.strip_prefix('[').and_then(|name| name.split_once("]:")).map_or(self.name.as_str(), |(host, _)| host);
         if certificate.cert_type() != CertType::Host {
             return refuse("is none of a host");

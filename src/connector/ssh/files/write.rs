@@ -28,6 +28,7 @@ impl Files<'_> {
             Err(Error::Status(status)) if status.status_code == StatusCode::NoSuchFile => None,
             Err(error) => return Err(refused(&error)),
         };
+        // Asked for only where the caller knows it: a hash of what is hidden would say whether a guess at it is right.
         let mut sha256_before = None;
         if let Some(before) = &before {
             if !overwrite {
@@ -36,14 +37,13 @@ impl Files<'_> {
             if kind(before) != "file" {
                 return Err(Refusal::new(Code::InvalidArguments).detail(format!("`path` is no file, but of the type {}", kind(before))));
             }
-            let size = before.size.unwrap_or_default();
-            if if_sha256.is_some() || size <= WHOLE_MAX_BYTES {
-                sha256_before = Some(self.sha256(&real, size).await?);
+            if if_sha256.is_some() {
+                sha256_before = Some(self.sha256(&real, before.size.unwrap_or_default()).await?);
             }
         }
         if if_sha256.as_ref().is_some_and(|wanted| sha256_before.as_ref().is_none_or(|found| !wanted.eq_ignore_ascii_case(found))) {
-            let found = sha256_before.as_deref().unwrap_or("there is no such file");
-            return Err(Refusal::new(Code::Conflict).detail(format!("`if_sha256` is another: {found}")));
+            let why = if before.is_some() { "the file holds something else than what `if_sha256` is of" } else { "there is no such file" };
+            return Err(Refusal::new(Code::Conflict).detail(why));
         }
         // What was to run as its owner or group is other content now.
         let permissions = permissions.or_else(|| before.as_ref().and_then(mode).map(|mode| mode & 0o777)).unwrap_or(0o644);
@@ -116,7 +116,7 @@ impl Files<'_> {
         if !overwrite {
             let taken = |error: &Error| match error {
                 Error::Status(status) if status.status_code == StatusCode::Failure => {
-                    Refusal::new(Code::Conflict).detail("there may be something by that name already")
+                    Refusal::new(Code::Conflict).detail("there may be something by that name already: `overwrite` replaces a file")
                 }
                 other => changed(other),
             };
