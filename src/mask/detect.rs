@@ -238,7 +238,9 @@ fn run(bytes: &[u8], found: &[(u8, usize)], hits: &mut Vec<Hit>) {
         if start < taken {
             continue;
         }
-        let longest = (13..=19).rev().find(|length| boundary(start + length) && found.get(start..start + length).is_some_and(is_card));
+        let longest = (13..=19)
+            .rev()
+            .find(|length| boundary(start + length) && found.get(start..start + length).is_some_and(|digits| is_card(bytes, digits)));
         let ssn = boundary(start + 9) && found.get(start..start + 9).is_some_and(|digits| is_ssn(bytes, digits));
         let (kind, length) = match (longest, ssn) {
             (Some(length), _) => ("card", length),
@@ -253,7 +255,7 @@ fn run(bytes: &[u8], found: &[(u8, usize)], hits: &mut Vec<Hit>) {
 }
 
 /// Luhn's check digit, and a first digit that issuers use.
-fn is_card(digits: &[(u8, usize)]) -> bool {
+fn is_card(bytes: &[u8], digits: &[(u8, usize)]) -> bool {
     let issuer = match (digits.first().map(|(digit, _)| digit), digits.get(1).map(|(digit, _)| digit)) {
         (Some(4), _) => matches!(digits.len(), 13 | 16 | 19),
         (Some(3), Some(4 | 7)) => digits.len() == 15,
@@ -264,7 +266,22 @@ fn is_card(digits: &[(u8, usize)]) -> bool {
     };
     let same = || digits.iter().all(|(digit, _)| digits.first().is_some_and(|(first, _)| first == digit));
     // Last, since it is the dearest: every stretch of every run is asked.
-    issuer && !same() && luhn(digits).is_multiple_of(10)
+    issuer && is_grouped_as_cards_are(bytes, digits) && !same() && luhn(digits).is_multiple_of(10)
+}
+
+/// Without spaces, or in groups as people write it: of one length, but for the last, or none shorter than three or longer than six. Columns of counters
+/// are neither (`418724 0 17 2146804`), and some of them would be a card by their check digit.
+fn is_grouped_as_cards_are(bytes: &[u8], digits: &[(u8, usize)]) -> bool {
+    let has_spaces =
+        digits.windows(2).any(|pair| matches!(pair, [(_, one), (_, two)] if two - one > 1 && at(bytes, one + 1) == Some(b' ')));
+    if !has_spaces {
+        return true;
+    }
+    let sizes: Vec<usize> = digits.chunk_by(|(_, before), (_, after)| after - before == 1).map(<[_]>::len).collect();
+    let Some((last, others)) = sizes.split_last() else { return false };
+    let first = others.first().copied().unwrap_or_default();
+    let of_one_length = first >= 2 && others.iter().all(|size| *size == first) && *last <= first;
+    of_one_length || others.iter().all(|size| (3..=6).contains(size)) && *last <= 6
 }
 
 fn luhn(digits: &[(u8, usize)]) -> u32 {

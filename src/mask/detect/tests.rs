@@ -208,8 +208,16 @@ fn what_only_looks_like_one() {
         "2026-11-23T22:13:00.123456789Z",
         "kube-root-ca.crt",
         "f47ac10b.58cc4372a5670e02b2c3d479",
+        // Columns of counters whose digits make a check digit.
+        " 2  0 418724 0 17 2146804",
+        "cpu 4187 0 9817 2146806 0",
+        "408 12 0 3 2146804 7",
+        "4187241 221 468041",
     ] {
         assert_eq!(kinds(text), Vec::<&str>::new(), "{text}");
+    }
+    for text in ["3782 822463 10005", "41 11 11 11 11 11 11 11", "4-111-11111111-1111", "4111.1111.1111.1111", "17 4111 1111 1111 1111 3"] {
+        assert_eq!(kinds(text), ["card"], "{text}");
     }
 }
 
