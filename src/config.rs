@@ -105,20 +105,28 @@ impl Config {
                 return Err(reader.problems);
             }
         };
+        let named: Vec<String> = file.target.iter().map(|target| target.get_ref().name.clone()).collect();
         let config = assemble(&mut reader, file);
         let mut problems = reader.problems;
-        problems.extend(rooms(&config.settings, clock));
+        // A target that could not be made is there all the same: whoever names it is not wrong.
+        let is_made = |name: &String| config.settings.targets.iter().any(|target| target.settings.name == *name);
+        let unmade: Vec<String> = named.iter().filter(|name| !is_made(name)).cloned().collect();
+        problems.extend(rooms(&config.settings, clock, &unmade));
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 }
 
 /// What the rooms themselves find wrong with their settings.
-fn rooms(settings: &Settings, clock: &Clock) -> Vec<Problem> {
+fn rooms(settings: &Settings, clock: &Clock, unmade: &[String]) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let mut policies = broker::policy_settings(settings);
+    policies.targets.extend(unmade.iter().cloned());
     if let Err(found) = broker::catalog(settings) {
-        problems.extend(found.into_iter().map(|problem| Problem { file: problem.file, line: problem.line, message: problem.message }));
+        let of_unmade = |message: &str| unmade.iter().any(|name| message.starts_with(&format!("there is no target `{name}`")));
+        let found = found.into_iter().filter(|problem| !of_unmade(&problem.message));
+        problems.extend(found.map(|problem| Problem { file: problem.file, line: problem.line, message: problem.message }));
     }
-    if let Err(found) = Policy::load(&broker::policy_settings(settings), clock.clone()) {
+    if let Err(found) = Policy::load(&policies, clock.clone()) {
         problems.extend(found.into_iter().map(|problem| Problem { file: problem.path, line: problem.line, message: problem.message }));
     }
     problems
@@ -143,7 +151,8 @@ fn assemble(reader: &mut Reader<'_>, file: File) -> Config {
     let ground = targets::Ground { default_issuer: &default_issuer, vault: credentials.vault.is_some(), authority };
     let targets: Vec<_> = file.target.into_iter().filter_map(|target| targets::target(reader, target, &ground)).collect();
     let environments = targets.iter().map(|target| target.environment.clone()).collect();
-    let ground = channels::Ground { environments: &environments, issuers: &issuers, vault: credentials.vault.is_some() };
+    let teams = file.policy.teams.iter().cloned().collect();
+    let ground = channels::Ground { environments: &environments, issuers: &issuers, teams: &teams, vault: credentials.vault.is_some() };
     let notices = channels::settings(reader, file.channel, &ground);
     let systems = vouchers::systems(reader, file.approval_system, &ground, &notices);
     let policies = policies(reader, &file.policy);

@@ -30,7 +30,24 @@ const SLACK_ANSWERS: &str = "hooks.slack.com";
 pub(super) struct Ground<'a> {
     pub(super) environments: &'a BTreeSet<String>,
     pub(super) issuers: &'a [IssuerSettings],
+    /// Those of `[policy]`; none where any may be.
+    pub(super) teams: &'a BTreeSet<String>,
     pub(super) vault: bool,
+}
+
+impl Ground<'_> {
+    /// A team that no policy could know is a typing error.
+    pub(super) fn knows_team(&self, team: &str) -> Result<(), String> {
+        match self.teams.is_empty() || self.teams.contains(team) {
+            true => Ok(()),
+            false => Err(format!("the team `{team}` is none of `teams` in [policy]")),
+        }
+    }
+}
+
+/// An id that Slack gives: a letter that says of what it is, then letters and digits.
+fn is_slack_id(text: &str, kinds: &[char]) -> bool {
+    text.len() >= 5 && text.starts_with(kinds) && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
 }
 
 /// One channel as it is read, with its place.
@@ -123,6 +140,9 @@ impl Site<'_, '_, '_> {
         }
         for environment in given.environments.iter().filter(|name| !self.ground.environments.contains(*name)).collect::<Vec<_>>() {
             self.problem(format!("no [[target]] is in the environment `{environment}`: the channel would never tell of one"));
+        }
+        if let Some(team) = &given.team {
+            self.must(self.ground.knows_team(team));
         }
         for (key, kinds, is_given) in keys {
             if is_given && !kinds.contains(&given.kind.as_str()) {
@@ -236,6 +256,17 @@ impl Site<'_, '_, '_> {
         let interactions = match (&given.signing_secret, &given.team_id, &given.app_id) {
             (None, None, None) if users.is_empty() => None,
             (Some(secret), Some(team), Some(app)) => {
+                for (key, id, kinds, example) in [("team_id", team, &['T', 'E'][..], "T0123ABCD"), ("app_id", app, &['A'], "A0123ABCD")] {
+                    if !is_slack_id(id, kinds) {
+                        self.problem(format!("`{key}` is an id that Slack gives, as `{example}`, and `{id}` is none"));
+                    }
+                }
+                for user in users.keys().filter(|user| !is_slack_id(user, &['U', 'W'])) {
+                    self.reader.problem(
+                        self.span.clone(),
+                        format!("[channel.users] has the member ids of Slack, as `U0123ABCDE`, and `{user}` is none"),
+                    );
+                }
                 let humans = humans(self.reader, &self.span, users, self.ground);
                 let host = given.api_url.as_deref().and_then(|url| url.parse::<http::Uri>().ok()?.host().map(ToOwned::to_owned));
                 Some(Interactions {

@@ -40,6 +40,10 @@ pub(super) fn humans(
             Some(known) if known.mapping.person.is_some() && person.is_none() => {
                 problem(format!("`{issuer}` tells which accounts are one human's, so `{id}` needs `person`, as its tokens have it"));
             }
+            // Teams of an issuer with a namespace have other names in policies.
+            Some(known) if known.namespace.is_empty() => {
+                teams.iter().filter_map(|team| ground.knows_team(team).err()).for_each(|why| problem(format!("of `{id}`: {why}")));
+            }
             Some(_) => {}
         }
         humans.insert(named, Human { issuer, subject: id, name, teams, person });

@@ -58,6 +58,11 @@ pub(super) fn terms(policy: &CedarPolicy) -> Result<Option<Terms>, String> {
         (None, None) => {}
         _ => return Err("`@escalate_after` and `@escalate_to` go together".to_owned()),
     }
+    if let (Some(ttl), Some(after)) = (terms.ttl, after)
+        && after >= ttl
+    {
+        return Err("`@escalate_after` must be shorter than `@ttl`: the request would have expired before anybody is told".to_owned());
+    }
     if terms.self_approval && terms.quorum > 1 {
         return Err("`@self_approval(\"allowed\")` cannot go with a quorum above one".to_owned());
     }

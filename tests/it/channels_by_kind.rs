@@ -316,8 +316,8 @@ async fn a_program_is_handed_the_message_and_nothing_of_the_brokers() {
 const WEBHOOK: &str = "name = \"a\"\nkind = \"webhook\"\nurl = \"https://hooks.example.com/x\"\nsecrets = [\"file:key\"]\n";
 const MAIL: &str = "name = \"a\"\nkind = \"email\"\nhost = \"mail.example.com\"\nfrom = \"a@example.com\"\nto = [\"b@example.com\"]\n";
 const BUTTONS: &str =
-    "name = \"a\"\nkind = \"slack\"\nurl = \"file:hook\"\nsigning_secret = \"file:key\"\nteam_id = \"T1\"\napp_id = \"A1\"\n";
-const USERS: &str = "[channel.users]\nU1 = { id = \"bob\", teams = [\"a\"] }\n";
+    "name = \"a\"\nkind = \"slack\"\nurl = \"file:hook\"\nsigning_secret = \"file:key\"\nteam_id = \"T0001\"\napp_id = \"A0001\"\n";
+const USERS: &str = "[channel.users]\nU0001 = { id = \"bob\", teams = [\"a\"] }\n";
 const SYSTEM: &str = "[[approval_system]]\nname = \"itsm\"\nsecrets = [\"file:other\"]\n[approval_system.humans]\nbob = { id = \"bob\" }\n";
 const PERSONS: &str = "[issuer.claims]\nperson = \"employee_number\"\n";
 
@@ -334,7 +334,7 @@ fn channels_are_read_with_everything_wrong_named() {
     write("inside", "https://10.1.2.3/services/planted");
     let (cert, _) = Authority::new().server().write(dir.path(), "server");
     let good = "[server]\n[store]\npath = \"data\"\n[ledger]\norigin = \"test.invalid/log\"\n[[issuer]]\nurl = \"https://idp.example.com\"\n\
-                jwks_url = \"https://idp.example.com/keys\"\nalgorithms = [\"EdDSA\"]\n[policy]\npath = \"a.cedar\"\n";
+                jwks_url = \"https://idp.example.com/keys\"\nalgorithms = [\"EdDSA\"]\n[policy]\npath = \"a.cedar\"\nteams = [\"a\", \"oncall\"]\n";
     let check = |channel: &str| {
         write("countersign.toml", &format!("{good}[[channel]]\n{channel}\n"));
         let path = dir.path().join("countersign.toml");
@@ -403,8 +403,13 @@ fn channels_are_read_with_everything_wrong_named() {
         ("name = \"a\"\nkind = \"command\"\nargv = [\"cat\"]".to_owned(), "with a `/` in it"),
         ("name = \"a\"\nkind = \"command\"\nargv = [\"/bin/none\"]".to_owned(), "there is no program"),
         (BUTTONS.to_owned(), "it must say for which humans it speaks"),
-        (format!("{}{USERS}", BUTTONS.replace("team_id = \"T1\"\n", "")), "buttons need `signing_secret`"),
+        (format!("{}{USERS}", BUTTONS.replace("team_id = \"T0001\"\n", "")), "buttons need `signing_secret`"),
         (format!("{BUTTONS}{USERS}").replace("\"bob\"", "\"\""), "has no name"),
+        (format!("{BUTTONS}{USERS}").replace("T0001", "myteam"), "`team_id` is an id that Slack gives"),
+        (format!("{BUTTONS}{USERS}").replace("A0001", "T0001"), "`app_id` is an id that Slack gives"),
+        (format!("{BUTTONS}{USERS}").replace("U0001", "\"@bob\""), "and `@bob` is none"),
+        (format!("{BUTTONS}{USERS}").replace("[\"a\"]", "[\"aprovers\"]"), "the team `aprovers` is none of `teams`"),
+        (format!("{WEBHOOK}team = \"nosuch\""), "the team `nosuch` is none of `teams`"),
         (
             format!("{BUTTONS}{USERS}").replace("teams =", "issuer = \"https://other.example.com\", teams ="),
             "there is no [[issuer]] with the url",

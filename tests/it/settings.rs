@@ -238,6 +238,19 @@ fn every_mistake_is_named_with_its_line() {
         assert!(text.contains(&format!("countersign.toml:{line}: ")) && text.contains(says), "{to}: {text}");
         assert!(!text.contains("hunter2"), "{text}");
     }
+    // A target that cannot be made is named by what is wrong with it, and whoever names it is not wrong.
+    std::fs::write(
+        dir.path().join("policies/a.cedar"),
+        "@id(\"a\") permit (principal, action == Action::\"invoke\", resource in Target::\"shop\");",
+    )
+    .unwrap();
+    std::fs::create_dir(dir.path().join("tools")).unwrap();
+    let tool = "name = \"one\"\ndescription = \"Tells that the shop is there.\"\ntarget = \"shop\"\nstatement = \"SELECT 1\"\nrow_limit = 1\n";
+    std::fs::write(dir.path().join("tools/a.toml"), tool).unwrap();
+    let with_tools = format!("{GOOD}[tools]\npath = \"tools\"\n");
+    assert_eq!(check(dir.path(), &with_tools).0, 0, "{}", check(dir.path(), &with_tools).1);
+    let (status, text) = check(dir.path(), &with_tools.replace("path = \"shop.db\"\n", ""));
+    assert!(status == 1 && text.lines().count() == 1, "{text}");
 }
 
 #[test]
@@ -288,6 +301,11 @@ fn every_mistake_in_a_policy_is_named_with_its_line() {
             "@id(\"a\") @escalate_after(\"5m\") @escalate_to(\"oncall\") permit (principal, action == Action::\"request\", resource);",
             1,
             "no [[channel]] has `escalated`",
+        ),
+        (
+            "@id(\"a\") @ttl(\"30m\") @escalate_after(\"30m\") @escalate_to(\"oncall\") permit (principal, action == Action::\"request\", resource);",
+            1,
+            "must be shorter than `@ttl`",
         ),
         ("@id(\"a\") @quorum(\"0\") permit (principal, action == Action::\"request\", resource);", 1, "@quorum"),
         ("@id(\"a\") permit (principal, action == Action::\"invoke\", resource in Target::\"shpo\");", 1, "shpo"),

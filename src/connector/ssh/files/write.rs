@@ -7,7 +7,7 @@ use russh_sftp::client::error::Error;
 use russh_sftp::protocol::{FileAttributes, OpenFlags, Packet, StatusCode};
 use serde_json::{Value, json};
 
-use crate::connector::ssh::files::{CHUNK, Files, WHOLE_MAX_BYTES, changed, kind, mode, only_permissions, parent, refused};
+use crate::connector::ssh::files::{CHUNK, Files, changed, kind, mode, only_permissions, parent, refused};
 use crate::operation::ssh::Work;
 use crate::refusal::{Code, Refusal};
 
