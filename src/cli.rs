@@ -53,8 +53,8 @@ impl Failure {
     }
 }
 
-/// The broker between AI agents and your systems: typed database and Kubernetes tools over MCP, every call in a human's name, judged by policy, held for
-/// approval when risky, masked, and recorded in a ledger that verifies offline.
+/// The broker between AI agents and your systems: typed database, Kubernetes and SSH tools over MCP, every call in a human's name, judged by policy, held
+/// for approval when risky, masked, and recorded in a ledger that verifies offline.
 #[derive(Debug, Parser)]
 #[command(
     name = "countersign",

@@ -150,7 +150,7 @@ impl Problem {
             Code::ApprovalDecided | Code::ApprovalExpired | Code::ApprovalSpent | Code::ApprovalMoved | Code::AlreadyRegistered => {
                 StatusCode::CONFLICT
             }
-            Code::Malformed | Code::InvalidArguments => StatusCode::BAD_REQUEST,
+            Code::Malformed | Code::InvalidArguments | Code::ApprovalUnjustified => StatusCode::BAD_REQUEST,
             Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::TokenExpired | Code::MissingToken | Code::InvalidToken | Code::SessionEnded => StatusCode::UNAUTHORIZED,
             Code::LedgerUnavailable | Code::IssuerUnreachable | Code::Overloaded | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,

@@ -73,7 +73,7 @@ codes! {
     UnknownTarget = "request.unknown_target", "there is no such target for this caller", "call list_targets for the targets you may use";
     UnknownSession = "request.unknown_session", "there is no such session of this caller on this host", "open it with ssh_session_open; one that was not used for its time is forgotten";
     TooLarge = "request.too_large", "the request is larger than the limit", "send less in one call";
-    Malformed = "request.malformed", "the request could not be read", "correct what the message names and send it again";
+    Malformed = "request.malformed", "the request could not be taken as it is", "correct what the message names and send it again";
     NotFound = "request.not_found", "there is nothing here by that name that you may see", "check the id, and whose it is";
     Unparsable = "operation.unparsable", "the statement could not be parsed", "correct the syntax that the message names";
     SeveralStatements = "operation.several_statements", "only one statement may be sent in a call", "send each statement in a call of its own";
@@ -99,7 +99,7 @@ codes! {
     ApprovalSpent = "approval.spent", "this approval has been used already", "make the call again to ask for a new one";
     ApprovalRevoked = "approval.revoked", "a human took this approval back", "do not repeat or rephrase it; tell the human who delegated you";
     ApprovalWithdrawn = "approval.withdrawn", "this request was withdrawn: its call was cancelled, its human declined it, or its agent took it back", "make the call again only if it is still wanted";
-    ApprovalUnjustified = "approval.unjustified", "the policy wants the agent to say why, in `reason`", "repeat the call with a `reason` that says what the message names";
+    ApprovalUnjustified = "approval.unjustified", "a reason is missing, or does not say what it must", "say in `reason` what the message names, and send it again; a signed message, with an id of its own";
     ApprovalTooAlike = "approval.too_alike", "too many requests like this one were made in a short time", "wait, or ask for access with request_access; do not vary the call";
     ApprovalUnknown = "approval.unknown", "there is no such approval for this caller", "check the approval id; only the human and agent that asked may see it, and who may decide it";
     ApprovalNotAllowed = "approval.not_allowed", "you may not decide this request", "another human must decide; the policy says who";

@@ -74,9 +74,7 @@ impl Desk {
                 Ok(policies) => policies,
                 Err(refusal) => {
                     self.record_refused(person, &view, &decision, &refusal).await?;
-                    // To somebody who is not shown it, it is not there.
-                    let hidden = refusal.code() == Code::ApprovalNotAllowed && !view.filed.is_by(person.human());
-                    return Ok(Err(if hidden { Refusal::new(Code::ApprovalUnknown) } else { refusal }));
+                    return Ok(Err(hidden(refusal, person, &view, electorate)));
                 }
             };
             let standing = match self.recounted(view.filed.clone(), electorate).await? {
@@ -241,6 +239,9 @@ impl Desk {
     /// The request with this vote, and the state it comes to.
     fn voted(&self, person: &Person, mut filed: Filed, decision: &Decision) -> (State, Filed) {
         filed.votes.push(self.vote(person, decision.approve, decision.reason.as_deref()));
+        if decision.approve {
+            filed.name_tickets(decision.reason.as_deref());
+        }
         let scope = decision.scope.as_ref().map(|scope| filed.fitted(scope));
         if let Some(vote) = filed.votes.last_mut() {
             vote.scope = scope;
@@ -296,11 +297,10 @@ fn is_complete(decision: &Decision, filed: &Filed) -> Result<(), Refusal> {
     let malformed = |why: String| Refusal::new(Code::Malformed).detail(why);
     let reason = decision.reason.as_deref();
     terms::check_length(reason)?;
-    if !decision.approve && terms::missing(reason, &[]).is_some() {
-        return Err(malformed("a denial needs a `reason`".to_owned()));
-    }
-    if let Some(what) = terms::missing(reason, &filed.ticket_forms).filter(|_| decision.approve && filed.justification) {
-        return Err(malformed(format!("the policy wants a justification, give a `reason`: {what}")));
+    if !decision.approve {
+        terms::justified(reason, &[], "a denial")?;
+    } else if filed.justification {
+        terms::justified(reason, &filed.ticket_forms, "by the policy, this approval")?;
     }
     match &decision.scope {
         Some(_) if !decision.approve => Err(malformed("a denial grants nothing: leave `scope` out".to_owned())),
@@ -315,6 +315,12 @@ fn is_shown(person: &Person, view: &View, electorate: &dyn Electorate) -> bool {
     has_a_say(human, view, electorate)
         || view.state == State::Pending && glass_policies(human, &view.filed, electorate).is_ok()
         || view.filed.glass.is_some() && electorate.may_review(human)
+}
+
+/// To somebody who is not shown a request, it is not there.
+pub(super) fn hidden(refusal: Refusal, person: &Person, view: &View, electorate: &dyn Electorate) -> Refusal {
+    let is_hidden = refusal.code() == Code::ApprovalNotAllowed && !is_shown(person, view, electorate);
+    if is_hidden { Refusal::new(Code::ApprovalUnknown) } else { refusal }
 }
 
 /// Whether it is this human's to decide, or is asked in their name.

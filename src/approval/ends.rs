@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use crate::approval::decide::{LOOK_AT_ONCE, LOOK_MAX, TRIES, has_a_say, may_decide};
+use crate::approval::filed::Vote;
 use crate::approval::turn::{Turn, appr};
 use crate::approval::{Desk, Electorate, Event, Filed, State, View, terms};
 use crate::call::Facts;
@@ -97,7 +98,7 @@ impl Desk {
                 return Ok(Err(self.turned_away(person, Some(id), refusal).await?));
             }
             let mut filed = view.filed.clone();
-            let vote = self.vote(person, false, reason);
+            let vote = Vote { takes_back: true, ..self.vote(person, false, reason) };
             filed.votes.push(vote.clone());
             let mut body = appr(&filed);
             let words = self.words(&vote, &mut body)?;
@@ -123,10 +124,7 @@ impl Desk {
             return Err(Refusal::new(Code::ApprovalDecided).detail(format!("it is {}", view.state_at(now).as_str())));
         }
         terms::check_length(reason)?;
-        match terms::missing(reason, &[]) {
-            Some(what) => Err(Refusal::new(Code::Malformed).detail(format!("taking back needs a `reason`: {what}"))),
-            None => Ok(()),
-        }
+        terms::justified(reason, &[], "taking back")
     }
 }
 

@@ -111,6 +111,9 @@ pub struct Vote {
     /// They might not decide it any more when it was counted: it counts for nothing.
     #[serde(default)]
     pub lapsed: bool,
+    /// It takes back what had been approved.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub takes_back: bool,
     /// How far they would have it reach; none = as it was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
@@ -176,7 +179,7 @@ pub struct Filed {
     /// Whoever must say why must name a ticket of each of these forms.
     #[serde(default)]
     pub ticket_forms: Vec<String>,
-    /// The tickets that the agent named.
+    /// The tickets that the agent named, and those who approved.
     #[serde(default)]
     pub tickets: Vec<String>,
     /// The most that an approver may grant beyond this very call.
@@ -271,6 +274,16 @@ impl Filed {
     /// Whether the approval of this one call was taken back after that.
     pub(super) fn was_revoked_after(&self, at: Timestamp) -> bool {
         self.scope.is_none() && self.votes.last().is_some_and(|vote| vote.at > at)
+    }
+
+    /// Puts the tickets that a reason names to those that were named before.
+    pub(super) fn name_tickets(&mut self, reason: Option<&str>) {
+        let named = self.ticket_forms.iter().filter_map(|form| ticket(reason?, form)).map(ToOwned::to_owned);
+        for ticket in named.collect::<Vec<_>>() {
+            if !self.tickets.contains(&ticket) {
+                self.tickets.push(ticket);
+            }
+        }
     }
 
     /// Whether it is asked in this human's name.

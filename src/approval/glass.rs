@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::approval::decide::TRIES;
+use crate::approval::decide::{TRIES, hidden};
 use crate::approval::filed::Vote;
 use crate::approval::turn::{Turn, appr};
 use crate::approval::{Desk, Electorate, Event, Filed, State, View, terms};
@@ -128,12 +128,8 @@ impl Desk {
         (reason, mark): (Option<&str>, Option<&str>),
         electorate: &dyn Electorate,
     ) -> Result<Vec<String>, Refusal> {
-        // To somebody who may not, it is not there.
-        let hidden = |refusal: Refusal| {
-            let is_theirs = view.filed.is_by(person.human());
-            if refusal.code() == Code::ApprovalNotAllowed && !is_theirs { Refusal::new(Code::ApprovalUnknown) } else { refusal }
-        };
-        let policies = glass_policies(person.human(), &view.filed, electorate).map_err(hidden)?;
+        let policies =
+            glass_policies(person.human(), &view.filed, electorate).map_err(|refusal| hidden(refusal, person, view, electorate))?;
         self.is_open(person, view)?;
         if mark.is_some_and(|mark| *mark != view.mark()) {
             return Err(Refusal::new(Code::ApprovalMoved));
@@ -147,10 +143,7 @@ impl Desk {
                 .detail("nobody would be told of it: no channel has `glass_broken` for this environment and risk"));
         }
         terms::check_length(reason)?;
-        match terms::missing(reason, &view.filed.ticket_forms) {
-            Some(what) => Err(Refusal::new(Code::Malformed).detail(format!("breaking the glass needs a `reason`: {what}"))),
-            None => Ok(policies),
-        }
+        terms::justified(reason, &view.filed.ticket_forms, "breaking the glass").map(|()| policies)
     }
 }
 
@@ -179,8 +172,5 @@ fn reviewable(person: &Person, view: &View, reason: Option<&str>) -> Result<Glas
     if let Some(reviewed) = &glass.reviewed {
         return Err(Refusal::new(Code::ApprovalDecided).detail(format!("{} has looked at it", reviewed.by.id)));
     }
-    match terms::missing(reason, &[]) {
-        Some(what) => Err(Refusal::new(Code::Malformed).detail(format!("a review needs a `reason`: {what}"))),
-        None => Ok(glass),
-    }
+    terms::justified(reason, &[], "a review").map(|()| glass)
 }

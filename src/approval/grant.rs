@@ -211,10 +211,16 @@ impl Desk {
         }))
     }
 
-    /// The request with how often it was used, where it is a grant.
+    /// The request with how often it was used, where it is a grant; one that was used as often as it may be is spent.
     pub(super) async fn counted(&self, mut view: View) -> Result<View, Unavailable> {
         if view.filed.scope.is_some() && view.filed.grant_until.is_some() {
-            view.filed.uses = Some(self.uses(&view.filed).await?);
+            let uses = self.uses(&view.filed).await?;
+            if view.state_at(self.clock.now()) == State::Granted
+                && view.filed.scope.as_ref().is_some_and(|scope| uses >= u64::from(scope.calls))
+            {
+                view.state = State::Spent;
+            }
+            view.filed.uses = Some(uses);
         }
         Ok(view)
     }

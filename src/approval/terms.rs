@@ -129,6 +129,15 @@ pub(super) fn missing(reason: Option<&str>, tickets: &[String]) -> Option<String
     (!absent.is_empty()).then(|| format!("it must name a ticket of the form `{}`", absent.join("`, `")))
 }
 
+/// Whether `what` says all that it must.
+///
+/// # Errors
+/// `approval.unjustified`.
+pub(super) fn justified(reason: Option<&str>, tickets: &[String], what: &str) -> Result<(), Refusal> {
+    let lacks = |lack: String| Refusal::new(Code::ApprovalUnjustified).detail(format!("{what} needs a `reason`: {lack}"));
+    missing(reason, tickets).map_or(Ok(()), |lack| Err(lacks(lack)))
+}
+
 /// The ticket of this form that a text names. A form that cannot be read is named by nothing.
 pub(super) fn ticket<'t>(text: &'t str, form: &str) -> Option<&'t str> {
     let whole = format!(r"\b(?:{form})\b");

@@ -91,6 +91,7 @@ impl Desk {
             teams: human.teams.clone(),
             vouched_by: person.vouched_by().map(ToOwned::to_owned),
             lapsed: false,
+            takes_back: false,
             scope: None,
         }
     }

@@ -103,6 +103,7 @@ impl View {
             "scope": filed.scope.as_ref().map(Scope::show),
             "calls_used": filed.uses,
             "escalates": filed.escalations,
+            "escalated_to": filed.escalated_to,
             "broken_glass": filed.glass,
             "like": filed.like,
             "asked_at": rfc3339(filed.asked_at),

@@ -80,7 +80,9 @@ pub(super) async fn clicked(
 ) -> Result<StatusCode, Problem> {
     let invalid = |why: &str| Refusal::new(Code::InvalidSignature).detail(why);
     // Whether there is such a channel, a stranger is not told.
-    let (slack, known) = interactions(&inbox, &name).ok_or_else(|| Problem::Stranger(invalid("the signature is not good")))?;
+    let (slack, known) = interactions(&inbox, &name).ok_or_else(|| {
+        Problem::Stranger(invalid("the signature is not good").cause("no channel of this name in the address has buttons"))
+    })?;
     let word = take(&inbox, (&known.voucher, std::slice::from_ref(&known.signing_secret)), &headers, &body).await?;
     let answer = acted(&inbox, (slack, known), &word, (&name, body)).await;
     answered(&inbox, (&known.voucher, &word), answer).await

@@ -127,7 +127,11 @@ pub(super) async fn by_system(
     body: Bytes,
 ) -> Result<Json<Value>, Problem> {
     // Whether there is such a system, a stranger is not told.
-    let unknown = || Problem::Stranger(Refusal::new(Code::InvalidSignature).detail("the signature is not good"));
+    let unknown = || {
+        Problem::Stranger(
+            Refusal::new(Code::InvalidSignature).detail("the signature is not good").cause("there is no approval system of this name"),
+        )
+    };
     let system = inbox.systems.iter().find(|one| one.name == system).ok_or_else(unknown)?;
     let word = take(&inbox, (&system.voucher, &system.secrets), &headers, &body).await?;
     let answer = told(&inbox, (&system.voucher, &word), &id, &body).await;
@@ -153,5 +157,10 @@ async fn told(inbox: &Inbox, (voucher, word): (&Voucher, &Testimony<'_>), id: &s
     };
     let decision = Decision { approve: matches!(said.decision, Verdict::Approve), reason: said.reason, scope: None, mark: None };
     let decided = decide(inbox, &person, &id, decision).await?;
-    Ok(decided.view.for_person(&inbox.desk.url(&id), inbox.clock.now()))
+    let mut answer = decided.view.for_person(&inbox.desk.url(&id), inbox.clock.now());
+    // What a preview shows goes to channels that are told to show it, and to humans.
+    if let Some(members) = answer.as_object_mut() {
+        members.remove("preview");
+    }
+    Ok(answer)
 }

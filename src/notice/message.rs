@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::approval::{Event, Sight, State, View, reached};
+use crate::approval::{Event, Filed, Sight, State, View, reached};
 use crate::clock::{Timestamp, rfc3339};
 use crate::inert::{Inert, inert};
 
@@ -27,6 +27,8 @@ pub struct Message {
     pub at: Timestamp,
     /// When it is told.
     pub now: Timestamp,
+    /// What a reason must say, for whoever decides where the message stands.
+    pub reason: String,
     /// What its buttons say, where the request waits to be decided.
     pub buttons: Option<Buttons>,
     /// The page on which a human decides.
@@ -70,6 +72,10 @@ impl Message {
             (Event::Revoked, _) => "Approval taken back",
             (Event::GlassBroken, _) => "GLASS BROKEN: let through by one human, to be reviewed",
         };
+        let what = match &filed.escalated_to {
+            Some(team) if event == Event::Escalated => format!("{what}, passed on to {}", inert(team)),
+            _ => what.to_owned(),
+        };
         let risk = filed.subject().risk.as_str();
         let mut shown = match view.for_person(&url, now) {
             Value::Object(members) => members,
@@ -90,6 +96,10 @@ impl Message {
             now,
             title: short(&format!("{what}: {}{target} ({risk})", inert(&filed.tool)), FACT_MAX),
             facts: facts(view, state, &preview, &call),
+            reason: match demanded(filed) {
+                Some(demand) => format!("Reason (a denial needs one; whoever approves {demand})"),
+                None => "Reason (a denial needs one)".to_owned(),
+            },
             buttons: None,
             url,
             call,
@@ -105,6 +115,7 @@ impl Message {
         Self {
             id,
             event: "channel.test",
+            reason: String::new(),
             buttons: None,
             at: now,
             now,
@@ -195,6 +206,15 @@ fn counted(value: &Value) -> (usize, usize) {
     }
 }
 
+/// What whoever approves must say.
+fn demanded(filed: &Filed) -> Option<String> {
+    let tickets = match filed.ticket_forms.as_slice() {
+        [] => String::new(),
+        forms => format!(", and name a ticket of the form {}", forms.join(", ")),
+    };
+    filed.justification.then(|| format!("must say why{tickets}"))
+}
+
 fn facts(view: &View, state: State, preview: &Value, call: &Inert) -> Vec<(&'static str, String)> {
     let filed = &view.filed;
     // The id first: a name is what somebody calls themselves.
@@ -231,13 +251,23 @@ fn facts(view: &View, state: State, preview: &Value, call: &Inert) -> Vec<(&'sta
     if filed.any_issuer {
         facts.push(("Issuers", "humans of any issuer may decide it".to_owned()));
     }
+    if let Some(demand) = demanded(filed).filter(|_| state == State::Pending) {
+        facts.push(("Whoever approves", demand));
+    }
+    if let Some(team) = filed.escalated_to.as_ref().filter(|_| state == State::Pending) {
+        facts.push(("Passed on to", team.clone()));
+    }
     if let Some(reason) = &filed.reason {
         facts.push(("The agent's reason (unverified)", reason.clone()));
     }
     for vote in &filed.votes {
         let reason = vote.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        facts
-            .push((if vote.approve { "Approved by" } else { "Denied by" }, format!("{}{reason}", who(vote.by.name.as_ref(), &vote.by.id))));
+        let did = match vote.approve {
+            true => "Approved by",
+            false if vote.takes_back => "Taken back by",
+            false => "Denied by",
+        };
+        facts.push((did, format!("{}{reason}", who(vote.by.name.as_ref(), &vote.by.id))));
     }
     match state {
         State::Pending => {

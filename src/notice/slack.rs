@@ -171,7 +171,7 @@ fn blocks(message: &Message, has_buttons: bool, include_preview: bool) -> Value 
             "type": "input",
             "block_id": block,
             "optional": true,
-            "label": plain("Reason (a denial needs one; some approvals do)", 200),
+            "label": plain(&message.reason, 200),
             "element": { "type": "plain_text_input", "action_id": element, "max_length": REASON_MAX },
         }));
         // Nobody says yes to what they were not shown.

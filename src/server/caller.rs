@@ -13,6 +13,8 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::id::RequestId;
+use crate::identity::Asker;
+use crate::refusal::Code;
 use crate::server::Gate;
 
 /// The header that carries a request's id.
@@ -105,7 +107,18 @@ pub(super) async fn identify(State(gate): State<Arc<Gate>>, mut request: Request
     let (method, path, began) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
     let mut response = next.run(request).await;
     let (status, duration_ms) = (response.status().as_u16(), began.elapsed().as_secs_f64() * 1e3);
-    tracing::info!(request = %id, %method, path, status, duration_ms, "request");
+    match response.extensions().get::<Asker>() {
+        // Why, the other side is not told; whoever sets up a channel or a system looks for it here. These reasons are our own words.
+        Some(Asker::Unknown(refusal)) if refusal.code() == Code::InvalidSignature => {
+            let message = refusal.message();
+            let why = refusal.private_cause().unwrap_or(&message);
+            tracing::info!(request = %id, %method, path, status, duration_ms, code = refusal.code().as_str(), why, "request");
+        }
+        Some(Asker::Unknown(refusal)) => {
+            tracing::info!(request = %id, %method, path, status, duration_ms, code = refusal.code().as_str(), "request");
+        }
+        _ => tracing::info!(request = %id, %method, path, status, duration_ms, "request"),
+    }
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

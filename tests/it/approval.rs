@@ -187,7 +187,7 @@ async fn two_humans_where_the_policy_wants_two_and_a_reason_where_it_wants_one()
     let world = World::with(Wish { policies, ..Wish::default() }).await;
     let id = pending(&world, SQL).await;
     let (status, bare) = world.approver().decide(&id, yes()).await;
-    assert_eq!((status, bare["error"]["code"].as_str()), (400, Some("request.malformed")), "a justification is required");
+    assert_eq!((status, bare["error"]["code"].as_str()), (400, Some("approval.unjustified")), "a justification is required");
     let with_reason = json!({"decision": "approve", "reason": "ticket 7"});
     let (status, first) = world.approver().decide(&id, with_reason.clone()).await;
     assert_eq!((status, first["state"].as_str()), (200, Some("pending")));

@@ -517,6 +517,7 @@ impl Run<'_> {
                 self.stage().desk.revoke(&self.cast.humans[human], &newest.id, Some("not any more"), &self.stage().policy).await.unwrap();
             let expected = match newest.state {
                 _ if !model.roles[human] => Err("approval.unknown"),
+                State::Granted if newest.calls_left == Some(0) => Err("approval.already_decided"),
                 State::Approved | State::Granted => Ok(State::Revoked),
                 _ => Err("approval.already_decided"),
             };
@@ -525,6 +526,7 @@ impl Run<'_> {
             let request = Request::new(Arc::clone(agent), "approval_withdraw".to_owned(), Default::default(), Origin::default(), line());
             let withdrawn = self.stage().desk.withdraw(&newest.id, request.facts()).await.unwrap();
             let expected = match newest.state {
+                State::Granted if newest.calls_left == Some(0) => Err("approval.already_decided"),
                 State::Pending | State::Approved | State::Granted => Ok(State::Withdrawn),
                 _ => Err("approval.already_decided"),
             };

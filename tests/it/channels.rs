@@ -507,6 +507,9 @@ async fn the_next_team_is_told_when_nobody_decides_and_the_owners_when_the_glass
     let (status, broken) = olga.post(&format!("/approvals/{id}/break-glass"), reason).await;
     assert_eq!((status, &broken["state"]), (200, &json!("approved")), "{broken}");
     let seen = receiver.wait(2).await;
+    let passed_on = &seen[0].json()["data"];
+    assert_eq!(passed_on["escalated_to"], "oncall", "{passed_on}");
+    assert!(passed_on["title"].as_str().unwrap().starts_with("Still waiting for approval, passed on to oncall: "), "{passed_on}");
     let told: Vec<(&str, String)> = seen.iter().map(|seen| (seen.path.as_str(), kinds(std::slice::from_ref(seen)).remove(0))).collect();
     assert_eq!(told, [("/oncall", "approval.escalated".to_owned()), ("/owners", "approval.glass_broken".to_owned())]);
     assert!(seen[1].json()["data"]["title"].as_str().unwrap().starts_with("GLASS BROKEN"), "{}", seen[1].json());

@@ -127,12 +127,14 @@ async fn a_system_decides_for_the_humans_it_may_speak_for_and_each_message_once(
     pending(world.approver().get(&format!("/approvals/{other}")).await);
     // A denial needs a reason here too; the message that lacked one is spent all the same.
     let bare = Message::new(&world, &other, "b.ob", "deny", None);
-    assert_eq!(says(&bare.send(&world).await), (400, "request.malformed"));
+    assert_eq!(says(&bare.send(&world).await), (400, "approval.unjustified"));
     assert_eq!(says(&bare.send(&world).await), (409, "identity.replayed"));
     assert_eq!(says(&Message::new(&world, &other, "b.ob", "deny", Some("no")).send(&world).await), (200, "denied"));
     // And now as it should be.
     let message = good();
-    assert_eq!(says(&message.send(&world).await), (200, "approved"));
+    let answer = message.send(&world).await;
+    assert_eq!(says(&answer), (200, "approved"));
+    assert!(!answer.1.to_string().contains("preview"), "what a preview shows is for those who are told to see it: {answer:?}");
     assert_eq!(says(&message.send(&world).await), (409, "identity.replayed"));
     world.restart().await;
     assert_eq!(says(&message.send(&world).await), (409, "identity.replayed"), "after a restart, too");

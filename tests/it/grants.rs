@@ -111,6 +111,10 @@ async fn access_that_was_asked_for_reaches_its_scope_and_no_further() {
     let done: Vec<_> = answers.iter().filter(|answer| answer["status"] == "ok").collect();
     assert_eq!(done.len(), 1, "{answers:?}");
     assert_ne!(agent.execute("shop", &refund(1320)).await["status"], "ok", "it is used up");
+    let (_, shown) = bob.get(&format!("/approvals/{id}")).await;
+    assert_eq!((&shown["state"], &shown["calls_used"]), (&json!("spent"), &json!(2)), "{shown}");
+    let late = bob.post(&format!("/approvals/{id}/revoke"), json!({"reason": "done"})).await;
+    assert_eq!(refused(&late), (409, "approval.already_decided"), "there is nothing left to take back");
     let (_, whole) = bob.get(&format!("/audit/calls/{}", done[0]["call_id"].as_str().unwrap())).await;
     let admitted = whole["entries"].as_array().unwrap().iter().find(|entry| entry["leaf"]["policy"]["decision"] == "approved").unwrap();
     assert_eq!(admitted["leaf"]["appr"]["id"], id, "{admitted}");
@@ -126,7 +130,7 @@ async fn a_grant_ends_by_its_time_by_a_human_by_a_lost_role_and_by_a_stricter_po
     let id = asked(&agent, access(&["orders"], 10, 50)).await;
     bob.decide(&id, json!({"decision": "approve"})).await;
     assert_eq!(agent.execute("shop", &refund(1300)).await["status"], "ok");
-    assert_eq!(refused(&bob.post(&format!("/approvals/{id}/revoke"), json!({})).await), (400, "request.malformed"));
+    assert_eq!(refused(&bob.post(&format!("/approvals/{id}/revoke"), json!({})).await), (400, "approval.unjustified"));
     assert_eq!(
         refused(&world.human("zoe", &["support"]).post(&format!("/approvals/{id}/revoke"), json!({"reason": "no"})).await),
         (404, "approval.unknown")
@@ -214,9 +218,10 @@ async fn who_must_say_why_must_say_it_and_name_a_ticket() {
     let (_, shown) = bob.get(&format!("/approvals/{id}")).await;
     assert_eq!(shown["tickets"], json!(["OPS-77"]), "{shown}");
     for decision in [json!({"decision": "approve"}), json!({"decision": "approve", "reason": "fine"})] {
-        assert_eq!(refused(&bob.decide(id, decision).await), (400, "request.malformed"));
+        assert_eq!(refused(&bob.decide(id, decision).await), (400, "approval.unjustified"));
     }
-    assert_eq!(bob.decide(id, json!({"decision": "approve", "reason": "seen OPS-77"})).await.0, 200);
+    let (status, decided) = bob.decide(id, json!({"decision": "approve", "reason": "seen OPS-78"})).await;
+    assert_eq!((status, &decided["tickets"]), (200, &json!(["OPS-77", "OPS-78"])), "{decided}");
     // Why is no part of what was approved: the same call with other words finds it.
     let ran = agent.call("db_execute", call(Some("OPS-77 again"))).await;
     assert_eq!((&ran["status"], &ran["approval"]["id"]), (&json!("ok"), &json!(id)), "{ran}");
@@ -225,7 +230,7 @@ async fn who_must_say_why_must_say_it_and_name_a_ticket() {
     assert_eq!(decided["pay"][0]["role"], "decision", "{decided}");
     let call = decided["call"].as_str().unwrap();
     let (_, whole) = bob.get(&format!("/audit/calls/{call}")).await;
-    assert_eq!(whole["payloads"]["decisions"][0]["said"]["reason"], "seen OPS-77", "{whole}");
+    assert_eq!(whole["payloads"]["decisions"][0]["said"]["reason"], "seen OPS-78", "{whole}");
     world.verify();
 }
 
@@ -286,9 +291,10 @@ async fn whoever_breaks_the_glass_answers_for_it() {
     let at = format!("/approvals/{id}/break-glass");
     let reason = json!({"reason": "the shop is down"});
     let alice = world.human("alice", &["support", "oncall"]);
-    assert_eq!(refused(&bob.post(&at, reason.clone()).await), (404, "approval.unknown"), "whom no policy trusts with it");
+    assert_eq!(refused(&bob.post(&at, reason.clone()).await), (403, "approval.not_allowed"), "whom no policy trusts with it");
+    assert_eq!(refused(&world.human("eve", &[]).post(&at, reason.clone()).await), (404, "approval.unknown"), "to whom it is not there");
     assert_eq!(refused(&world.human("alice", &["support"]).post(&at, reason.clone()).await), (403, "approval.not_allowed"));
-    assert_eq!(refused(&alice.post(&at, json!({})).await), (400, "request.malformed"));
+    assert_eq!(refused(&alice.post(&at, json!({})).await), (400, "approval.unjustified"));
     // Her own call, alone, and at once; no agent gets that far.
     let mut agents = world.human("alice", &[]);
     agents.token = world.token("alice", &["oncall"], "inbox", Some("demo-agent"), "mcp:write");
@@ -332,7 +338,7 @@ async fn whoever_breaks_the_glass_answers_for_it() {
         refused(&world.human("alice", &["approvers"]).post(&review, json!({"right": true, "reason": "mine"})).await),
         (403, "approval.not_allowed")
     );
-    assert_eq!(refused(&bob.post(&review, json!({"right": true})).await), (400, "request.malformed"));
+    assert_eq!(refused(&bob.post(&review, json!({"right": true})).await), (400, "approval.unjustified"));
     let (status, seen) = bob.post(&review, json!({"right": false, "reason": "it was not down"})).await;
     assert_eq!((status, &seen["broken_glass"]["reviewed"]["approve"]), (200, &json!(false)), "{seen}");
     assert_eq!(refused(&bob.post(&review, json!({"right": true, "reason": "after all"})).await).0, 409);

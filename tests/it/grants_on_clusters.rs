@@ -81,6 +81,8 @@ async fn access_to_one_object_reaches_no_other() {
     // Taken back, it reaches nothing.
     let revoked = crate::ssh_hosts::post(&world, &format!("/approvals/{id}/revoke"), json!({"reason": "done"})).await;
     assert_eq!(revoked.0, 200, "{revoked:?}");
+    let (_, shown) = world.approver().get(&format!("/approvals/{id}")).await;
+    assert!(shown["shown"].to_string().contains("taken back") && !shown["shown"].to_string().contains("denied"), "{shown}");
     assert_ne!(agent.call("k8s_scale", scale("shop", "web", 1)).await["status"], "ok");
     assert_eq!(replicas(&cluster, "shop", "web"), json!(4));
     world.verify();

@@ -374,7 +374,7 @@ async fn what_cannot_be_decided_says_why_and_what_to_do() {
     let back = bob.go(reqwest::Url::parse(&login).unwrap(), "").await;
     assert_eq!(back.url.path(), format!("/approvals/{id}"), "{login}");
     let (status, _, text) = decide(&bob, &id, "approve", "").await;
-    assert!(status == 400 && text.contains("justification"), "{text}");
+    assert!(status == 400 && text.contains("it must say why"), "{text}");
     assert_eq!(decide(&bob, &id, "approve", "ticket 7").await.0, 303);
     let decided = open(&bob, &format!("/approvals/{id}")).await.text;
     assert!(decided.contains("Where it stands") && !decided.contains("<textarea"), "{decided}");

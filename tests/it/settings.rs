@@ -245,7 +245,8 @@ fn every_mistake_is_named_with_its_line() {
     )
     .unwrap();
     std::fs::create_dir(dir.path().join("tools")).unwrap();
-    let tool = "name = \"one\"\ndescription = \"Tells that the shop is there.\"\ntarget = \"shop\"\nstatement = \"SELECT 1\"\nrow_limit = 1\n";
+    let tool =
+        "name = \"one\"\ndescription = \"Tells that the shop is there.\"\ntarget = \"shop\"\nstatement = \"SELECT 1\"\nrow_limit = 1\n";
     std::fs::write(dir.path().join("tools/a.toml"), tool).unwrap();
     let with_tools = format!("{GOOD}[tools]\npath = \"tools\"\n");
     assert_eq!(check(dir.path(), &with_tools).0, 0, "{}", check(dir.path(), &with_tools).1);
