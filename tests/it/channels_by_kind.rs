@@ -321,6 +321,25 @@ const USERS: &str = "[channel.users]\nU0001 = { id = \"bob\", teams = [\"a\"] }\
 const SYSTEM: &str = "[[approval_system]]\nname = \"itsm\"\nsecrets = [\"file:other\"]\n[approval_system.humans]\nbob = { id = \"bob\" }\n";
 const PERSONS: &str = "[issuer.claims]\nperson = \"employee_number\"\n";
 
+/// What can be wrong with buttons and the users of Slack whose clicks count.
+fn wrong_buttons() -> Vec<(String, &'static str)> {
+    vec![
+        (BUTTONS.to_owned(), "it must say for which humans it speaks"),
+        (format!("{}{USERS}", BUTTONS.replace("team_id = \"T0001\"\n", "")), "buttons need `signing_secret`"),
+        (format!("{BUTTONS}{USERS}").replace("\"bob\"", "\"\""), "has no name"),
+        (format!("{BUTTONS}{USERS}").replace("T0001", "myteam"), "`team_id` is an id that Slack gives"),
+        (format!("{BUTTONS}{USERS}").replace("A0001", "T0001"), "`app_id` is an id that Slack gives"),
+        (format!("{BUTTONS}{USERS}").replace("U0001", "\"@bob\""), "and `@bob` is none"),
+        (format!("{BUTTONS}{USERS}").replace("[\"a\"]", "[\"aprovers\"]"), "the team `aprovers` is none of `teams`"),
+        (format!("{WEBHOOK}team = \"nosuch\""), "the team `nosuch` is none of `teams`"),
+        (
+            format!("{BUTTONS}{USERS}").replace("teams =", "issuer = \"https://other.example.com\", teams ="),
+            "there is no [[issuer]] with the url",
+        ),
+        (format!("{BUTTONS}{USERS}").replace("teams =", "team ="), "unknown field `team`"),
+    ]
+}
+
 /// Everything that can be wrong in a `[[channel]]`, each with its line; and no secret is repeated.
 #[test]
 fn channels_are_read_with_everything_wrong_named() {
@@ -362,7 +381,7 @@ fn channels_are_read_with_everything_wrong_named() {
         let (fits, text) = check(&fine);
         assert!(fits, "{fine}: {text}");
     }
-    for (wrong, says) in [
+    let wrong = [
         (WEBHOOK.replace("webhook", "pigeon"), "not one of webhook, slack, teams, email, command"),
         (WEBHOOK.replace("\"a\"", "\"a b\""), "must be letters, digits"),
         (format!("{WEBHOOK}hurry = true"), "unknown field `hurry`"),
@@ -402,19 +421,6 @@ fn channels_are_read_with_everything_wrong_named() {
         (format!("{MAIL}allow_http = true"), "`allow_http` belongs to"),
         ("name = \"a\"\nkind = \"command\"\nargv = [\"cat\"]".to_owned(), "with a `/` in it"),
         ("name = \"a\"\nkind = \"command\"\nargv = [\"/bin/none\"]".to_owned(), "there is no program"),
-        (BUTTONS.to_owned(), "it must say for which humans it speaks"),
-        (format!("{}{USERS}", BUTTONS.replace("team_id = \"T0001\"\n", "")), "buttons need `signing_secret`"),
-        (format!("{BUTTONS}{USERS}").replace("\"bob\"", "\"\""), "has no name"),
-        (format!("{BUTTONS}{USERS}").replace("T0001", "myteam"), "`team_id` is an id that Slack gives"),
-        (format!("{BUTTONS}{USERS}").replace("A0001", "T0001"), "`app_id` is an id that Slack gives"),
-        (format!("{BUTTONS}{USERS}").replace("U0001", "\"@bob\""), "and `@bob` is none"),
-        (format!("{BUTTONS}{USERS}").replace("[\"a\"]", "[\"aprovers\"]"), "the team `aprovers` is none of `teams`"),
-        (format!("{WEBHOOK}team = \"nosuch\""), "the team `nosuch` is none of `teams`"),
-        (
-            format!("{BUTTONS}{USERS}").replace("teams =", "issuer = \"https://other.example.com\", teams ="),
-            "there is no [[issuer]] with the url",
-        ),
-        (format!("{BUTTONS}{USERS}").replace("teams =", "team ="), "unknown field `team`"),
         (format!("{WEBHOOK}{USERS}"), "`users` belongs to a channel of the kind slack"),
         (format!("{WEBHOOK}{SYSTEM}").replace("itsm", "it sm"), "the system's name"),
         (format!("{WEBHOOK}{}", SYSTEM.replace("file:other", "file:key")), "the secret `file:key` is a channel's"),
@@ -424,7 +430,8 @@ fn channels_are_read_with_everything_wrong_named() {
         (format!("{WEBHOOK}{}", SYSTEM.replace("bob = { id = \"bob\" }\n", "")), "it must say for which humans it speaks"),
         (format!("{WEBHOOK}{SYSTEM}{PERSONS}"), "so `bob` needs `person`"),
         (format!("{WEBHOOK}[[channel]]\n{WEBHOOK}"), "another [[channel]] has the name `a`"),
-    ] {
+    ];
+    for (wrong, says) in wrong.into_iter().chain(wrong_buttons()) {
         let (fits, text) = check(&wrong);
         assert!(!fits && text.contains(says) && text.contains("countersign.toml:"), "{wrong}: {text}");
         assert!(!text.contains("planted") && !text.contains(SECRET), "{text}");
