@@ -171,3 +171,47 @@ async fn cancelling_a_call_withdraws_its_request_and_hanging_up_does_not() {
     }
     world.verify();
 }
+
+/// Whichever is first, there is one outcome: it ran and is spent, or it did not and nothing of the approval is left to be used.
+#[tokio::test]
+async fn a_cancel_and_an_approval_of_one_moment_have_one_outcome() {
+    let world = World::with(Wish { hold: std::time::Duration::from_secs(30), ..Wish::default() }).await;
+    let (agent, bob) = (world.agent(), world.approver());
+    let status = async |order: u32| {
+        let read = agent.call("db_query", json!({"target": "shop", "sql": format!("SELECT status FROM orders WHERE id = {order}")})).await;
+        read["result"]["rows"][0][0].clone()
+    };
+    let mut outcomes = std::collections::BTreeMap::new();
+    for order in 1400..1424 {
+        // What is alike may be asked some times in ten minutes.
+        world.clock.turn(chrono::TimeDelta::minutes(if order % 6 == 0 { 11 } else { 0 }));
+        let before = status(order).await;
+        let held = waiting(&agent, json!(order), order);
+        let id = pending(&world, 1).await[0]["approval_id"].as_str().unwrap().to_owned();
+        let late = |ms: u32| tokio::time::sleep(std::time::Duration::from_millis(ms.into()));
+        let (cancelled, approved) = (order % 3, order % 4);
+        let (_, decided) = tokio::join!(
+            async {
+                late(cancelled * 12).await;
+                cancel(&agent, json!(order)).await;
+            },
+            async {
+                late(approved * 2).await;
+                bob.decide(&id, json!({"decision": "approve"})).await
+            }
+        );
+        let told = held.await.unwrap();
+        let state = bob.get(&format!("/approvals/{id}")).await.1["state"].as_str().unwrap().to_owned();
+        let outcome = if told["status"] == "ok" { "ok" } else { code(&told) };
+        let ran = status(order).await != before;
+        let is_one = match (outcome, state.as_str()) {
+            ("ok", "spent") => ran,
+            ("approval.withdrawn", "withdrawn") | ("target.cancelled", "spent" | "withdrawn") => !ran,
+            _ => false,
+        };
+        assert!(is_one, "{order}: {outcome} {state} {ran} {decided:?} {told}");
+        *outcomes.entry(outcome.to_owned()).or_insert(0) += 1;
+    }
+    println!("{outcomes:?}");
+    world.verify();
+}
