@@ -138,7 +138,10 @@ impl Desk {
         before: Option<&str>,
         electorate: &dyn Electorate,
     ) -> Result<Listed, Unavailable> {
-        let names: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
+        // A grant that is used up is spent, whatever its row says.
+        let used_up = states.contains(&State::Spent).then_some(State::Granted);
+        let rows: Vec<State> = states.iter().copied().chain(used_up).collect();
+        let names: Vec<&str> = rows.iter().map(|state| state.as_str()).collect();
         let mut places = self.ledger.places(Filed::KIND, &names, LOOK_MAX).await?;
         if let Some(before) = before {
             let at = self.ledger.place(Filed::KIND, before).await?;
@@ -147,8 +150,8 @@ impl Desk {
         let mut views: Vec<View> = Vec::new();
         // Of all, and not of the newest alone: what others ask must not push out of sight what waits for this human.
         for some in places.chunks(LOOK_AT_ONCE) {
-            let rows = self.ledger.at(some).await?;
-            let found = rows.iter().filter_map(View::from_row).filter(|view| states.contains(&view.state));
+            let found = self.ledger.at(some).await?;
+            let found = found.iter().filter_map(View::from_row).filter(|view| rows.contains(&view.state));
             // One more than is shown tells that there are more.
             views.extend(found.filter(|view| is_shown(person, view, electorate)).take(LIST_MAX + 1 - views.len()));
             if views.len() > LIST_MAX {
@@ -163,6 +166,7 @@ impl Desk {
         for view in views {
             counted.push(self.counted(view).await?);
         }
+        counted.retain(|view| states.contains(&view.state));
         Ok(Listed { views: counted, before })
     }
 

@@ -28,15 +28,20 @@ impl Desk {
         let places = self.ledger.places(Filed::KIND, &open.map(State::as_str), LOOK_MAX).await?;
         for some in places.chunks(LOOK_AT_ONCE) {
             for view in self.ledger.at(some).await?.iter().filter_map(View::from_row).filter(|view| open.contains(&view.state)) {
+                let used_up = self.counted(view.clone()).await?.state == State::Spent;
                 let turn = if view.state_at(now) == State::Expired {
                     let mut body = appr(&view.filed);
-                    body.insert("res".to_owned(), json!({ "status": "expired", "was": view.state.as_str() }));
+                    body.insert(
+                        "res".to_owned(),
+                        json!({ "status": "expired", "was": if used_up { "spent" } else { view.state.as_str() } }),
+                    );
                     let leaf = Draft::new("approval.expired", body);
                     Turn {
-                        to: State::Expired,
+                        to: if used_up { State::Spent } else { State::Expired },
                         filed: view.filed.clone(),
                         leaf,
-                        event: Some(Event::Expired),
+                        // Of what was used to its last call, nobody needs to hear.
+                        event: (!used_up).then_some(Event::Expired),
                         more: Vec::new(),
                         words: Vec::new(),
                     }

@@ -215,9 +215,7 @@ impl Desk {
     pub(super) async fn counted(&self, mut view: View) -> Result<View, Unavailable> {
         if view.filed.scope.is_some() && view.filed.grant_until.is_some() {
             let uses = self.uses(&view.filed).await?;
-            if view.state_at(self.clock.now()) == State::Granted
-                && view.filed.scope.as_ref().is_some_and(|scope| uses >= u64::from(scope.calls))
-            {
+            if view.state == State::Granted && view.filed.scope.as_ref().is_some_and(|scope| uses >= u64::from(scope.calls)) {
                 view.state = State::Spent;
             }
             view.filed.uses = Some(uses);

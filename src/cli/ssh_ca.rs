@@ -130,7 +130,11 @@ fn sshd_config(public: &str, account: Option<&str>, principals: &[String]) -> Re
          other=$(sshd -T 2>/dev/null </dev/null | grep -i '^trustedusercakeys /' | grep -v ' /etc/ssh/countersign_ca.pub$') || :\n\
          [ -z \"$other\" ] || {{ echo \"nothing was done: sshd has $other: add the key to that file\" >&2; exit 1; }}\n\
          mkdir -p /etc/ssh/sshd_config.d\n\
-         cat > /etc/ssh/countersign_ca.pub <<'KEY'\n{public}\nKEY\n\
+         cat > /etc/ssh/countersign_ca.pub.new <<'KEY'\n{public}\nKEY\n\
+         [ ! -e /etc/ssh/countersign_ca.pub ] || cmp -s /etc/ssh/countersign_ca.pub.new /etc/ssh/countersign_ca.pub || {{\n\
+         rm /etc/ssh/countersign_ca.pub.new\n\
+         echo 'nothing was done: /etc/ssh/countersign_ca.pub is of another authority; remove it if that is over' >&2; exit 1; }}\n\
+         mv /etc/ssh/countersign_ca.pub.new /etc/ssh/countersign_ca.pub\n\
          cat > /etc/ssh/sshd_config.d/50-countersign.conf <<'CONF'\n\
          TrustedUserCAKeys /etc/ssh/countersign_ca.pub\n"
     );
@@ -151,8 +155,16 @@ fn sshd_config(public: &str, account: Option<&str>, principals: &[String]) -> Re
         text.push_str(&format!("cat > /etc/ssh/countersign_principals/{account} <<'LOGINS'\n{}\nLOGINS\n", principals.join("\n")));
     }
     text.push_str("grep -q '^Include /etc/ssh/sshd_config.d/' /etc/ssh/sshd_config || sed -i '1i Include /etc/ssh/sshd_config.d/*.conf' /etc/ssh/sshd_config\n");
-    text.push_str(
-        "sshd -t </dev/null\nsystemctl reload ssh 2>/dev/null || systemctl reload sshd\necho 'sshd trusts the broker now'\nCOUNTERSIGN",
-    );
+    // A configuration that is in order may still not count: where it is included within a Match, or an old sshd passes over a Match that is included.
+    let counts = |user: &str, value: &str| {
+        let asked = format!("sshd -T -C user={user},host=localhost,addr=127.0.0.1 </dev/null | grep -qi '^trustedusercakeys {value}$'");
+        format!("{asked} || {{ echo 'sshd was not reloaded: for {user} it would not have TrustedUserCAKeys {value}' >&2; exit 1; }}\n")
+    };
+    text.push_str("sshd -t </dev/null\n");
+    text.push_str(&counts(account.unwrap_or("nobody"), "/etc/ssh/countersign_ca.pub"));
+    if account.is_none() {
+        text.push_str(&counts("root", "none"));
+    }
+    text.push_str("systemctl reload ssh 2>/dev/null || systemctl reload sshd\necho 'sshd trusts the broker now'\nCOUNTERSIGN");
     Ok(text)
 }

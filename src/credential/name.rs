@@ -79,8 +79,32 @@ impl Template {
     }
 }
 
-/// Logins that systems give their administrators: nobody has one because an issuer calls somebody so.
-const ADMINISTRATORS: [&str; 8] = ["root", "toor", "admin", "administrator", "postgres", "mysql", "mariadb", "system"];
+/// Logins that systems, databases and images of clouds give their administrators: nobody has one because an issuer calls somebody so.
+const ADMINISTRATORS: &[&str] = &[
+    "root",
+    "toor",
+    "admin",
+    "administrator",
+    "system",
+    "sys",
+    "sa",
+    "postgres",
+    "mysql",
+    "mariadb",
+    "oracle",
+    "ubuntu",
+    "debian",
+    "centos",
+    "fedora",
+    "rocky",
+    "almalinux",
+    "core",
+    "opc",
+    "azureuser",
+    "vagrant",
+    "ansible",
+    "pi",
+];
 
 /// The logins of humans.
 #[derive(Debug, Clone, Default)]

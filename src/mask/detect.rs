@@ -269,8 +269,8 @@ fn is_card(bytes: &[u8], digits: &[(u8, usize)]) -> bool {
     issuer && is_grouped_as_cards_are(bytes, digits) && !same() && luhn(digits).is_multiple_of(10)
 }
 
-/// Without spaces, or in groups as people write it: of one length, but for the last, or none shorter than three or longer than six. Columns of counters
-/// are neither (`418724 0 17 2146804`), and some of them would be a card by their check digit.
+/// Without spaces, or in groups as people write it: of one length, but for the last, or none but the last shorter than four. Columns of counters are
+/// neither (`418724 0 17 2146804`), and some of them would be a card by their check digit.
 fn is_grouped_as_cards_are(bytes: &[u8], digits: &[(u8, usize)]) -> bool {
     let has_spaces =
         digits.windows(2).any(|pair| matches!(pair, [(_, one), (_, two)] if two - one > 1 && at(bytes, one + 1) == Some(b' ')));
@@ -280,8 +280,8 @@ fn is_grouped_as_cards_are(bytes: &[u8], digits: &[(u8, usize)]) -> bool {
     let sizes: Vec<usize> = digits.chunk_by(|(_, before), (_, after)| after - before == 1).map(<[_]>::len).collect();
     let Some((last, others)) = sizes.split_last() else { return false };
     let first = others.first().copied().unwrap_or_default();
-    let of_one_length = first >= 2 && others.iter().all(|size| *size == first) && *last <= first;
-    of_one_length || others.iter().all(|size| (3..=6).contains(size)) && *last <= 6
+    let of_one_length = others.iter().all(|size| *size == first) && *last <= first;
+    of_one_length || others.iter().all(|size| *size >= 4)
 }
 
 fn luhn(digits: &[(u8, usize)]) -> u32 {

@@ -267,13 +267,19 @@ impl Run {
         }
     }
 
+    /// Whether no more of a path than what it is called, or the names in it, can come of this: everything of the command is known to only read, and the
+    /// path is judged as itself.
+    fn tells_names(&self, path: &str) -> bool {
+        self.judged.risk == Risk::Read && file::is_exact(path) && self.cwd.as_deref().is_none_or(file::is_exact)
+    }
+
     fn touches(&self) -> Vec<Touch> {
         let verb = self.verb();
         let programs = self.judged.programs.iter().map(|(name, risk)| Touch { on: Place::Program(name.clone()), verb, risk: *risk });
         let paths = self.judged.paths.iter().map(|(path, access)| {
             let (verb, risk) = match access {
-                Access::List => ("list", Risk::Read),
-                Access::Read => ("read", Risk::Read),
+                Access::List if self.tells_names(path) => ("list", Risk::Read),
+                Access::List | Access::Read => ("read", Risk::Read),
                 Access::Write => ("write", Risk::Write),
                 Access::Delete => ("delete", Risk::Destructive),
             };
@@ -281,7 +287,8 @@ impl Run {
         });
         let mut touches: Vec<Touch> = programs.chain(paths).collect();
         if let Some(cwd) = &self.cwd {
-            touches.push(Touch { on: Place::Path(file::within(None, cwd)), verb: "list", risk: Risk::Read });
+            let verb = if file::is_exact(cwd) { "list" } else { "read" };
+            touches.push(Touch { on: Place::Path(file::within(None, cwd)), verb, risk: Risk::Read });
         }
         // A shell's text is judged as one, whatever its parts are.
         if verb == "shell" || self.run_as.is_some() {

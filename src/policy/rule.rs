@@ -212,16 +212,21 @@ impl Policy {
         let covered_by = delegation.covers(reach, self.clock.now()).map_err(|refusal| (None, refusal))?;
         let (mut ids, mut asks) = (Vec::new(), Vec::new());
         let named = |touch: Touch| {
-            let within = self.named.within(call.target.as_ref(), &touch).into_iter().map(|touch| (touch, true));
-            std::iter::once((touch, false)).chain(within)
+            let within = self
+                .named
+                .within(call.target.as_ref(), &touch)
+                .into_iter()
+                .map(|inner| (inner, Some(touch.on.clone())))
+                .collect::<Vec<_>>();
+            std::iter::once((touch, None)).chain(within)
         };
-        for (touch, is_within) in qualified(call).into_iter().flat_map(named) {
+        for (touch, named) in qualified(call).into_iter().flat_map(named) {
             let verdict = self.judge(delegation, &call.tool.name, call.operation.kind(), &touch, call.target.as_ref());
             match verdict {
                 Ok(Verdict::Invoke(because)) => ids.extend(because),
                 Ok(Verdict::Request(because)) => asks.extend(because),
                 Ok(Verdict::Deny(because)) => {
-                    return Err((Some(judgement(self, because, "denied", risk)), self.denial(call, &touch, is_within)));
+                    return Err((Some(judgement(self, because, "denied", risk)), self.denial(call, &touch, named.as_ref())));
                 }
                 Err(broken) => {
                     let refusal = Refusal::new(Code::PolicyFailed).cause(broken.0);
@@ -244,7 +249,7 @@ impl Policy {
     }
 
     /// A denial that says no more than the caller may know: a tool or target out of reach looks like one that is not there.
-    fn denial(&self, call: &Call, touch: &Touch, is_within: bool) -> Refusal {
+    fn denial(&self, call: &Call, touch: &Touch, named: Option<&Place>) -> Refusal {
         let delegation = &call.facts.delegation;
         let reading = match call.operation.kind() {
             "kube" => ToolAtLeast { name: "k8s_list", kind: "kube", verb: "list", risk: Risk::Read },
@@ -259,10 +264,14 @@ impl Policy {
             }
             _ => {}
         }
-        let what = if touch.on == Place::Target { "the target".to_owned() } else { format!("`{}`", touch.on) };
-        let lies = if is_within { ", which lies in what the call reaches and has a rule of its own," } else { "" };
+        // What a policy names, a caller is not told who has not named it.
+        let what = match (named, &touch.on) {
+            (Some(named), _) => format!("something in `{named}` that has a rule of its own"),
+            (None, Place::Target) => "the target".to_owned(),
+            (None, on) => format!("`{on}`"),
+        };
         let because = if touch.risk > call.tool.mildest.1 { because(call) } else { String::new() };
         Refusal::new(Code::PolicyDenied)
-            .detail(format!("`{}` on {what}{lies} is {}{because} and neither allowed nor open to approval", touch.verb, touch.risk))
+            .detail(format!("`{}` on {what} is {}{because} and neither allowed nor open to approval", touch.verb, touch.risk))
     }
 }

@@ -284,6 +284,9 @@ impl Model {
             let stands = asked.yes.keys().filter(|human| roles[**human]).count() >= self.quorum;
             if let Some(left @ 1..) = asked.calls_left.filter(|_| stands) {
                 asked.calls_left = Some(left - 1);
+                if left == 1 {
+                    asked.state = State::Spent;
+                }
                 self.ran += 1;
                 return Came::Ran;
             }
@@ -517,7 +520,6 @@ impl Run<'_> {
                 self.stage().desk.revoke(&self.cast.humans[human], &newest.id, Some("not any more"), &self.stage().policy).await.unwrap();
             let expected = match newest.state {
                 _ if !model.roles[human] => Err("approval.unknown"),
-                State::Granted if newest.calls_left == Some(0) => Err("approval.already_decided"),
                 State::Approved | State::Granted => Ok(State::Revoked),
                 _ => Err("approval.already_decided"),
             };
@@ -526,7 +528,6 @@ impl Run<'_> {
             let request = Request::new(Arc::clone(agent), "approval_withdraw".to_owned(), Default::default(), Origin::default(), line());
             let withdrawn = self.stage().desk.withdraw(&newest.id, request.facts()).await.unwrap();
             let expected = match newest.state {
-                State::Granted if newest.calls_left == Some(0) => Err("approval.already_decided"),
                 State::Pending | State::Approved | State::Granted => Ok(State::Withdrawn),
                 _ => Err("approval.already_decided"),
             };

@@ -193,6 +193,16 @@ fn what_a_hosts_owner_pastes_does_what_it_says() {
     assert_eq!(trusts("root"), "trustedusercakeys none\n");
     assert_eq!(paste(&["--account", "deploy", "--principal", "alice"]), "sshd trusts the broker now\nstill here\n");
     assert_eq!(std::fs::read_to_string(dir.path().join("countersign_principals/deploy")).unwrap(), "alice\n");
+    // Another broker's key is left alone, and what would not count is said.
+    std::fs::copy(sshd.folder().join("host_ca.pub"), dir.path().join("countersign_ca.pub")).unwrap();
+    let refused = paste(&[]);
+    assert!(refused.contains("is of another authority") && refused.starts_with("still here\n"), "{refused}");
+    std::fs::remove_file(dir.path().join("countersign_ca.pub")).unwrap();
+    let include = format!("HostKey {}\nMatch User somebody\nInclude {etc}/sshd_config.d/*.conf\n", sshd.folder().join("host").display());
+    std::fs::write(&config, include).unwrap();
+    // `grep` looks for it at the beginning of a line, so it is there: but for somebody alone.
+    let refused = paste(&[]);
+    assert!(refused.contains("sshd was not reloaded: for nobody"), "{refused}");
     std::fs::remove_dir_all(dir.path().join("sshd_config.d")).unwrap();
     let other = format!("TrustedUserCAKeys {}\n", sshd.folder().join("host_ca.pub").display());
     std::fs::write(&config, format!("HostKey {}\n{other}", sshd.folder().join("host").display())).unwrap();

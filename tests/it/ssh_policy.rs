@@ -74,12 +74,19 @@ async fn a_forbid_on_a_path_or_program_holds_however_it_is_spelt() {
     for below in [&["ls", "-lR", "/etc"][..], &["ls", "--recursive", "/"], &["du", "/etc"], &["tree", "/etc"], &["ls", "/etc/shadow"]] {
         assert_eq!(judged(&agent, "ssh_exec", &json!({"argv": below})).await, denied, "{below:?}");
     }
-    for pattern in ["ls /etc/*", "ls -d /etc/sh*", "stat /etc/sh*"] {
+    // What is not known to only tell names may tell more: a flag that `ls` takes by its beginning, a way up, a word that only looks like a pattern.
+    for more in
+        [&["ls", "--recurs", "/etc"][..], &["ls", "/tmp/../etc"], &["xargs", "ls", "/etc"], &["ls", "/etc/[x]"], &["stat", "/et[c]"]]
+    {
+        assert_eq!(judged(&agent, "ssh_exec", &json!({"argv": more})).await, denied, "{more:?}");
+    }
+    assert_eq!(judged(&agent, "ssh_exec", &json!({"argv": ["ls"], "cwd": "/etc/[x]"})).await, denied);
+    for pattern in ["ls /etc/*", "cd '/etc/[x]' && ls", "ls -d /etc/sh*", "stat /etc/sh*"] {
         assert_eq!(judged(&agent, "ssh_exec", &json!({"argv": ["sh", "-c", pattern]})).await, denied, "{pattern}");
     }
     // What was not named in the call is said to lie in it.
     let answer = agent.call("ssh_exec", json!({"target": "web", "argv": ["grep", "-r", "x", "/etc"]})).await;
-    assert!(answer.to_string().contains("`/etc/shadow`, which lies in what the call reaches and has a rule of its own"), "{answer}");
+    assert!(answer.to_string().contains("`read` on something in `/etc` that has a rule of its own"), "{answer}");
     assert_eq!(judged(&agent, "sftp_list", &json!({"path": "/etc"})).await, "ok");
     // Which word it is that makes it so risky is said, and which scope would be needed.
     let reader = world.agent_of("alice", "demo-agent", &["support"], "mcp:read");

@@ -134,7 +134,8 @@ impl Files<'_> {
                 let attributes = self.session.lstat(real.as_str()).await.map_err(|error| refused(&error))?.attrs;
                 let mut document = told(path, &attributes);
                 if let (Some(members), "symlink") = (document.as_object_mut(), kind(&attributes)) {
-                    let led = self.session.readlink(real).await.map_err(|error| refused(&error))?.files;
+                    // A host need not say, and a link may have gone meanwhile.
+                    let led = self.session.readlink(real).await.map(|led| led.files).unwrap_or_default();
                     members.insert("target".to_owned(), led.first().map_or(Value::Null, |file| Value::from(file.filename.as_str())));
                 }
                 document

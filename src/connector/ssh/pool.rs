@@ -29,6 +29,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const AWAIT_EVERY: Duration = Duration::from_millis(250);
 /// How long one that may not go on waits for its calls, which are being stopped over it.
 const STOPPING: Duration = Duration::from_secs(10);
+/// The least that is waited for one to end: it may say goodbye to several hosts that do not answer.
+const PATIENCE_MIN: Duration = Duration::from_secs(5);
 /// Connections of a target that may be open.
 const OPEN_MAX: usize = 64;
 
@@ -150,12 +152,14 @@ impl<L: Link> Pool<L> {
             old.retired.cancel();
         }
         let room = self.room(patience).await?;
+        // What is taken back while it is being opened is heard of, too.
+        let lease = lease();
         let link = Arc::new(open.await?);
         let now = Instant::now();
         let one = Kept { link: Arc::downgrade(&link), opened: now, used: Arc::new(Mutex::new(now)), retired: CancellationToken::new() };
         let (used, retired) = (Arc::clone(&one.used), one.retired.clone());
         let tended = Tended { link: Arc::clone(&link), opened: now, used, retired, over: self.over.clone(), _room: room };
-        self.tending.spawn(tended.tend(lease()));
+        self.tending.spawn(tended.tend(lease));
         *kept = Some(one);
         Ok(link)
     }
@@ -194,12 +198,15 @@ impl<L: Link> Pool<L> {
         if let Ok(room) = Arc::clone(&room).try_acquire_owned() {
             return Ok(room);
         }
-        self.make_room();
-        let busy = || Refusal::new(Code::TargetBusy).detail(format!("{OPEN_MAX} connections are open, and all of them in use"));
-        match tokio::time::timeout(patience, room.acquire_owned()).await {
-            Ok(Ok(room)) => Ok(room),
-            _ => Err(busy()),
+        let until = Instant::now() + patience.max(PATIENCE_MIN);
+        while Instant::now() < until {
+            // Whatever is used now may be free in a moment.
+            self.make_room();
+            if let Ok(Ok(room)) = tokio::time::timeout(AWAIT_EVERY, Arc::clone(&room).acquire_owned()).await {
+                return Ok(room);
+            }
         }
+        Err(Refusal::new(Code::TargetBusy).detail(format!("{OPEN_MAX} connections are open, and all of them in use")))
     }
 
     fn make_room(&self) {

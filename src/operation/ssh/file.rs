@@ -119,6 +119,12 @@ pub fn within(cwd: Option<&str>, path: &str) -> String {
     if whole.starts_with('/') { format!("/{}", parts.join("/")) } else { parts.join("/") }
 }
 
+/// Whether it is judged as the very path that it is: with `..`, or what a shell may expand, something above it is judged in its place.
+#[must_use]
+pub fn is_exact(path: &str) -> bool {
+    !path.contains(['*', '?', '[', '{', '$', '`']) && path.split('/').all(|part| part != "..")
+}
+
 /// Whether a path is a folder or below it.
 #[must_use]
 pub fn is_below(path: &str, folder: &str) -> bool {
