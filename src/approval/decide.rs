@@ -149,25 +149,22 @@ impl Desk {
         }
         let mut views: Vec<View> = Vec::new();
         // Of all, and not of the newest alone: what others ask must not push out of sight what waits for this human.
-        for some in places.chunks(LOOK_AT_ONCE) {
+        'all: for some in places.chunks(LOOK_AT_ONCE) {
             let found = self.ledger.at(some).await?;
             let found = found.iter().filter_map(View::from_row).filter(|view| rows.contains(&view.state));
-            // One more than is shown tells that there are more.
-            views.extend(found.filter(|view| is_shown(person, view, electorate)).take(LIST_MAX + 1 - views.len()));
-            if views.len() > LIST_MAX {
-                break;
+            for view in found.filter(|view| is_shown(person, view, electorate)) {
+                views.extend(Some(self.counted(view).await?).filter(|view| states.contains(&view.state)));
+                // One more than is shown tells that there are more.
+                if views.len() > LIST_MAX {
+                    break 'all;
+                }
             }
         }
         let is_cut = views.len() > LIST_MAX;
         views.truncate(LIST_MAX);
         let before = views.last().filter(|_| is_cut).map(|view| view.filed.id.clone());
         views.reverse();
-        let mut counted = Vec::with_capacity(views.len());
-        for view in views {
-            counted.push(self.counted(view).await?);
-        }
-        counted.retain(|view| states.contains(&view.state));
-        Ok(Listed { views: counted, before })
+        Ok(Listed { views, before })
     }
 
     /// One request, if this human may see it.

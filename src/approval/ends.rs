@@ -28,8 +28,8 @@ impl Desk {
         let places = self.ledger.places(Filed::KIND, &open.map(State::as_str), LOOK_MAX).await?;
         for some in places.chunks(LOOK_AT_ONCE) {
             for view in self.ledger.at(some).await?.iter().filter_map(View::from_row).filter(|view| open.contains(&view.state)) {
-                let used_up = self.counted(view.clone()).await?.state == State::Spent;
                 let turn = if view.state_at(now) == State::Expired {
+                    let used_up = self.counted(view.clone()).await?.state == State::Spent;
                     let mut body = appr(&view.filed);
                     body.insert(
                         "res".to_owned(),

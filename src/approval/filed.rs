@@ -332,8 +332,7 @@ impl Filed {
         let delegation = &call.facts.delegation;
         let (human, agent) = (delegation.human(), delegation.agent());
         let Terms { quorum, justification, self_approval, any_issuer, grant, .. } = *terms;
-        let named = |form: &String| ticket(call.reason.as_deref().unwrap_or_default(), form).map(ToOwned::to_owned);
-        Self {
+        let mut filed = Self {
             v: 1,
             id: id.to_owned(),
             call: call.facts.id.to_string(),
@@ -357,7 +356,7 @@ impl Filed {
             self_approval: self_approval && !asking.call.facts.delegation.is_unattended(),
             any_issuer,
             ticket_forms: terms.tickets.clone(),
-            tickets: terms.tickets.iter().filter_map(named).collect(),
+            tickets: Vec::new(),
             grant_most: grant,
             offer: grant.and_then(|most| Scope::of(call, most)),
             scope: None,
@@ -377,7 +376,9 @@ impl Filed {
             claimed_by: None,
             salt: String::new(),
             commit: String::new(),
-        }
+        };
+        filed.name_tickets(call.reason.as_deref());
+        filed
     }
 }
 

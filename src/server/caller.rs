@@ -107,18 +107,15 @@ pub(super) async fn identify(State(gate): State<Arc<Gate>>, mut request: Request
     let (method, path, began) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
     let mut response = next.run(request).await;
     let (status, duration_ms) = (response.status().as_u16(), began.elapsed().as_secs_f64() * 1e3);
-    match response.extensions().get::<Asker>() {
-        // Why, the other side is not told; whoever sets up a channel or a system looks for it here. These reasons are our own words.
-        Some(Asker::Unknown(refusal)) if refusal.code() == Code::InvalidSignature => {
-            let message = refusal.message();
-            let why = refusal.private_cause().unwrap_or(&message);
-            tracing::info!(request = %id, %method, path, status, duration_ms, code = refusal.code().as_str(), why, "request");
-        }
-        Some(Asker::Unknown(refusal)) => {
-            tracing::info!(request = %id, %method, path, status, duration_ms, code = refusal.code().as_str(), "request");
-        }
-        _ => tracing::info!(request = %id, %method, path, status, duration_ms, "request"),
-    }
+    let refused = match response.extensions().get::<Asker>() {
+        Some(Asker::Unknown(refusal)) => Some(refusal),
+        _ => None,
+    };
+    let code = refused.map(|refusal| refusal.code().as_str());
+    // Why, the other side is not told; whoever sets up a channel or a system looks for it here. These reasons are our own words.
+    let why = refused.filter(|refusal| refusal.code() == Code::InvalidSignature);
+    let why = why.map(|refusal| refusal.private_cause().map_or_else(|| refusal.message(), ToOwned::to_owned));
+    tracing::info!(request = %id, %method, path, status, duration_ms, code, why, "request");
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

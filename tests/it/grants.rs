@@ -113,6 +113,10 @@ async fn access_that_was_asked_for_reaches_its_scope_and_no_further() {
     assert_ne!(agent.execute("shop", &refund(1320)).await["status"], "ok", "it is used up");
     let (_, shown) = bob.get(&format!("/approvals/{id}")).await;
     assert_eq!((&shown["state"], &shown["calls_used"]), (&json!("spent"), &json!(2)), "{shown}");
+    for (state, expected) in [("granted", false), ("spent", true)] {
+        let (_, listed) = bob.get(&format!("/approvals?state={state}")).await;
+        assert_eq!(listed["approvals"].to_string().contains(&id), expected, "{state}: {listed}");
+    }
     let late = bob.post(&format!("/approvals/{id}/revoke"), json!({"reason": "done"})).await;
     assert_eq!(refused(&late), (409, "approval.already_decided"), "there is nothing left to take back");
     let (_, whole) = bob.get(&format!("/audit/calls/{}", done[0]["call_id"].as_str().unwrap())).await;

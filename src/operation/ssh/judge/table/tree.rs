@@ -64,7 +64,7 @@ pub(super) const ROWS: &[Row] = &[
     .alone(),
     row(
         "find",
-        Lists,
+        LooksHere,
         &[
             on("-H -L -P -daystart -depth -d -follow -mount -xdev -noleaf -nowarn -warn -ignore_readdir_race -noignore_readdir_race"),
             on("-empty -executable -false -nogroup -nouser -readable -true -writable -print -print0 -prune -quit -ls -not -a -and -o -or"),
