@@ -378,10 +378,15 @@ async fn the_operators_log_holds_nothing_of_anybody() {
             .unwrap();
         assert!(answer["result"].is_object(), "{answer}");
     }
+    // Whoever sets up a channel finds there why nothing of it is taken; the other side is told less.
+    let stranger = http.post(format!("{base}/channels/slack/none/interactions")).body("planted").send().await.unwrap();
+    assert_eq!(stranger.status(), 401);
+    assert!(!stranger.text().await.unwrap().contains("no channel"));
     child.kill().unwrap();
     child.wait().unwrap();
     let text = std::fs::read_to_string(&log).unwrap();
     assert!(text.contains("request"), "the log is empty");
+    assert!(text.contains("no channel of this name in the address has buttons"), "{text:.4000}");
     for planted in
         ["planted", "@example.com", "4111111111111111", token.as_str(), token.split('.').nth(1).unwrap(), token.rsplit('.').next().unwrap()]
     {
